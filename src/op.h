@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* op.h: one change of the store, as it is logged, applied and (later) sent. */
+#ifndef VG_OP_H
+#define VG_OP_H
+
+#include "src/vg.h"
+
+/*
+ * An op says the outcome, not the request: metadata is the whole new object,
+ * a rename names both ids. So apply decides nothing, and replaying a log gives
+ * the same state whatever the checks of that day were.
+ *
+ * Every number below is on disk (docs/format.md) and never reused.
+ */
+enum op_type {
+	OP_PUT = 1,	/* a new version of id with a vector: a new slot */
+	OP_SET = 2,	/* a new version with the slot it had: meta, mtime */
+	OP_DEL = 3,	/* the end of id's version */
+	OP_RENAME = 4,	/* id ends, id2 begins with its slot; two places */
+	OP_CLEAR = 5,	/* every id of the collection ends; many places */
+	OP_CREATE = 16, /* the catalogue: a collection begins: name, config */
+	OP_DROP = 17,	/* a collection ends */
+	OP_MOVE = 18,	/* a collection is called name from now on */
+	OP_ALIAS = 19,	/* the link `name` points to `target` */
+	OP_UNALIAS = 20,
+	OP_CONFIG = 21, /* the collection's whole configuration, as it is now */
+	OP_ATTR = 22,	/* mode, owner and mtime of the collection */
+};
+
+/* How a vector's bytes came in: .config/dim_source tells it. On disk. */
+enum op_source {
+	OP_SOURCE_RAW = 1,
+	OP_SOURCE_TEXT = 2,
+	OP_SOURCE_JSON = 3,
+	OP_SOURCE_NPY = 4,
+	OP_SOURCE_FVECS = 5,
+};
+
+/* An op's place in the history of a partition. */
+struct op_place {
+	uint16_t partition; /* < VG_SEQS */
+	uint64_t seq;	    /* from 1 on, no gaps */
+};
+
+/*
+ * Who asked: a request repeated after a restart, a resend or a fail-over is
+ * found by (session, request) and answered with result instead of applied
+ * again. session 0: nobody who could repeat it (a program in this process).
+ */
+struct op_origin {
+	uint64_t session;
+	uint64_t request;
+	int32_t result;
+};
+
+/* What .config holds and a new collection begins with. */
+struct op_config {
+	uint32_t dim;		  /* 0: not known yet */
+	uint32_t m;		  /* links of a node on the upper levels */
+	uint32_t ef_construction; /* candidates while linking */
+	uint32_t ef_search;	  /* candidates while searching */
+	uint8_t metric;		  /* enum vg_metric */
+	uint8_t dtype;		  /* enum vg_dtype */
+	uint8_t index;		  /* enum vg_index */
+	uint8_t dim_source;	  /* enum op_source; 0: dim was written */
+	uint32_t dim_body_len;	  /* bytes of the body dim was read from */
+};
+
+/* Owner and mode of a collection's directory. */
+struct op_attr {
+	uint32_t mode; /* permission bits */
+	uint32_t uid;
+	uint32_t gid;
+};
+
+#define OP_PLACES_MAX VG_SEQS
+
+/*
+ * Fields that a type does not use are zero. Pointers are borrowed: from the
+ * caller who commits, or from the frame that was decoded.
+ */
+struct op {
+	enum op_type type;
+	uint64_t epoch;	  /* of the partition's primary; 1 while alone */
+	int64_t time_ns;  /* mtime of what changes, wall clock */
+	struct op_origin origin;
+	uint8_t uuid[16]; /* the collection; zero for OP_ALIAS, OP_UNALIAS */
+	uint32_t n_places;
+	struct op_place places[2];	/* all but OP_CLEAR: 1, OP_RENAME: 2 */
+	const struct op_place *more;	/* OP_CLEAR: n_places of them */
+
+	struct vg_id id;  /* the record */
+	struct vg_id id2; /* OP_RENAME: its new id */
+	struct vg_id name;   /* OP_CREATE, MOVE, ALIAS, UNALIAS */
+	struct vg_id target; /* OP_ALIAS */
+
+	const void *vec;  /* OP_PUT: dim elements, little-endian */
+	uint32_t vec_len; /* bytes */
+	uint8_t source;	  /* OP_PUT: enum op_source */
+	uint32_t body_len;   /* OP_PUT: bytes of the body it was parsed from */
+	const char *meta;    /* PUT, SET, RENAME: a JSON object; NULL: none */
+	uint32_t meta_len;
+
+	struct op_config config; /* OP_CREATE, OP_CONFIG */
+	struct op_attr attr;	 /* OP_CREATE, OP_ATTR */
+};
+
+/* Bytes that op_encode will write. */
+size_t op_size(const struct op *op);
+
+/*
+ * Encodes op into out[cap]. Returns the bytes written, or 0 if they do not fit
+ * (op_size says how many do). Asserts that op is well-formed: our own bug
+ * otherwise. Allocates nothing. Any thread.
+ */
+size_t op_encode(const struct op *op, void *out, size_t cap);
+
+/*
+ * Decodes in[len] into *out, which borrows from in. places holds up to
+ * OP_PLACES_MAX entries for OP_CLEAR; out->more points to it.
+ * -VG_EFORMAT: a type or field of a later version. -VG_ECORRUPT: not an op:
+ * a length, count or value is out of its range, or bytes are left over.
+ * Allocates nothing. Any thread.
+ */
+int op_decode(const void *in, size_t len, struct op_place *places,
+	struct op *out);
+
+/* A partition of 0..VG_PARTITIONS-1 for an id: XXH3_64bits(id, seed 0) mod
+ * VG_PARTITIONS, for ever. */
+uint16_t op_partition(struct vg_id id);
+
+/* The word for a type, "put", for messages. Never NULL. */
+const char *op_name(enum op_type type);
+
+#endif

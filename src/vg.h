@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vg.h: the vocabulary of the program: limits, errors, types everyone shares. */
+#ifndef VG_H
+#define VG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Errors. A function that can fail returns int rc: 0, or a negative errno
+ * value, or one of the two below, which no errno says. Out-parameters are
+ * written only when rc is 0.
+ */
+#define VG_ECORRUPT 4001 /* bytes that were valid once are damaged: EIO */
+#define VG_EFORMAT 4002  /* bytes of a version or kind we do not know: EINVAL */
+
+/*
+ * Limits. They bound what comes from outside before any arithmetic is done
+ * with it; each is part of the user's contract and named in README.md.
+ */
+#define VG_ID_MAX 255		   /* bytes of an id, = NAME_MAX */
+#define VG_DIM_MAX 65535	   /* dimensions of a vector */
+#define VG_K_MAX 10000		   /* offset + k of a query */
+#define VG_EF_MAX 100000	   /* candidates of a graph search */
+#define VG_M_MAX 64		   /* links of a node: 2 * m on level 0 */
+#define VG_META_MAX (1u << 20)	   /* bytes of a record's metadata */
+#define VG_BODY_MAX (256u << 20)   /* bytes of one staged body */
+#define VG_SLOT_NONE UINT32_MAX	   /* no slot */
+
+/*
+ * Ids hash onto VG_PARTITIONS partitions, for ever. The catalogue (names and
+ * settings of collections) has a sequence of its own, numbered behind them.
+ */
+#define VG_PARTITIONS 271
+#define VG_PARTITION_CATALOGUE 271
+#define VG_SEQS 272
+
+/* Distances, interface "Distances, defined once"; the values are on disk. */
+enum vg_metric {
+	VG_L2 = 1,     /* sqrt(sum((a-b)^2)) */
+	VG_COSINE = 2, /* 1 - a.b / (|a||b|) */
+	VG_IP = 3,     /* -(a.b) */
+};
+
+/* Element types; the values are on disk. */
+enum vg_dtype {
+	VG_F32 = 1,
+};
+
+/* Kinds of index; the values are on disk. */
+enum vg_index {
+	VG_HNSW = 1,
+	VG_FLAT = 2,
+};
+
+/* The bytes of an id: not terminated, borrowed from whoever made it. */
+struct vg_id {
+	const char *bytes;
+	uint32_t len; /* 1..VG_ID_MAX */
+};
+
+#define VG_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define VG_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define VG_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define VG_ALIGN_UP(n, to) (((n) + (to) - 1) / (to) * (to))
+#define VG_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+
+#endif

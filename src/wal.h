@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* wal.h: the append-only log: what is in it before a sync returned stays. */
+#ifndef VG_WAL_H
+#define VG_WAL_H
+
+#include "src/vg.h"
+
+/*
+ * One thread at a time uses a struct wal (the committer, or who leads in its
+ * place); wal_stat may be read by any. wal.c's head has the format.
+ */
+struct wal;
+
+enum wal_frame_type {
+	WAL_OP = 1,	/* one op, src/op.h */
+	WAL_COMMIT = 2, /* reserved for clusters: (partition, seq) */
+	WAL_VOID = 3,	/* reserved for clusters: (partition, from) */
+	WAL_PIN = 4,	/* reserved for snapshots */
+};
+
+struct wal_frame {
+	uint64_t lsn; /* 1, 2, 3, ... without gaps */
+	uint16_t type;
+	const void *payload; /* borrowed until the callback returns */
+	uint32_t len;
+	uint64_t segment;
+	uint64_t offset; /* of the frame's head in its segment */
+};
+
+struct wal_config {
+	int dirfd;	       /* borrowed: the wal/ directory */
+	uint8_t uuid[16];      /* of the store: salts the checksums */
+	uint64_t segment_size; /* a new segment starts past it; 0: 64 MiB */
+	bool no_uring;	       /* use pwrite and fdatasync from the start */
+};
+
+/* What opening found. */
+struct wal_report {
+	uint64_t frames;      /* replayed */
+	uint64_t last_lsn;    /* 0: empty */
+	uint64_t cut_segment; /* where a torn tail was cut... */
+	uint64_t cut_offset;
+	uint64_t cut_len; /* ...and its bytes; 0: none */
+	bool uring;	  /* io_uring is used */
+	char error[256];  /* for -VG_ECORRUPT and -VG_EFORMAT: one sentence
+			     with segment and offset */
+};
+
+typedef int wal_each_fn(void *ctx, const struct wal_frame *frame);
+
+/*
+ * Opens the log in cfg->dirfd, calls each for every frame in order, cuts a
+ * torn tail (durably) and stands ready to append. *out is returned owned.
+ * Errors: what each returned; -VG_ECORRUPT (a torn middle: rep->error says
+ * where; nothing was changed); -VG_EFORMAT (a later version); -ENOMEM; -EIO
+ * and other errno of the file system. rep is always written.
+ */
+int wal_open(const struct wal_config *cfg, wal_each_fn *each, void *ctx,
+	struct wal_report *rep, struct wal **out);
+
+/* Closes after a sync of what was written. NULL is allowed. */
+void wal_close(struct wal *wal);
+
+/*
+ * Adds a frame behind those already appended; it is in memory only until
+ * wal_write. The payload is given in n parts. `frees` says that the frame
+ * makes room (a delete): it may use the log's reserve.
+ * -ENOSPC: the disk is full: the frame is not there, others are unharmed.
+ * -EROFS: the log failed before. -ENOMEM.
+ */
+struct wal_part {
+	const void *bytes;
+	size_t len;
+};
+int wal_append(struct wal *wal, enum wal_frame_type type,
+	const struct wal_part *parts, unsigned n, bool frees);
+
+/*
+ * Hands what was appended to the kernel; with `sync` the call returns when it
+ * is on stable storage, in one submission. -EIO (or the errno of the failed
+ * call): whether the frames will be there is unknown; the log takes nothing
+ * more from now on (-EROFS) and is never synced again.
+ */
+int wal_write(struct wal *wal, bool sync);
+
+/* Drops what was appended and not yet written. */
+void wal_drop(struct wal *wal);
+
+/* Any thread. */
+struct wal_stat {
+	uint64_t appended_lsn; /* the last appended */
+	uint64_t written_lsn;  /* the last handed to the kernel */
+	uint64_t durable_lsn;  /* the last on stable storage */
+	uint64_t syncs;	       /* how many */
+	uint64_t bytes;	       /* of all segments */
+};
+void wal_stat(const struct wal *wal, struct wal_stat *out);
+
+#endif
