@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* collection.c: life and reading of a collection; see collection.h. */
+#include "src/collection.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "index/hnsw.h"
+#include "src/collection_int.h"
+
+#define IDS_MIN 16u /* heads of a new collection's table */
+
+static_assert(sizeof(struct version) == 64, "a version is one cache line");
+
+int collection_new(uint32_t no, const uint8_t uuid[16],
+	const struct op_config *config, const struct op_attr *attr,
+	struct collection **out)
+{
+	struct collection *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	atomic_init(&c->refs, 1);
+	c->no = no;
+	memcpy(c->uuid, uuid, sizeof(c->uuid));
+	c->config = *config;
+	c->attr = *attr;
+	pthread_mutex_init(&c->lock, NULL);
+	blob_init(&c->blob);
+	if (column_init(&c->versions, sizeof(struct version)) < 0 ||
+		collection_grow_ids(c, IDS_MIN) < 0) {
+		collection_unref(c);
+		return -ENOMEM;
+	}
+	*out = c;
+	return 0;
+}
+
+void cell_free(struct cell *cell)
+{
+	if (!cell)
+		return;
+	assert(!cell->is_queued && !cell->held);
+	hnsw_free(cell->hnsw);
+	column_fini(&cell->vec);
+	column_fini(&cell->slots);
+	free(cell);
+}
+
+struct collection *collection_ref(struct collection *c)
+{
+	atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+	return c;
+}
+
+void collection_unref(struct collection *c)
+{
+	struct id_table *table;
+	struct cell *cell;
+
+	if (!c || atomic_fetch_sub_explicit(
+			  &c->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	cell = atomic_load_explicit(&c->cell, memory_order_relaxed);
+	while (cell) {
+		struct cell *retired = cell->retired;
+
+		cell_free(cell);
+		cell = retired;
+	}
+	table = atomic_load_explicit(&c->ids, memory_order_relaxed);
+	while (table) {
+		struct id_table *retired = table->retired;
+
+		free(table);
+		table = retired;
+	}
+	column_fini(&c->versions);
+	blob_fini(&c->blob);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}
+
+struct op_config collection_config(struct collection *c)
+{
+	struct op_config config;
+
+	pthread_mutex_lock(&c->lock);
+	config = c->config;
+	pthread_mutex_unlock(&c->lock);
+	return config;
+}
+
+struct op_attr collection_attr(struct collection *c)
+{
+	struct op_attr attr;
+
+	pthread_mutex_lock(&c->lock);
+	attr = c->attr;
+	pthread_mutex_unlock(&c->lock);
+	return attr;
+}
+
+struct vg_id version_id(const struct version *v)
+{
+	return (struct vg_id){
+		.bytes = (const char *)v->id + 3, .len = v->id[2]};
+}
+
+uint16_t version_partition(const struct version *v)
+{
+	return (uint16_t)(v->id[0] | v->id[1] << 8);
+}
+
+struct meta version_meta(const struct version *v)
+{
+	return (struct meta){.json = v->meta, .len = v->meta_len};
+}
+
+bool version_is_visible(const struct version *v, const struct moment *m)
+{
+	uint64_t seq = m->seq[version_partition(v)];
+
+	return v->begin <= seq &&
+	       seq < atomic_load_explicit(&v->end, memory_order_acquire);
+}
+
+/*
+ * The place of id in the table: its head, or the free one where it would go.
+ * Ends: the table is never more than three quarters full.
+ */
+_Atomic uint32_t *collection_head(
+	const struct collection *c, struct id_table *table, struct vg_id id)
+{
+	uint64_t hash = XXH3_64bits(id.bytes, id.len);
+
+	for (uint32_t i = (uint32_t)(hash >> 8) & table->mask;;
+		i = (i + 1) & table->mask) {
+		uint32_t v = atomic_load_explicit(
+			&table->head[i], memory_order_acquire);
+		struct vg_id other;
+
+		if (v == VERSION_NONE)
+			return &table->head[i];
+		other = version_id(collection_version(c, v));
+		if (other.len == id.len &&
+			memcmp(other.bytes, id.bytes, id.len) == 0)
+			return &table->head[i];
+	}
+}
+
+uint32_t collection_find_newest(const struct collection *c, struct vg_id id)
+{
+	struct id_table *table =
+		atomic_load_explicit(&c->ids, memory_order_acquire);
+
+	return atomic_load_explicit(
+		collection_head(c, table, id), memory_order_acquire);
+}
+
+uint32_t collection_find(const struct collection *c, struct vg_id id,
+	const struct moment *m)
+{
+	uint32_t no = collection_find_newest(c, id);
+
+	while (no != VERSION_NONE) {
+		const struct version *v = collection_version(c, no);
+
+		if (version_is_visible(v, m))
+			return no;
+		assert(v->older == VERSION_NONE || v->older < no);
+		no = v->older;
+	}
+	return VERSION_NONE;
+}
+
+uint32_t collection_next(const struct collection *c, uint32_t from,
+	const struct moment *m)
+{
+	uint32_t n = atomic_load_explicit(&c->n_versions, memory_order_acquire);
+
+	for (uint32_t no = from; no < n; no++)
+		if (version_is_visible(collection_version(c, no), m))
+			return no;
+	return VERSION_NONE;
+}
+
+uint32_t cell_find(const struct cell *cell, uint32_t slot,
+	const struct moment *m)
+{
+	uint32_t no = atomic_load_explicit(
+		&cell_slot(cell, slot)->head, memory_order_acquire);
+
+	/* Slots are reserved zeroed; no + 1 is kept, so that 0 says none. */
+	while (no-- > 0) {
+		const struct version *v = collection_version(cell->coll, no);
+
+		if (version_is_visible(v, m))
+			return no;
+		no = v->sibling + 1;
+	}
+	return VERSION_NONE;
+}
+
+static int check_version(
+	const struct collection *c, uint32_t no, const char **why)
+{
+	const struct version *v = collection_version(c, no);
+	uint64_t end = atomic_load(&v->end);
+
+	*why = NULL;
+	if (v->begin == 0 || v->begin >= end)
+		*why = "a version ends before it begins";
+	else if (op_partition(version_id(v)) != version_partition(v))
+		*why = "a version is in another partition than its id";
+	else if (v->slot >= atomic_load(&v->cell->n_slots))
+		*why = "a version has a slot that does not exist";
+	else if (v->older != VERSION_NONE && v->older >= no)
+		*why = "a version is older than what it replaced";
+	else if (end == VERSION_OPEN &&
+		 collection_find_newest(c, version_id(v)) != no)
+		*why = "an open version is not its id's newest";
+	return *why ? -VG_ECORRUPT : 0;
+}
+
+int collection_check(const struct collection *c, const char **why)
+{
+	uint32_t n = atomic_load(&c->n_versions);
+	uint64_t n_live = 0;
+	struct cell *cell = atomic_load(&c->cell);
+	int rc = 0;
+
+	for (uint32_t no = 0; no < n && rc == 0; no++) {
+		const struct version *v = collection_version(c, no);
+
+		rc = check_version(c, no, why);
+		n_live += atomic_load(&v->end) == VERSION_OPEN;
+	}
+	if (rc == 0 && n_live != atomic_load(&c->n_live)) {
+		*why = "the count of records is not that of open versions";
+		rc = -VG_ECORRUPT;
+	}
+	if (rc == 0 && cell && cell->hnsw)
+		rc = hnsw_check(cell->hnsw, why);
+	return rc;
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* collection.h: records of one dimension and metric: versions, slots, ids. */
+#ifndef VG_COLLECTION_H
+#define VG_COLLECTION_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "src/blob.h"
+#include "src/column.h"
+#include "src/meta.h"
+#include "src/moment.h"
+#include "src/op.h"
+
+struct hnsw;
+
+/*
+ * A version is one state of a record. Nothing is overwritten: an update is a
+ * new version plus an end mark on the old one, a delete an end mark. A slot is
+ * a vector's row in the column and its node in the graph; only a new vector
+ * takes a new one, so changing metadata, touching and renaming relink nothing.
+ *
+ *   id table ──> newest version of an id ──older──> ... ──> VERSION_NONE
+ *   slot     ──> newest version of a slot ─sibling─> ...
+ *
+ * Everything but `end` is written before the version is reachable, and never
+ * again: readers take no lock. Only store_apply writes (one thread at a time).
+ */
+struct version {
+	uint64_t begin;	      /* seq in the id's partition */
+	_Atomic uint64_t end; /* seq, or VERSION_OPEN; release by apply, so that
+				 who sees the mark sees what replaced it */
+	int64_t mtime_ns;
+	const uint8_t *id; /* {u16 partition, u8 len, bytes}: version_id() */
+	const char *meta;  /* stored form; NULL: none */
+	struct cell *cell;
+	uint32_t meta_len;
+	uint32_t slot;	  /* in cell */
+	uint32_t older;	  /* the id's version before this */
+	uint32_t sibling; /* the slot's version before this */
+};
+
+#define VERSION_NONE UINT32_MAX
+#define VERSION_OPEN UINT64_MAX
+
+/* What the index does with a slot. */
+enum slot_state {
+	SLOT_PENDING = 0, /* the exact tail scans it */
+	SLOT_LINKED = 1,  /* the graph finds it */
+	SLOT_SKIPPED = 2, /* ended before it was linked: never will be */
+};
+
+struct slot {
+	_Atomic uint32_t head;	/* its newest version; release by apply */
+	_Atomic uint32_t state; /* enum slot_state; release by an indexer:
+				   who reads LINKED finds it in the graph */
+};
+
+/*
+ * The rows of a collection and their index: what depends on dim and metric.
+ * A collection gets one with its first vector. While the only record comes
+ * from a file that is still open, its next flush may set dim again: then a
+ * new cell takes over and the old one is kept for who still reads it.
+ */
+struct cell {
+	struct collection *coll; /* borrowed: it owns the cell */
+	struct cell *retired;	 /* the cell before this */
+	enum vg_metric metric;
+	enum vg_index index;
+	uint32_t dim, m, ef_construction;
+	struct column vec;  /* float[dim] */
+	struct column slots; /* struct slot */
+	struct hnsw *hnsw;   /* NULL: flat */
+	_Atomic uint32_t n_slots; /* release after the slots' versions */
+	uint32_t n_reserved;	  /* the committer's: >= n_slots */
+
+	/* The indexers', src/indexer.h. */
+	_Atomic uint32_t next;	    /* the next slot to be taken */
+	_Atomic uint32_t tail_from; /* every slot below is not pending */
+	_Atomic uint32_t n_done;    /* slots not pending */
+	uint32_t tail_max;	    /* pending slots past which writers wait */
+	uint32_t backlog;	    /* the store's: slots found at start */
+	struct cell *work;	    /* indexer->lock: the list of work */
+	bool is_queued;		    /* indexer->lock */
+	struct commit *held;	    /* indexer->lock: done, but answered late */
+};
+
+/* Open addressing over version numbers; replaced as a whole when it grows,
+ * the old one kept until the collection is freed: readers take no lock. */
+struct id_table {
+	struct id_table *retired;
+	uint32_t mask;
+	_Atomic uint32_t head[]; /* version numbers; VERSION_NONE: free */
+};
+
+struct collection {
+	_Atomic uint32_t refs; /* acq_rel: the last one frees */
+	uint32_t no;	       /* 0, 1, 2, ... in order of creation, for good */
+	uint8_t uuid[16];
+	_Atomic bool is_dropped;
+
+	pthread_mutex_t lock; /* a leaf: config, attr, mtime, last_error */
+	struct op_config config;   /* lock */
+	struct op_attr attr;	   /* lock */
+	int64_t mtime_ns;	   /* lock: of the directory */
+	int64_t commit_ns;	   /* lock: when it changed last */
+	char last_error[512];	   /* lock */
+
+	struct column versions;	     /* struct version */
+	_Atomic uint32_t n_versions; /* release by apply */
+	uint32_t n_reserved;	     /* the committer's */
+	struct blob blob;	     /* the committer's: ids, metadata */
+	_Atomic(struct id_table *) ids;
+	uint32_t n_ids;		   /* the committer's: used heads */
+	_Atomic(struct cell *) cell; /* NULL: no vector was ever written */
+
+	_Atomic uint64_t n_live;     /* records of the present */
+	_Atomic uint64_t meta_bytes; /* of live records; relaxed, a figure */
+	_Atomic uint64_t changes;    /* release by apply: what changed since? */
+	_Atomic uint64_t searches;   /* relaxed, a figure */
+};
+
+/* A collection without records. config and attr are copied. -ENOMEM. */
+int collection_new(uint32_t no, const uint8_t uuid[16],
+	const struct op_config *config, const struct op_attr *attr,
+	struct collection **out);
+struct collection *collection_ref(struct collection *c);
+void collection_unref(struct collection *c); /* NULL is allowed */
+
+/* Copies of what the lock guards. Any thread. */
+struct op_config collection_config(struct collection *c);
+struct op_attr collection_attr(struct collection *c);
+
+/* Borrows version number v; while the collection is referenced. */
+static inline struct version *collection_version(
+	const struct collection *c, uint32_t v)
+{
+	return column_at(&c->versions, v);
+}
+
+static inline struct slot *cell_slot(const struct cell *cell, uint32_t slot)
+{
+	return column_at(&cell->slots, slot);
+}
+
+static inline const float *version_vec(const struct version *v)
+{
+	return rows_get(&v->cell->vec.rows, v->slot);
+}
+
+struct vg_id version_id(const struct version *v);
+uint16_t version_partition(const struct version *v);
+struct meta version_meta(const struct version *v);
+
+/* Whether m sees v. Any thread. */
+bool version_is_visible(const struct version *v, const struct moment *m);
+
+/* The version of id that m sees, or VERSION_NONE. Any thread, no lock. */
+uint32_t collection_find(const struct collection *c, struct vg_id id,
+	const struct moment *m);
+
+/* The newest version of id, ended or not, or VERSION_NONE. The committer. */
+uint32_t collection_find_newest(const struct collection *c, struct vg_id id);
+
+/* The first version from number `from` on that m sees, or VERSION_NONE: for
+ * listings, whose cursors survive deletion. Any thread. */
+uint32_t collection_next(const struct collection *c, uint32_t from,
+	const struct moment *m);
+
+/* The version of a slot that m sees, or VERSION_NONE. Any thread. */
+uint32_t cell_find(const struct cell *cell, uint32_t slot,
+	const struct moment *m);
+
+/*
+ * What an op needs, taken before it is logged, so that applying it allocates
+ * nothing and cannot fail.
+ */
+struct reservation {
+	struct cell *cell;	 /* PUT, SET, RENAME */
+	bool is_new_cell;	 /* PUT: apply publishes it */
+	uint32_t version;	 /* PUT, SET, RENAME */
+	uint32_t slot;		 /* PUT: a new one */
+	const uint8_t *id;	 /* of the new version */
+	bool is_new_id;		 /* id was never seen: a head and bytes */
+	const char *meta;	 /* PUT, SET, RENAME */
+	uint32_t meta_len;
+	struct collection *created; /* CREATE: owned until applied */
+	struct alias *alias;	    /* ALIAS: owned until applied */
+};
+
+/* Reserves for op, a PUT, SET or RENAME on c, and copies its bytes. The
+ * committer. A PUT that opens a new cell (the first vector, or another dim)
+ * makes it: op->vec_len says the dim. -ENOMEM. */
+int collection_reserve(struct collection *c, const struct op *op,
+	struct reservation *r);
+
+/* Takes back the last reservation; nothing was reserved after it. */
+void collection_unreserve(struct collection *c, struct reservation *r);
+
+/* Applies a record op (PUT to CLEAR). The committer; cannot fail. */
+void collection_apply(struct collection *c, const struct op *op,
+	struct reservation *r);
+
+/* Walks every invariant above. 0, or -VG_ECORRUPT and a sentence. Nothing may
+ * be committing. */
+int collection_check(const struct collection *c, const char **why);
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* collection_int.h: what collection.c and collection_apply.c share. */
+#ifndef VG_COLLECTION_INT_H
+#define VG_COLLECTION_INT_H
+
+#include "src/collection.h"
+
+/* The head of id in table, or the free place where it would stand. Any
+ * thread; the committer stores to it. */
+_Atomic uint32_t *collection_head(
+	const struct collection *c, struct id_table *table, struct vg_id id);
+
+/* Gives the id table room for n ids at three quarters full. -ENOMEM. The
+ * committer. */
+int collection_grow_ids(struct collection *c, uint32_t n);
+
+/* Frees a cell that no reader can reach; NULL is allowed. */
+void cell_free(struct cell *cell);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* column.h: fixed-size items in chunks that never move, read without a lock. */
+#ifndef VG_COLUMN_H
+#define VG_COLUMN_H
+
+#include "index/rows.h"
+#include "src/vg.h"
+
+/*
+ * A column grows at its end, by its one writer; items are zero until they are
+ * written. A reader may touch item i once it learnt of i through an acquire
+ * load that came after the writer's stores. Memory comes from anonymous maps:
+ * the first 2 MiB in small pages, so that a column of 100 items costs 100
+ * items, what follows in huge ones.
+ */
+struct column {
+	struct rows rows;  /* what the index borrows */
+	uint32_t n_chunks; /* mapped; the writer's */
+	size_t chunk_len;  /* bytes of a chunk */
+};
+
+/* Items of `stride` bytes, none yet. -ENOMEM. fini is legal afterwards and
+ * on a zeroed struct. */
+int column_init(struct column *c, uint32_t stride);
+void column_fini(struct column *c);
+
+/* Makes items 0..n-1 addressable. -ENOMEM: what was stays. The writer. */
+int column_reserve(struct column *c, uint32_t n);
+
+/* Borrows item i, which was reserved; for good. Any thread. */
+static inline void *column_at(const struct column *c, uint32_t i)
+{
+	return (void *)(uintptr_t)rows_get(&c->rows, i);
+}
+
+#endif
