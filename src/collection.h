@@ -184,8 +184,7 @@ struct reservation {
 	bool is_new_id;		 /* id was never seen: a head and bytes */
 	const char *meta;	 /* PUT, SET, RENAME */
 	uint32_t meta_len;
-	struct collection *created; /* CREATE: owned until applied */
-	struct alias *alias;	    /* ALIAS: owned until applied */
+	struct entry *entry; /* CREATE, ALIAS: owned until applied */
 };
 
 /* Reserves for op, a PUT, SET or RENAME on c, and copies its bytes. The

@@ -82,7 +82,8 @@ struct op_attr {
 struct op {
 	enum op_type type;
 	uint64_t epoch;	  /* of the partition's primary; 1 while alone */
-	int64_t time_ns;  /* mtime of what changes, wall clock */
+	int64_t time_ns;  /* mtime of what changes, as its writer set it */
+	int64_t commit_ns; /* wall clock when it was committed */
 	struct op_origin origin;
 	uint8_t uuid[16]; /* the collection; zero for OP_ALIAS, OP_UNALIAS */
 	uint32_t n_places;

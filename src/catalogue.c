@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* catalogue.c: see catalogue.h. */
+#include "src/catalogue.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+int catalogue_init(struct catalogue *cat)
+{
+	*cat = (struct catalogue){0};
+	pthread_rwlock_init(&cat->lock, NULL);
+	return 0;
+}
+
+static void entry_free(struct entry *e)
+{
+	collection_unref(e->coll);
+	free(e->alias);
+	free(e);
+}
+
+void catalogue_fini(struct catalogue *cat)
+{
+	for (uint32_t b = 0; b < CATALOGUE_BUCKETS; b++) {
+		while (cat->bucket[b]) {
+			struct entry *next = cat->bucket[b]->next;
+
+			entry_free(cat->bucket[b]);
+			cat->bucket[b] = next;
+		}
+	}
+	free(cat->by_no);
+	pthread_rwlock_destroy(&cat->lock);
+	*cat = (struct catalogue){0};
+}
+
+/* The link that points to name's entry, or to NULL at its bucket's end. */
+static struct entry **find_link(struct catalogue *cat, struct vg_id name)
+{
+	uint64_t hash = XXH3_64bits(name.bytes, name.len);
+	struct entry **link = &cat->bucket[hash % CATALOGUE_BUCKETS];
+
+	while (*link && ((*link)->name_len != name.len ||
+				memcmp((*link)->name, name.bytes, name.len)))
+		link = &(*link)->next;
+	return link;
+}
+
+static void copy_info(const struct entry *e, struct entry_info *out)
+{
+	out->cursor = e->cursor;
+	out->coll = e->coll ? collection_ref(e->coll) : NULL;
+	out->name_len = e->name_len;
+	memcpy(out->name, e->name, sizeof(out->name));
+	out->target_len = 0;
+	out->mtime_ns = 0;
+	if (e->alias) {
+		out->target_len = e->alias->target.len;
+		out->mtime_ns = e->alias->mtime_ns;
+		memcpy(out->target, e->alias->target.bytes, out->target_len);
+	}
+}
+
+int catalogue_get(struct catalogue *cat, struct vg_id name,
+	struct entry_info *out)
+{
+	const struct entry *e;
+
+	pthread_rwlock_rdlock(&cat->lock);
+	e = *find_link(cat, name);
+	if (e)
+		copy_info(e, out);
+	pthread_rwlock_unlock(&cat->lock);
+	return e ? 0 : -ENOENT;
+}
+
+int catalogue_next(struct catalogue *cat, uint64_t from,
+	struct entry_info *out)
+{
+	const struct entry *best = NULL;
+
+	pthread_rwlock_rdlock(&cat->lock);
+	for (uint32_t b = 0; b < CATALOGUE_BUCKETS; b++)
+		for (const struct entry *e = cat->bucket[b]; e; e = e->next)
+			if (e->cursor >= from &&
+				(!best || e->cursor < best->cursor))
+				best = e;
+	if (best)
+		copy_info(best, out);
+	pthread_rwlock_unlock(&cat->lock);
+	return best ? 0 : -ENOENT;
+}
+
+struct collection *catalogue_find_no(struct catalogue *cat, uint32_t no)
+{
+	struct collection *c = NULL;
+
+	pthread_rwlock_rdlock(&cat->lock);
+	if (no < cat->n && cat->by_no[no])
+		c = collection_ref(cat->by_no[no]);
+	pthread_rwlock_unlock(&cat->lock);
+	return c;
+}
+
+struct collection *catalogue_find_uuid(
+	struct catalogue *cat, const uint8_t uuid[16])
+{
+	struct collection *c = NULL;
+
+	pthread_rwlock_rdlock(&cat->lock);
+	/* From the newest: a log's ops are mostly about the latest. */
+	for (uint32_t no = cat->n; no-- > 0 && !c;)
+		if (cat->by_no[no] &&
+			memcmp(cat->by_no[no]->uuid, uuid, 16) == 0)
+			c = collection_ref(cat->by_no[no]);
+	pthread_rwlock_unlock(&cat->lock);
+	return c;
+}
+
+/* The link to a collection's entry, or to NULL. */
+static struct entry **find_coll_link(
+	struct catalogue *cat, const struct collection *coll)
+{
+	struct entry **link = NULL;
+
+	for (uint32_t b = 0; b < CATALOGUE_BUCKETS; b++)
+		for (link = &cat->bucket[b]; *link; link = &(*link)->next)
+			if ((*link)->coll == coll)
+				return link;
+	return link;
+}
+
+int catalogue_name(struct catalogue *cat, const struct collection *coll,
+	char out[VG_ID_MAX + 1])
+{
+	const struct entry *e;
+
+	pthread_rwlock_rdlock(&cat->lock);
+	e = *find_coll_link(cat, coll);
+	if (e)
+		memcpy(out, e->name, VG_ID_MAX + 1);
+	pthread_rwlock_unlock(&cat->lock);
+	return e ? 0 : -ENOENT;
+}
+
+uint32_t catalogue_count(struct catalogue *cat)
+{
+	uint32_t n;
+
+	pthread_rwlock_rdlock(&cat->lock);
+	n = cat->n_entries;
+	pthread_rwlock_unlock(&cat->lock);
+	return n;
+}
+
+static int reserve_no(struct catalogue *cat)
+{
+	uint32_t cap = cat->cap ? 2 * cat->cap : 16;
+	struct collection **grown;
+
+	if (cat->n < cat->cap)
+		return 0;
+	pthread_rwlock_wrlock(&cat->lock);
+	grown = realloc(cat->by_no, cap * sizeof(*grown));
+	if (grown) {
+		cat->by_no = grown;
+		cat->cap = cap;
+	}
+	pthread_rwlock_unlock(&cat->lock);
+	return grown ? 0 : -ENOMEM;
+}
+
+static struct entry *entry_new(struct vg_id name)
+{
+	struct entry *e = calloc(1, sizeof(*e));
+
+	assert(name.len > 0 && name.len <= VG_ID_MAX);
+	if (e) {
+		e->name_len = name.len;
+		memcpy(e->name, name.bytes, name.len);
+	}
+	return e;
+}
+
+static int reserve_alias(const struct op *op, struct entry *e)
+{
+	e->alias = malloc(sizeof(*e->alias) + op->target.len);
+	if (!e->alias)
+		return -ENOMEM;
+	memcpy(e->alias + 1, op->target.bytes, op->target.len);
+	e->alias->target = (struct vg_id){
+		.bytes = (const char *)(e->alias + 1), .len = op->target.len};
+	e->alias->mtime_ns = op->time_ns;
+	return 0;
+}
+
+int catalogue_reserve(struct catalogue *cat, const struct op *op,
+	struct reservation *r)
+{
+	int rc = 0;
+
+	*r = (struct reservation){.version = VERSION_NONE};
+	if (op->type != OP_CREATE && op->type != OP_ALIAS)
+		return 0;
+	r->entry = entry_new(op->name);
+	if (!r->entry)
+		return -ENOMEM;
+	if (op->type == OP_ALIAS) {
+		rc = reserve_alias(op, r->entry);
+	} else {
+		rc = reserve_no(cat);
+		if (rc == 0)
+			rc = collection_new(cat->n, op->uuid, &op->config,
+				&op->attr, &r->entry->coll);
+	}
+	if (rc < 0)
+		catalogue_unreserve(cat, r);
+	return rc;
+}
+
+void catalogue_unreserve(struct catalogue *cat, struct reservation *r)
+{
+	(void)cat;
+	if (r->entry)
+		entry_free(r->entry);
+	r->entry = NULL;
+}
+
+static struct entry *take(struct catalogue *cat, struct entry **link)
+{
+	struct entry *e = *link;
+
+	if (e) {
+		*link = e->next;
+		cat->n_entries--;
+	}
+	return e;
+}
+
+/* Adds e under its name; what had the name (an alias, or a collection that
+ * was empty) goes. Returns what went, to be freed without the lock. */
+static struct entry *add_entry(struct catalogue *cat, struct entry *e)
+{
+	struct vg_id name = {.bytes = e->name, .len = e->name_len};
+	struct entry *gone = take(cat, find_link(cat, name));
+	struct entry **link = find_link(cat, name);
+
+	e->next = NULL;
+	e->cursor = ++cat->cursor;
+	*link = e;
+	cat->n_entries++;
+	return gone;
+}
+
+static struct entry *move_entry(struct catalogue *cat, const struct op *op,
+	struct collection *coll)
+{
+	struct entry *e = take(cat, find_coll_link(cat, coll));
+
+	assert(e);
+	memset(e->name, 0, sizeof(e->name));
+	memcpy(e->name, op->name.bytes, op->name.len);
+	e->name_len = op->name.len;
+	return add_entry(cat, e);
+}
+
+void catalogue_apply(struct catalogue *cat, const struct op *op,
+	struct reservation *r)
+{
+	struct collection *coll = NULL;
+	struct entry *gone = NULL;
+
+	if (op->type == OP_DROP || op->type == OP_MOVE)
+		coll = catalogue_find_uuid(cat, op->uuid);
+	pthread_rwlock_wrlock(&cat->lock);
+	switch (op->type) {
+	case OP_CREATE:
+		cat->by_no[cat->n++] = r->entry->coll;
+		gone = add_entry(cat, r->entry);
+		break;
+	case OP_ALIAS:
+		gone = add_entry(cat, r->entry);
+		break;
+	case OP_UNALIAS:
+		gone = take(cat, find_link(cat, op->name));
+		break;
+	case OP_DROP:
+		gone = take(cat, find_coll_link(cat, coll));
+		break;
+	case OP_MOVE:
+		gone = move_entry(cat, op, coll);
+		break;
+	default:
+		assert(!"an op of a record");
+	}
+	if (gone && gone->coll) {
+		atomic_store(&gone->coll->is_dropped, true);
+		cat->by_no[gone->coll->no] = NULL;
+	}
+	cat->mtime_ns = op->commit_ns;
+	pthread_rwlock_unlock(&cat->lock);
+	r->entry = NULL;
+	collection_unref(coll);
+	if (gone)
+		entry_free(gone);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* catalogue.h: names of collections and the links that stand for them. */
+#ifndef VG_CATALOGUE_H
+#define VG_CATALOGUE_H
+
+#include <pthread.h>
+
+#include "src/collection.h"
+
+/*
+ * One name space, as a directory is: a name is a collection or an alias (a
+ * symbolic link with any target). Changed by apply only; readers take the
+ * lock for as long as a lookup takes.
+ */
+struct alias {
+	struct vg_id target; /* bytes behind it, in the same allocation */
+	int64_t mtime_ns;
+};
+
+struct entry {
+	struct entry *next;	 /* of the bucket */
+	uint64_t cursor;	 /* 1, 2, ... of all entries ever: listings */
+	struct collection *coll; /* referenced; NULL: an alias */
+	struct alias *alias;	 /* owned */
+	uint32_t name_len;
+	char name[VG_ID_MAX + 1]; /* NUL-terminated as well */
+};
+
+#define CATALOGUE_BUCKETS 1024u
+
+struct catalogue {
+	pthread_rwlock_t lock; /* all below */
+	struct entry *bucket[CATALOGUE_BUCKETS];
+	struct collection **by_no; /* all ever made; NULL: dropped */
+	uint32_t n, cap;	   /* of by_no */
+	uint32_t n_entries;
+	uint64_t cursor;   /* the last given */
+	int64_t mtime_ns;  /* of the root directory */
+};
+
+int catalogue_init(struct catalogue *cat);
+void catalogue_fini(struct catalogue *cat);
+
+/* What a name stands for: a copy, with a reference on coll or with the
+ * target's bytes in target_bytes. */
+struct entry_info {
+	uint64_t cursor;
+	struct collection *coll; /* referenced: collection_unref; or NULL */
+	int64_t mtime_ns;	 /* of an alias */
+	uint32_t name_len, target_len;
+	char name[VG_ID_MAX + 1];
+	char target[4096];
+};
+
+/* -ENOENT. Any thread. */
+int catalogue_get(struct catalogue *cat, struct vg_id name,
+	struct entry_info *out);
+
+/* The entry with the lowest cursor >= from. -ENOENT: no more. */
+int catalogue_next(struct catalogue *cat, uint64_t from,
+	struct entry_info *out);
+
+/* The collection by number or uuid, referenced, or NULL. Any thread. */
+struct collection *catalogue_find_no(struct catalogue *cat, uint32_t no);
+struct collection *catalogue_find_uuid(
+	struct catalogue *cat, const uint8_t uuid[16]);
+
+/* The name of a collection. -ENOENT: it was dropped. */
+int catalogue_name(struct catalogue *cat, const struct collection *coll,
+	char out[VG_ID_MAX + 1]);
+
+uint32_t catalogue_count(struct catalogue *cat); /* entries */
+
+/*
+ * Reserve and apply for the ops of the catalogue, CREATE to UNALIAS, as in
+ * collection.h. The committer. -ENOMEM.
+ */
+int catalogue_reserve(struct catalogue *cat, const struct op *op,
+	struct reservation *r);
+void catalogue_unreserve(struct catalogue *cat, struct reservation *r);
+void catalogue_apply(struct catalogue *cat, const struct op *op,
+	struct reservation *r);
+
+#endif
