@@ -5,3 +5,17 @@ libvgbase_a_SOURCES = \
 	%D%/log.c \
 	%D%/log.h \
 	%D%/vg.h
+
+# wire: the cursor and the frame.
+libvgbase_a_SOURCES += %D%/wire.c %D%/wire.h
+
+# storage: files. Modules add themselves below.
+noinst_LIBRARIES += libvgstorage.a
+libvgstorage_a_SOURCES =
+
+# core: what a change is, and what it does. Modules add themselves below.
+noinst_LIBRARIES += libvgcore.a
+libvgcore_a_SOURCES =
+
+# op: one change, as it is logged.
+libvgcore_a_SOURCES += %D%/op.c %D%/op.h

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* op.c: the body of an op: one table says which fields a type has. */
+#include "src/op.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "src/wire.h"
+
+/*
+ * A body, in the words of wire.h (u8..u64 little-endian; str = u32 length and
+ * bytes), version 1:
+ *
+ *   u8 type  u8 version = 1  u16 zero  u64 epoch  i64 time_ns
+ *   u64 session  u64 request  i32 result
+ *   u32 n_places  n_places * { u16 partition  u64 seq }
+ *
+ * and then those of the following that the table below gives its type, in
+ * this order:
+ *
+ *   UUID    16 bytes           the collection
+ *   ID      str 1..255         ID2, NAME, TARGET the same
+ *   VEC     u8 source  u32 body_len  str 4..4 * 65535: a multiple of 4
+ *   META    str 0..1 MiB       empty: none
+ *   CONFIG  u32 dim, m, ef_construction, ef_search
+ *           u8 metric, dtype, index, dim_source  u32 dim_body_len
+ *   ATTR    u32 mode, uid, gid
+ *
+ * A body ends with its last field. A type, a version, a bit of zero or a
+ * number of an enumeration that is not known is a later version's, and its op
+ * must not be skipped: whoever applied the ops behind it without it would
+ * hold another state than everybody else.
+ */
+enum {
+	UUID = 1 << 0,
+	ID = 1 << 1,
+	ID2 = 1 << 2,
+	NAME = 1 << 3,
+	TARGET = 1 << 4,
+	VEC = 1 << 5,
+	META = 1 << 6,
+	CONFIG = 1 << 7,
+	ATTR = 1 << 8,
+};
+
+#define BODY_VERSION 1
+
+struct shape {
+	const char *name; /* NULL: no such type */
+	unsigned fields;
+	uint32_t n_places; /* 0: any number */
+};
+
+static const struct shape shapes[] = {
+	[OP_PUT] = {"put", UUID | ID | VEC | META, 1},
+	[OP_SET] = {"set", UUID | ID | META, 1},
+	[OP_DEL] = {"del", UUID | ID, 1},
+	[OP_RENAME] = {"rename", UUID | ID | ID2 | META, 2},
+	[OP_CLEAR] = {"clear", UUID, 0},
+	[OP_CREATE] = {"create", UUID | NAME | CONFIG | ATTR, 1},
+	[OP_DROP] = {"drop", UUID, 1},
+	[OP_MOVE] = {"move", UUID | NAME, 1},
+	[OP_ALIAS] = {"alias", NAME | TARGET, 1},
+	[OP_UNALIAS] = {"unalias", NAME, 1},
+	[OP_CONFIG] = {"config", UUID | CONFIG, 1},
+	[OP_ATTR] = {"attr", UUID | ATTR, 1},
+};
+
+static_assert(VG_ARRAY_LEN(shapes) == OP_ATTR + 1, "a type has no shape");
+static_assert(4 * VG_DIM_MAX + VG_META_MAX + 3 * (4 + VG_ID_MAX) +
+			10 * OP_PLACES_MAX + 256 <= WIRE_PAYLOAD_MAX,
+	"the largest op does not fit into a frame");
+
+static const struct shape *shape_find(unsigned type)
+{
+	return type < VG_ARRAY_LEN(shapes) && shapes[type].name ?
+		       &shapes[type] :
+		       NULL;
+}
+
+const char *op_name(enum op_type type)
+{
+	const struct shape *shape = shape_find(type);
+
+	return shape ? shape->name : "unknown";
+}
+
+uint16_t op_partition(struct vg_id id)
+{
+	assert(id.len > 0 && id.len <= VG_ID_MAX);
+	return (uint16_t)(wire_hash(id.bytes, id.len) % VG_PARTITIONS);
+}
+
+static bool places_are_valid(const struct op_place *place, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (place[i].partition >= VG_SEQS || place[i].seq == 0)
+			return false;
+	return true;
+}
+
+static int config_check(const struct op_config *c)
+{
+	if (c->metric < VG_L2 || c->metric > VG_IP || c->dtype != VG_F32 ||
+		c->index < VG_HNSW || c->index > VG_FLAT ||
+		c->dim_source > OP_SOURCE_FVECS)
+		return -VG_EFORMAT;
+	if (c->dim > VG_DIM_MAX || c->m == 0 || c->m > VG_M_MAX ||
+		c->ef_construction == 0 || c->ef_construction > VG_EF_MAX ||
+		c->ef_search == 0 || c->ef_search > VG_EF_MAX ||
+		c->dim_body_len > VG_BODY_MAX)
+		return -VG_ECORRUPT;
+	return 0;
+}
+
+static int vec_check(const struct op *op)
+{
+	if (op->source < OP_SOURCE_RAW || op->source > OP_SOURCE_FVECS)
+		return -VG_EFORMAT;
+	if (op->vec_len % 4 != 0 || op->body_len > VG_BODY_MAX)
+		return -VG_ECORRUPT;
+	return 0;
+}
+
+/* The limits of what is not a string; strings have theirs where they stand. */
+static int values_check(const struct op *op, unsigned fields)
+{
+	const struct op_place *place =
+		op->type == OP_CLEAR ? op->more : op->places;
+	int rc = 0;
+
+	if (!places_are_valid(place, op->n_places))
+		return -VG_ECORRUPT;
+	if (fields & VEC)
+		rc = vec_check(op);
+	if (rc == 0 && fields & CONFIG)
+		rc = config_check(&op->config);
+	if (rc == 0 && fields & ATTR && op->attr.mode > 07777)
+		rc = -VG_ECORRUPT;
+	return rc;
+}
+
+static void put_id(struct wire_out *out, const struct vg_id *id)
+{
+	assert(id->len > 0 && id->len <= VG_ID_MAX);
+	wire_put_str(out, id->bytes, id->len);
+}
+
+static void put_head(struct wire_out *out, const struct op *op)
+{
+	const struct op_place *place =
+		op->type == OP_CLEAR ? op->more : op->places;
+
+	wire_put_u8(out, (uint8_t)op->type);
+	wire_put_u8(out, BODY_VERSION);
+	wire_put_u16(out, 0);
+	wire_put_u64(out, op->epoch);
+	wire_put_u64(out, (uint64_t)op->time_ns);
+	wire_put_u64(out, op->origin.session);
+	wire_put_u64(out, op->origin.request);
+	wire_put_u32(out, (uint32_t)op->origin.result);
+	wire_put_u32(out, op->n_places);
+	for (uint32_t i = 0; i < op->n_places; i++) {
+		wire_put_u16(out, place[i].partition);
+		wire_put_u64(out, place[i].seq);
+	}
+}
+
+static void put_config(struct wire_out *out, const struct op_config *c)
+{
+	wire_put_u32(out, c->dim);
+	wire_put_u32(out, c->m);
+	wire_put_u32(out, c->ef_construction);
+	wire_put_u32(out, c->ef_search);
+	wire_put_u8(out, c->metric);
+	wire_put_u8(out, c->dtype);
+	wire_put_u8(out, c->index);
+	wire_put_u8(out, c->dim_source);
+	wire_put_u32(out, c->dim_body_len);
+}
+
+static void put_body(struct wire_out *out, const struct op *op)
+{
+	const struct shape *shape = shape_find(op->type);
+
+	assert(shape);
+	assert(shape->n_places ? op->n_places == shape->n_places :
+				 op->n_places <= OP_PLACES_MAX);
+	assert(values_check(op, shape->fields) == 0);
+	put_head(out, op);
+	if (shape->fields & UUID)
+		wire_put_bytes(out, op->uuid, sizeof(op->uuid));
+	if (shape->fields & ID)
+		put_id(out, &op->id);
+	if (shape->fields & ID2)
+		put_id(out, &op->id2);
+	if (shape->fields & NAME)
+		put_id(out, &op->name);
+	if (shape->fields & TARGET)
+		put_id(out, &op->target);
+	if (shape->fields & VEC) {
+		assert(op->vec_len >= 4 && op->vec_len <= 4 * VG_DIM_MAX);
+		wire_put_u8(out, op->source);
+		wire_put_u32(out, op->body_len);
+		wire_put_str(out, op->vec, op->vec_len);
+	}
+	if (shape->fields & META) {
+		assert(op->meta_len <= VG_META_MAX);
+		wire_put_str(out, op->meta, op->meta ? op->meta_len : 0);
+	}
+	if (shape->fields & CONFIG)
+		put_config(out, &op->config);
+	if (shape->fields & ATTR) {
+		wire_put_u32(out, op->attr.mode);
+		wire_put_u32(out, op->attr.uid);
+		wire_put_u32(out, op->attr.gid);
+	}
+}
+
+size_t op_size(const struct op *op)
+{
+	struct wire_out out = wire_out_init(NULL, 0);
+
+	put_body(&out, op);
+	return out.len;
+}
+
+size_t op_encode(const struct op *op, void *out, size_t cap)
+{
+	struct wire_out w = wire_out_init(out, cap);
+
+	assert(out);
+	put_body(&w, op);
+	return w.failed ? 0 : w.len;
+}
+
+static struct vg_id get_id(struct wire_in *in)
+{
+	struct vg_id id;
+
+	id.bytes = wire_get_str(in, 1, VG_ID_MAX, &id.len);
+	return id;
+}
+
+/*
+ * Everything before the type's own fields. A type that is not known says
+ * nothing about what follows it, so it is told before anything is read.
+ */
+static int get_head(struct wire_in *in, struct op_place *places, struct op *op)
+{
+	unsigned type = wire_get_u8(in);
+	unsigned version = wire_get_u8(in);
+	unsigned zero = wire_get_u16(in);
+	const struct shape *shape = shape_find(type);
+
+	if (in->failed)
+		return -VG_ECORRUPT;
+	if (!shape || version != BODY_VERSION || zero != 0)
+		return -VG_EFORMAT;
+	op->type = (enum op_type)type;
+	op->epoch = wire_get_u64(in);
+	op->time_ns = (int64_t)wire_get_u64(in);
+	op->origin.session = wire_get_u64(in);
+	op->origin.request = wire_get_u64(in);
+	op->origin.result = (int32_t)wire_get_u32(in);
+	op->n_places = wire_get_u32(in);
+	if (shape->n_places ? op->n_places != shape->n_places :
+			      op->n_places > OP_PLACES_MAX)
+		return -VG_ECORRUPT;
+
+	struct op_place *place = shape->n_places ? op->places : places;
+
+	for (uint32_t i = 0; i < op->n_places; i++) {
+		place[i].partition = wire_get_u16(in);
+		place[i].seq = wire_get_u64(in);
+	}
+	if (!shape->n_places)
+		op->more = places;
+	return 0;
+}
+
+static void get_config(struct wire_in *in, struct op_config *c)
+{
+	c->dim = wire_get_u32(in);
+	c->m = wire_get_u32(in);
+	c->ef_construction = wire_get_u32(in);
+	c->ef_search = wire_get_u32(in);
+	c->metric = wire_get_u8(in);
+	c->dtype = wire_get_u8(in);
+	c->index = wire_get_u8(in);
+	c->dim_source = wire_get_u8(in);
+	c->dim_body_len = wire_get_u32(in);
+}
+
+static void get_fields(struct wire_in *in, unsigned fields, struct op *op)
+{
+	if (fields & UUID) {
+		const void *uuid = wire_get_bytes(in, sizeof(op->uuid));
+
+		if (uuid)
+			memcpy(op->uuid, uuid, sizeof(op->uuid));
+	}
+	if (fields & ID)
+		op->id = get_id(in);
+	if (fields & ID2)
+		op->id2 = get_id(in);
+	if (fields & NAME)
+		op->name = get_id(in);
+	if (fields & TARGET)
+		op->target = get_id(in);
+	if (fields & VEC) {
+		op->source = wire_get_u8(in);
+		op->body_len = wire_get_u32(in);
+		op->vec = wire_get_str(in, 4, 4 * VG_DIM_MAX, &op->vec_len);
+	}
+	if (fields & META) {
+		op->meta = wire_get_str(in, 0, VG_META_MAX, &op->meta_len);
+		if (op->meta_len == 0)
+			op->meta = NULL;
+	}
+	if (fields & CONFIG)
+		get_config(in, &op->config);
+	if (fields & ATTR) {
+		op->attr.mode = wire_get_u32(in);
+		op->attr.uid = wire_get_u32(in);
+		op->attr.gid = wire_get_u32(in);
+	}
+}
+
+int op_decode(const void *in, size_t len, struct op_place *places,
+	struct op *out)
+{
+	struct wire_in w = wire_in_init(in, len);
+	struct op op = {0};
+	int rc = get_head(&w, places, &op);
+
+	if (rc < 0)
+		return rc;
+
+	const struct shape *shape = shape_find(op.type);
+
+	assert(shape);
+	get_fields(&w, shape->fields, &op);
+	if (w.failed || w.left != 0)
+		return -VG_ECORRUPT;
+	rc = values_check(&op, shape->fields);
+	if (rc < 0)
+		return rc;
+	*out = op;
+	return 0;
+}
