@@ -19,3 +19,9 @@ endif
 check_PROGRAMS += $(fuzz_targets)
 EXTRA_DIST += %D%/fuzz/corpus
 CLEANFILES += *.crash
+
+# name
+check_PROGRAMS += tests/unit/name
+TESTS += tests/unit/name
+tests_unit_name_SOURCES = %D%/unit/name.c
+tests_unit_name_LDADD = libvgtap.a libvgfs.a
