@@ -11,8 +11,8 @@
  * A body, in the words of wire.h (u8..u64 little-endian; str = u32 length and
  * bytes), version 1:
  *
- *   u8 type  u8 version = 1  u16 zero  u64 epoch  i64 time_ns
- *   u64 session  u64 request  i32 result
+ *   u8 type  u8 version = 1  u16 zero  u64 epoch
+ *   i64 time_ns  i64 commit_ns  u64 session  u64 request  i32 result
  *   u32 n_places  n_places * { u16 partition  u64 seq }
  *
  * and then those of the following that the table below gives its type, in
@@ -156,6 +156,7 @@ static void put_head(struct wire_out *out, const struct op *op)
 	wire_put_u16(out, 0);
 	wire_put_u64(out, op->epoch);
 	wire_put_u64(out, (uint64_t)op->time_ns);
+	wire_put_u64(out, (uint64_t)op->commit_ns);
 	wire_put_u64(out, op->origin.session);
 	wire_put_u64(out, op->origin.request);
 	wire_put_u32(out, (uint32_t)op->origin.result);
@@ -260,6 +261,7 @@ static int get_head(struct wire_in *in, struct op_place *places, struct op *op)
 	op->type = (enum op_type)type;
 	op->epoch = wire_get_u64(in);
 	op->time_ns = (int64_t)wire_get_u64(in);
+	op->commit_ns = (int64_t)wire_get_u64(in);
 	op->origin.session = wire_get_u64(in);
 	op->origin.request = wire_get_u64(in);
 	op->origin.result = (int32_t)wire_get_u32(in);
