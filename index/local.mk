@@ -1,2 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # index: distances, exact scan, graph. No I/O, no files, no JSON.
+# Every processor is to round alike, so nothing is contracted (dist.h).
+noinst_LIBRARIES += libvgindex.a
+libvgindex_a_CFLAGS = $(AM_CFLAGS) -ffp-contract=off
+libvgindex_a_SOURCES = \
+	%D%/dist.c \
+	%D%/dist.h \
+	%D%/flat.c \
+	%D%/flat.h \
+	%D%/heap.h \
+	%D%/hnsw.c \
+	%D%/hnsw.h \
+	%D%/hnsw_check.c \
+	%D%/hnsw_int.h \
+	%D%/hnsw_search.c \
+	%D%/rows.h

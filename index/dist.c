@@ -1,0 +1,634 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dist.c: see dist.h. The scalar reference first, the kernels after it, the
+ * dispatch last. tests/unit/dist.c compares every kernel with the reference.
+ */
+#include "index/dist.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <float.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define TARGET_AVX2 __attribute__((target("avx2,fma")))
+#define TARGET_AVX512 \
+	__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")))
+#endif
+
+#define LANES 32	 /* running sums of an exact kernel */
+#define FAST_LANES 16	 /* running sums of a scalar fast kernel */
+#define BOUND_EVERY 256u /* elements between two looks at the bound */
+
+/* ---- scalar: the reference ---- */
+
+/*
+ * The one order in which running sums are folded: halves onto halves, as a
+ * register of 8 doubles folds, after its four registers were added 0+2, 1+3.
+ */
+static double fold(const double *sum)
+{
+	double t[8];
+
+	for (int i = 0; i < 8; i++)
+		t[i] = (sum[i] + sum[i + 16]) + (sum[i + 8] + sum[i + 24]);
+	for (int i = 0; i < 4; i++)
+		t[i] += t[i + 4];
+	return (t[0] + t[2]) + (t[1] + t[3]);
+}
+
+static double scalar_l2sq_exact(const float *a, const float *b, uint32_t dim)
+{
+	double sum[LANES] = {0};
+
+	for (uint32_t i = 0; i < dim; i++) {
+		double d = (double)a[i] - (double)b[i];
+
+		sum[i % LANES] += d * d;
+	}
+	return fold(sum);
+}
+
+static double scalar_dot_exact(const float *a, const float *b, uint32_t dim)
+{
+	double sum[LANES] = {0};
+
+	for (uint32_t i = 0; i < dim; i++)
+		sum[i % LANES] += (double)a[i] * (double)b[i];
+	return fold(sum);
+}
+
+static double scalar_dot_norm_exact(const float *a, const float *b,
+	uint32_t dim, double *bb)
+{
+	*bb = scalar_dot_exact(b, b, dim);
+	return scalar_dot_exact(a, b, dim);
+}
+
+static float fold_fast(const float *sum)
+{
+	float t = 0;
+
+	for (int i = 0; i < FAST_LANES / 2; i++)
+		t += sum[i] + sum[i + FAST_LANES / 2];
+	return t;
+}
+
+static float scalar_l2sq(const float *a, const float *b, uint32_t dim,
+	float bound)
+{
+	float sum[FAST_LANES] = {0};
+	uint32_t i = 0;
+
+	for (; i + FAST_LANES <= dim; i += FAST_LANES) {
+		for (uint32_t j = 0; j < FAST_LANES; j++) {
+			float d = a[i + j] - b[i + j];
+
+			sum[j] += d * d;
+		}
+		if ((i + FAST_LANES) % BOUND_EVERY == 0 &&
+			fold_fast(sum) > bound)
+			return fold_fast(sum);
+	}
+	for (; i < dim; i++) {
+		float d = a[i] - b[i];
+
+		sum[i % FAST_LANES] += d * d;
+	}
+	return fold_fast(sum);
+}
+
+static float scalar_dot(const float *a, const float *b, uint32_t dim)
+{
+	float sum[FAST_LANES] = {0};
+	uint32_t i = 0;
+
+	for (; i + FAST_LANES <= dim; i += FAST_LANES)
+		for (uint32_t j = 0; j < FAST_LANES; j++)
+			sum[j] += a[i + j] * b[i + j];
+	for (; i < dim; i++)
+		sum[i % FAST_LANES] += a[i] * b[i];
+	return fold_fast(sum);
+}
+
+static const struct dist_kernels scalar_kernels = {
+	.name = "scalar",
+	.l2sq = scalar_l2sq,
+	.dot = scalar_dot,
+	.l2sq_exact = scalar_l2sq_exact,
+	.dot_exact = scalar_dot_exact,
+	.dot_norm_exact = scalar_dot_norm_exact,
+};
+
+#if defined(__x86_64__)
+
+/* ---- AVX2: 8 registers of 4 doubles; 4 of 8 floats ---- */
+
+/* The elements that are left of a group of 4, the others as zeros. */
+TARGET_AVX2
+static inline __m256d avx2_load4(const float *p, int32_t left)
+{
+	__m128i mask = _mm_cmpgt_epi32(_mm_set1_epi32(left),
+		_mm_setr_epi32(0, 1, 2, 3));
+
+	return _mm256_cvtps_pd(_mm_maskload_ps(p, mask));
+}
+
+TARGET_AVX2
+static inline double avx2_fold(const __m256d *s)
+{
+	__m256d low = _mm256_add_pd(_mm256_add_pd(s[0], s[4]),
+		_mm256_add_pd(s[2], s[6]));
+	__m256d high = _mm256_add_pd(_mm256_add_pd(s[1], s[5]),
+		_mm256_add_pd(s[3], s[7]));
+	__m256d t = _mm256_add_pd(low, high);
+	__m128d u = _mm_add_pd(_mm256_castpd256_pd128(t),
+		_mm256_extractf128_pd(t, 1));
+
+	return _mm_cvtsd_f64(_mm_add_sd(u, _mm_unpackhi_pd(u, u)));
+}
+
+TARGET_AVX2
+static double avx2_l2sq_exact(const float *a, const float *b, uint32_t dim)
+{
+	__m256d sum[8];
+	uint32_t i = 0;
+
+	for (int g = 0; g < 8; g++)
+		sum[g] = _mm256_setzero_pd();
+	for (; i + LANES <= dim; i += LANES) {
+#pragma GCC unroll 8
+		for (uint32_t g = 0; g < 8; g++) {
+			__m256d d = _mm256_sub_pd(
+				_mm256_cvtps_pd(_mm_loadu_ps(a + i + 4 * g)),
+				_mm256_cvtps_pd(_mm_loadu_ps(b + i + 4 * g)));
+
+			sum[g] = _mm256_add_pd(sum[g], _mm256_mul_pd(d, d));
+		}
+	}
+	for (uint32_t g = 0; i < dim; g++, i += 4) {
+		int32_t left = (int32_t)(dim - i);
+		__m256d d = _mm256_sub_pd(avx2_load4(a + i, left),
+			avx2_load4(b + i, left));
+
+		sum[g] = _mm256_add_pd(sum[g], _mm256_mul_pd(d, d));
+		if (left <= 4)
+			break;
+	}
+	return avx2_fold(sum);
+}
+
+TARGET_AVX2
+static double avx2_dot_exact(const float *a, const float *b, uint32_t dim)
+{
+	__m256d sum[8];
+	uint32_t i = 0;
+
+	for (int g = 0; g < 8; g++)
+		sum[g] = _mm256_setzero_pd();
+	for (; i + LANES <= dim; i += LANES) {
+#pragma GCC unroll 8
+		for (uint32_t g = 0; g < 8; g++)
+			sum[g] = _mm256_fmadd_pd(
+				_mm256_cvtps_pd(_mm_loadu_ps(a + i + 4 * g)),
+				_mm256_cvtps_pd(_mm_loadu_ps(b + i + 4 * g)),
+				sum[g]);
+	}
+	for (uint32_t g = 0; i < dim; g++, i += 4) {
+		int32_t left = (int32_t)(dim - i);
+
+		sum[g] = _mm256_fmadd_pd(avx2_load4(a + i, left),
+			avx2_load4(b + i, left), sum[g]);
+		if (left <= 4)
+			break;
+	}
+	return avx2_fold(sum);
+}
+
+/* 16 running sums would spill; b's second reading comes from the cache. */
+TARGET_AVX2
+static double avx2_dot_norm_exact(const float *a, const float *b, uint32_t dim,
+	double *bb)
+{
+	*bb = avx2_dot_exact(b, b, dim);
+	return avx2_dot_exact(a, b, dim);
+}
+
+TARGET_AVX2
+static inline float avx2_fold_fast(const __m256 *s)
+{
+	__m256 t = _mm256_add_ps(_mm256_add_ps(s[0], s[2]),
+		_mm256_add_ps(s[1], s[3]));
+	__m128 u = _mm_add_ps(_mm256_castps256_ps128(t),
+		_mm256_extractf128_ps(t, 1));
+
+	u = _mm_add_ps(u, _mm_movehl_ps(u, u));
+	return _mm_cvtss_f32(_mm_add_ss(u, _mm_movehdup_ps(u)));
+}
+
+/* The elements that are left of a group of 8, the others as zeros. */
+TARGET_AVX2
+static inline __m256 avx2_load8(const float *p, int32_t left)
+{
+	__m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(left),
+		_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+
+	return _mm256_maskload_ps(p, mask);
+}
+
+TARGET_AVX2
+static float avx2_l2sq(const float *a, const float *b, uint32_t dim,
+	float bound)
+{
+	__m256 sum[4];
+	uint32_t i = 0;
+
+	for (int g = 0; g < 4; g++)
+		sum[g] = _mm256_setzero_ps();
+	for (; i + 32 <= dim; i += 32) {
+#pragma GCC unroll 4
+		for (uint32_t g = 0; g < 4; g++) {
+			__m256 d = _mm256_sub_ps(
+				_mm256_loadu_ps(a + i + 8 * g),
+				_mm256_loadu_ps(b + i + 8 * g));
+
+			sum[g] = _mm256_fmadd_ps(d, d, sum[g]);
+		}
+		if ((i + 32) % BOUND_EVERY == 0) {
+			float part = avx2_fold_fast(sum);
+
+			if (part > bound)
+				return part;
+		}
+	}
+	for (uint32_t g = 0; i < dim; g++, i += 8) {
+		int32_t left = (int32_t)(dim - i);
+		__m256 d = _mm256_sub_ps(avx2_load8(a + i, left),
+			avx2_load8(b + i, left));
+
+		sum[g] = _mm256_fmadd_ps(d, d, sum[g]);
+		if (left <= 8)
+			break;
+	}
+	return avx2_fold_fast(sum);
+}
+
+TARGET_AVX2
+static float avx2_dot(const float *a, const float *b, uint32_t dim)
+{
+	__m256 sum[4];
+	uint32_t i = 0;
+
+	for (int g = 0; g < 4; g++)
+		sum[g] = _mm256_setzero_ps();
+	for (; i + 32 <= dim; i += 32) {
+#pragma GCC unroll 4
+		for (uint32_t g = 0; g < 4; g++)
+			sum[g] = _mm256_fmadd_ps(
+				_mm256_loadu_ps(a + i + 8 * g),
+				_mm256_loadu_ps(b + i + 8 * g), sum[g]);
+	}
+	for (uint32_t g = 0; i < dim; g++, i += 8) {
+		int32_t left = (int32_t)(dim - i);
+
+		sum[g] = _mm256_fmadd_ps(avx2_load8(a + i, left),
+			avx2_load8(b + i, left), sum[g]);
+		if (left <= 8)
+			break;
+	}
+	return avx2_fold_fast(sum);
+}
+
+static const struct dist_kernels avx2_kernels = {
+	.name = "avx2",
+	.l2sq = avx2_l2sq,
+	.dot = avx2_dot,
+	.l2sq_exact = avx2_l2sq_exact,
+	.dot_exact = avx2_dot_exact,
+	.dot_norm_exact = avx2_dot_norm_exact,
+};
+
+/* ---- AVX-512: 4 registers of 8 doubles; 4 of 16 floats ---- */
+
+TARGET_AVX512
+static inline __m512d avx512_load8(const float *p, uint32_t left)
+{
+	__mmask8 mask = left >= 8 ? 0xff : (__mmask8)((1u << left) - 1);
+
+	return _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, p));
+}
+
+TARGET_AVX512
+static inline __m512 avx512_load16(const float *p, uint32_t left)
+{
+	__mmask16 mask = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+
+	return _mm512_maskz_loadu_ps(mask, p);
+}
+
+TARGET_AVX512
+static inline double avx512_fold(const __m512d *s)
+{
+	__m512d t = _mm512_add_pd(_mm512_add_pd(s[0], s[2]),
+		_mm512_add_pd(s[1], s[3]));
+	__m256d u = _mm256_add_pd(_mm512_castpd512_pd256(t),
+		_mm512_extractf64x4_pd(t, 1));
+	__m128d v = _mm_add_pd(_mm256_castpd256_pd128(u),
+		_mm256_extractf128_pd(u, 1));
+
+	return _mm_cvtsd_f64(_mm_add_sd(v, _mm_unpackhi_pd(v, v)));
+}
+
+TARGET_AVX512
+static double avx512_l2sq_exact(const float *a, const float *b, uint32_t dim)
+{
+	__m512d sum[4];
+	uint32_t i = 0;
+
+	for (int g = 0; g < 4; g++)
+		sum[g] = _mm512_setzero_pd();
+	for (; i + LANES <= dim; i += LANES) {
+#pragma GCC unroll 4
+		for (uint32_t g = 0; g < 4; g++) {
+			__m512d d = _mm512_sub_pd(
+				_mm512_cvtps_pd(_mm256_loadu_ps(a + i + 8 * g)),
+				_mm512_cvtps_pd(
+					_mm256_loadu_ps(b + i + 8 * g)));
+
+			sum[g] = _mm512_add_pd(sum[g], _mm512_mul_pd(d, d));
+		}
+	}
+	for (uint32_t g = 0; i < dim; g++, i += 8) {
+		uint32_t left = dim - i;
+		__m512d d = _mm512_sub_pd(avx512_load8(a + i, left),
+			avx512_load8(b + i, left));
+
+		sum[g] = _mm512_add_pd(sum[g], _mm512_mul_pd(d, d));
+		if (left <= 8)
+			break;
+	}
+	return avx512_fold(sum);
+}
+
+TARGET_AVX512
+static double avx512_dot_norm_exact(const float *a, const float *b,
+	uint32_t dim, double *bb)
+{
+	__m512d sum[4], self[4];
+	uint32_t i = 0;
+
+	for (int g = 0; g < 4; g++)
+		sum[g] = self[g] = _mm512_setzero_pd();
+	for (; i + LANES <= dim; i += LANES) {
+#pragma GCC unroll 4
+		for (uint32_t g = 0; g < 4; g++) {
+			__m512d x = _mm512_cvtps_pd(
+				_mm256_loadu_ps(a + i + 8 * g));
+			__m512d y = _mm512_cvtps_pd(
+				_mm256_loadu_ps(b + i + 8 * g));
+
+			sum[g] = _mm512_fmadd_pd(x, y, sum[g]);
+			self[g] = _mm512_fmadd_pd(y, y, self[g]);
+		}
+	}
+	for (uint32_t g = 0; i < dim; g++, i += 8) {
+		uint32_t left = dim - i;
+		__m512d x = avx512_load8(a + i, left);
+		__m512d y = avx512_load8(b + i, left);
+
+		sum[g] = _mm512_fmadd_pd(x, y, sum[g]);
+		self[g] = _mm512_fmadd_pd(y, y, self[g]);
+		if (left <= 8)
+			break;
+	}
+	*bb = avx512_fold(self);
+	return avx512_fold(sum);
+}
+
+TARGET_AVX512
+static double avx512_dot_exact(const float *a, const float *b, uint32_t dim)
+{
+	double unused;
+
+	return avx512_dot_norm_exact(a, b, dim, &unused);
+}
+
+TARGET_AVX512
+static float avx512_l2sq(const float *a, const float *b, uint32_t dim,
+	float bound)
+{
+	__m512 sum[4];
+	uint32_t i = 0;
+
+	for (int g = 0; g < 4; g++)
+		sum[g] = _mm512_setzero_ps();
+	for (; i + 64 <= dim; i += 64) {
+#pragma GCC unroll 4
+		for (uint32_t g = 0; g < 4; g++) {
+			__m512 d = _mm512_sub_ps(
+				_mm512_loadu_ps(a + i + 16 * g),
+				_mm512_loadu_ps(b + i + 16 * g));
+
+			sum[g] = _mm512_fmadd_ps(d, d, sum[g]);
+		}
+		if ((i + 64) % BOUND_EVERY == 0) {
+			float part = _mm512_reduce_add_ps(_mm512_add_ps(
+				_mm512_add_ps(sum[0], sum[1]),
+				_mm512_add_ps(sum[2], sum[3])));
+
+			if (part > bound)
+				return part;
+		}
+	}
+	for (uint32_t g = 0; i < dim; g++, i += 16) {
+		uint32_t left = dim - i;
+		__m512 d = _mm512_sub_ps(avx512_load16(a + i, left),
+			avx512_load16(b + i, left));
+
+		sum[g] = _mm512_fmadd_ps(d, d, sum[g]);
+		if (left <= 16)
+			break;
+	}
+	return _mm512_reduce_add_ps(_mm512_add_ps(
+		_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3])));
+}
+
+TARGET_AVX512
+static float avx512_dot(const float *a, const float *b, uint32_t dim)
+{
+	__m512 sum[4];
+	uint32_t i = 0;
+
+	for (int g = 0; g < 4; g++)
+		sum[g] = _mm512_setzero_ps();
+	for (; i + 64 <= dim; i += 64) {
+#pragma GCC unroll 4
+		for (uint32_t g = 0; g < 4; g++)
+			sum[g] = _mm512_fmadd_ps(
+				_mm512_loadu_ps(a + i + 16 * g),
+				_mm512_loadu_ps(b + i + 16 * g), sum[g]);
+	}
+	for (uint32_t g = 0; i < dim; g++, i += 16) {
+		uint32_t left = dim - i;
+
+		sum[g] = _mm512_fmadd_ps(avx512_load16(a + i, left),
+			avx512_load16(b + i, left), sum[g]);
+		if (left <= 16)
+			break;
+	}
+	return _mm512_reduce_add_ps(_mm512_add_ps(
+		_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3])));
+}
+
+static const struct dist_kernels avx512_kernels = {
+	.name = "avx512",
+	.l2sq = avx512_l2sq,
+	.dot = avx512_dot,
+	.l2sq_exact = avx512_l2sq_exact,
+	.dot_exact = avx512_dot_exact,
+	.dot_norm_exact = avx512_dot_norm_exact,
+};
+
+static bool has_avx2(void)
+{
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+static bool has_avx512(void)
+{
+	return has_avx2() && __builtin_cpu_supports("avx512f") &&
+		__builtin_cpu_supports("avx512vl") &&
+		__builtin_cpu_supports("avx512bw") &&
+		__builtin_cpu_supports("avx512dq");
+}
+
+#endif
+
+/* ---- dispatch ---- */
+
+static bool always(void)
+{
+	return true;
+}
+
+/* Widest first. */
+static const struct {
+	const struct dist_kernels *kernels;
+	bool (*is_there)(void);
+} known[] = {
+#if defined(__x86_64__)
+	{&avx512_kernels, has_avx512},
+	{&avx2_kernels, has_avx2},
+#endif
+	{&scalar_kernels, always},
+};
+
+/* Relaxed: the tables are constant, and two threads choose the same one. */
+static _Atomic(const struct dist_kernels *) in_use;
+
+int dist_force(const char *name)
+{
+	for (size_t i = 0; i < VG_ARRAY_LEN(known); i++) {
+		if (name && strcmp(name, known[i].kernels->name) != 0)
+			continue;
+		if (!known[i].is_there())
+			continue;
+		atomic_store_explicit(&in_use, known[i].kernels,
+			memory_order_relaxed);
+		return 0;
+	}
+	return -ENOTSUP;
+}
+
+const struct dist_kernels *dist_kernels_get(void)
+{
+	const struct dist_kernels *k =
+		atomic_load_explicit(&in_use, memory_order_relaxed);
+
+	if (!k) {
+		int rc = dist_force(NULL);
+
+		assert(rc == 0); /* scalar is always there */
+		(void)rc;
+		k = atomic_load_explicit(&in_use, memory_order_relaxed);
+	}
+	return k;
+}
+
+const char *dist_kernel_name(void)
+{
+	return dist_kernels_get()->name;
+}
+
+/* ---- distances ---- */
+
+/* The nearest float, but never an infinity. */
+static float to_float(double d)
+{
+	assert(!isnan(d));
+	if (d >= FLT_MAX)
+		return FLT_MAX;
+	return d <= -FLT_MAX ? -FLT_MAX : (float)d;
+}
+
+static float cosine(double dot, double aa, double bb, uint32_t dim)
+{
+	double noise = (dim / 16 + 32) * 0x1p-53;
+	double length2 = aa * bb;
+	double d;
+
+	assert(length2 >= 0);
+	if (length2 == 0)
+		return 1.0f;
+	d = 1.0 - dot / sqrt(length2);
+	return d < noise ? 0.0f : to_float(d);
+}
+
+void dist_query_init(struct dist_query *q, enum vg_metric metric, uint32_t dim,
+	const float *vec)
+{
+	assert(dim >= 1 && dim <= VG_DIM_MAX);
+	q->kernels = dist_kernels_get();
+	q->vec = vec;
+	q->norm2 = q->kernels->dot_exact(vec, vec, dim);
+	q->dim = dim;
+	q->metric = metric;
+}
+
+float dist_query_exact(const struct dist_query *q, const float *row)
+{
+	const struct dist_kernels *k = q->kernels;
+	double dot, bb;
+
+	switch (q->metric) {
+	case VG_L2:
+		return to_float(sqrt(k->l2sq_exact(q->vec, row, q->dim)));
+	case VG_COSINE:
+		dot = k->dot_norm_exact(q->vec, row, q->dim, &bb);
+		return cosine(dot, q->norm2, bb, q->dim);
+	case VG_IP:
+		break;
+	}
+	assert(q->metric == VG_IP);
+	/* 0 - x, not -x: the distance of orthogonal vectors is 0, not -0. */
+	return to_float(0.0 - k->dot_exact(q->vec, row, q->dim));
+}
+
+void dist_query_exact_rows(const struct dist_query *q, const float *rows,
+	uint32_t n, float *out)
+{
+	for (uint32_t i = 0; i < n; i++)
+		out[i] = dist_query_exact(q, rows + (size_t)i * q->dim);
+}
+
+float dist_exact(enum vg_metric metric, uint32_t dim, const float *a,
+	const float *b)
+{
+	struct dist_query q;
+
+	dist_query_init(&q, metric, dim, a);
+	return dist_query_exact(&q, b);
+}

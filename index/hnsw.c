@@ -1,0 +1,617 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hnsw.c: the life of a graph, and how a slot is linked into it. */
+#include <errno.h>
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "index/hnsw_int.h"
+
+#define HUGE_PAGE (2u << 20)
+#define CHUNK_NODES 16384u /* at least: bounds the table of chunks */
+#define GOLDEN 0x9e3779b97f4a7c15u
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1; others say EINVAL, which is fine */
+#endif
+
+/* ---- memory ---- */
+
+/* Nodes (a multiple of huge pages), then a place for each. */
+static size_t chunk_len(const struct hnsw *h)
+{
+	return ((size_t)h->node_len + sizeof(hnsw_link)) << h->shift;
+}
+
+/*
+ * Sets the node's measures. A chunk holds so many nodes that they fill whole
+ * huge pages, so that none lies across two kinds of pages.
+ */
+static void plan_layout(struct hnsw *h)
+{
+	const struct hnsw_config *c = &h->config;
+	uint32_t term_len = c->metric == VG_COSINE ? sizeof(float) : 0;
+	uint32_t len = term_len + 2 * c->m * (uint32_t)sizeof(hnsw_link);
+	uint32_t nodes;
+
+	h->links_at = term_len;
+	h->node_len = VG_ALIGN_UP(len, CACHE_LINE);
+	nodes = VG_MAX(CHUNK_NODES,
+		HUGE_PAGE / (h->node_len & (0u - h->node_len)));
+	h->shift = (uint32_t)__builtin_ctz(nodes);
+	h->n_chunks = (HNSW_SLOT_MAX >> h->shift) + 1;
+	h->huge_at = HUGE_PAGE / 2 / h->node_len;
+	h->tree_max = VG_MAX(2, c->m / 2);
+	h->level_scale = 1 / log(c->m);
+	assert((1u << h->shift) == nodes);
+	assert(((size_t)h->node_len << h->shift) % HUGE_PAGE == 0);
+}
+
+/* Zeroed pages that cost nothing until touched. NULL: no memory. */
+static void *map_pages(size_t len)
+{
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* The same, beginning with a huge page; what is around it is given back. */
+static char *map_aligned(size_t len)
+{
+	char *p = map_pages(len + HUGE_PAGE);
+	size_t skip, behind;
+
+	if (!p)
+		return NULL;
+	skip = (HUGE_PAGE - (uintptr_t)p % HUGE_PAGE) % HUGE_PAGE;
+	behind = HUGE_PAGE - skip;
+	if (skip > 0)
+		munmap(p, skip);
+	if (behind > 0)
+		munmap(p + skip + len, behind);
+	return p + skip;
+}
+
+int hnsw_new(const struct hnsw_config *config, const struct rows *rows,
+	struct hnsw **out)
+{
+	struct hnsw *h;
+
+	if (config->dim < 1 || config->dim > VG_DIM_MAX || config->m < 2 ||
+		config->m > VG_M_MAX || config->ef_construction < 1 ||
+		config->ef_construction > VG_EF_MAX)
+		return -EINVAL;
+	if (config->metric != VG_L2 && config->metric != VG_COSINE &&
+		config->metric != VG_IP)
+		return -EINVAL;
+	assert(rows->stride == config->dim * sizeof(float));
+	h = calloc(1, sizeof(*h));
+	if (!h)
+		return -ENOMEM;
+	h->config = *config;
+	h->rows = rows;
+	plan_layout(h);
+	h->chunk = map_pages(h->n_chunks * sizeof(*h->chunk));
+	if (!h->chunk)
+		goto free_graph;
+	atomic_init(&h->entry, ENTRY_NONE);
+	pthread_mutex_init(&h->grow, NULL);
+	pthread_mutex_init(&h->entry_lock, NULL);
+	for (uint32_t i = 0; i < N_STRIPES; i++)
+		pthread_mutex_init(&h->stripe[i], NULL);
+	*out = h;
+	return 0;
+free_graph:
+	free(h);
+	return -ENOMEM;
+}
+
+void hnsw_free(struct hnsw *h)
+{
+	uint32_t bound;
+
+	if (!h)
+		return;
+	bound = atomic_load_explicit(&h->bound, memory_order_relaxed);
+	for (uint32_t i = 0; bound > 0 && i <= (bound - 1) >> h->shift; i++) {
+		char *chunk = atomic_load_explicit(&h->chunk[i],
+			memory_order_relaxed);
+
+		if (chunk)
+			munmap(chunk, chunk_len(h));
+	}
+	for (uint32_t i = 0; i < N_BLOCKS; i++)
+		free((void *)atomic_load_explicit(&h->block[i],
+			memory_order_relaxed));
+	for (uint32_t i = 0; i < N_STRIPES; i++)
+		pthread_mutex_destroy(&h->stripe[i]);
+	pthread_mutex_destroy(&h->grow);
+	pthread_mutex_destroy(&h->entry_lock);
+	munmap(h->chunk, h->n_chunks * sizeof(*h->chunk));
+	free(h);
+}
+
+uint32_t hnsw_level(const struct hnsw *h, uint32_t slot)
+{
+	uint64_t x = h->config.seed + (slot + 1) * GOLDEN;
+	double u;
+
+	/* splitmix64: Steele, Lea and Flood, OOPSLA 2014. */
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+	x ^= x >> 31;
+	u = (double)((x >> 11) + 1) * 0x1p-53; /* in (0, 1] */
+	return (uint32_t)VG_MIN(-log(u) * h->level_scale,
+		(double)HNSW_LEVEL_MAX);
+}
+
+/* Raises an atomic to at least `to`. Relaxed: see the fields. */
+static void raise_to(_Atomic uint32_t *value, uint32_t to)
+{
+	uint32_t now = atomic_load_explicit(value, memory_order_relaxed);
+
+	while (now < to && !atomic_compare_exchange_weak_explicit(value, &now,
+				   to, memory_order_relaxed,
+				   memory_order_relaxed))
+		;
+}
+
+/* Makes the slot's chunk be there. */
+static int add_chunk(struct hnsw *h, uint32_t slot)
+{
+	_Atomic(char *) *at = &h->chunk[slot >> h->shift];
+	int rc = 0;
+
+	if (atomic_load_explicit(at, memory_order_acquire))
+		return 0;
+	pthread_mutex_lock(&h->grow);
+	if (!atomic_load_explicit(at, memory_order_relaxed)) {
+		char *chunk = map_aligned(chunk_len(h));
+
+		if (!chunk)
+			rc = -ENOMEM;
+		else if (atomic_load_explicit(&h->claimed,
+				 memory_order_relaxed) >= h->huge_at)
+			madvise(chunk, chunk_len(h), MADV_HUGEPAGE);
+		if (chunk) {
+			/* hnsw_free finds chunks by bound. */
+			raise_to(&h->bound, ((slot >> h->shift) << h->shift) + 1);
+			atomic_store_explicit(at, chunk, memory_order_release);
+		}
+	}
+	pthread_mutex_unlock(&h->grow);
+	return rc;
+}
+
+/*
+ * From here on the graph has use for huge pages: turns those chunks into such
+ * that began in small ones. Advice only, so what fails is left as it is.
+ */
+static void use_huge(struct hnsw *h)
+{
+	pthread_mutex_lock(&h->grow);
+	for (uint32_t i = 0; i < 2 && i < h->n_chunks; i++) {
+		char *chunk = atomic_load_explicit(&h->chunk[i],
+			memory_order_relaxed);
+
+		if (chunk) {
+			madvise(chunk, chunk_len(h), MADV_HUGEPAGE);
+			madvise(chunk, HUGE_PAGE, MADV_COLLAPSE);
+		}
+	}
+	pthread_mutex_unlock(&h->grow);
+}
+
+/* Hands out n upper lists that stand side by side. */
+static int add_lists(struct hnsw *h, uint32_t n, uint32_t *first)
+{
+	uint32_t i, b, end;
+	int rc = -ENOMEM;
+
+	pthread_mutex_lock(&h->grow);
+	i = h->n_lists;
+	b = 31 - (uint32_t)__builtin_clz(i / LISTS_FIRST + 1);
+	end = LISTS_FIRST * ((2u << b) - 1);
+	if (i + n > end) { /* they would lie across two blocks */
+		i = end;
+		b++;
+	}
+	if (b >= N_BLOCKS)
+		goto unlock_grow;
+	if (!atomic_load_explicit(&h->block[b], memory_order_relaxed)) {
+		size_t lists = (size_t)LISTS_FIRST << b;
+		hnsw_link *block =
+			calloc(lists, h->config.m * sizeof(*block));
+
+		if (!block)
+			goto unlock_grow;
+		atomic_store_explicit(&h->block[b], block,
+			memory_order_release);
+	}
+	h->n_lists = i + n;
+	*first = i;
+	rc = 0;
+unlock_grow:
+	pthread_mutex_unlock(&h->grow);
+	return rc;
+}
+
+/* Claims a slot: its node is this thread's until a link names it. */
+static int add_node(struct hnsw *h, uint32_t slot, uint32_t level)
+{
+	uint32_t place = PLACE_FREE, first;
+	int rc = add_chunk(h, slot);
+
+	if (rc < 0)
+		return rc;
+	if (!atomic_compare_exchange_strong_explicit(hnsw_place(h, slot),
+		    &place, PLACE_BUSY, memory_order_acquire,
+		    memory_order_relaxed))
+		return -EEXIST;
+	place = PLACE_BASE;
+	if (level > 0) {
+		rc = add_lists(h, level, &first);
+		if (rc == 0)
+			place = PLACE_BASE + 1 + first;
+		else
+			place = PLACE_FREE;
+	}
+	atomic_store_explicit(hnsw_place(h, slot), place,
+		memory_order_release);
+	if (rc < 0)
+		return rc;
+	raise_to(&h->bound, slot + 1);
+	if (atomic_fetch_add_explicit(&h->claimed, 1, memory_order_relaxed) +
+			1 ==
+		h->huge_at)
+		use_huge(h);
+	return 0;
+}
+
+/* ---- linking ---- */
+
+/* One put under way. */
+struct put {
+	struct hnsw *h;
+	struct hnsw_scratch *scratch; /* plan: the new lists */
+	uint32_t slot;
+	uint32_t level; /* of slot */
+	uint32_t top;	/* highest level on which it has neighbours */
+	struct probe probe;
+};
+
+static pthread_mutex_t *stripe_of(struct hnsw *h, uint32_t slot)
+{
+	return &h->stripe[slot % N_STRIPES];
+}
+
+static uint32_t link_get(hnsw_link *links, uint32_t i)
+{
+	return atomic_load_explicit(&links[i], memory_order_acquire);
+}
+
+/* Release: whoever reads the link sees the node that it names. */
+static void link_set(hnsw_link *links, uint32_t i, uint32_t link)
+{
+	atomic_store_explicit(&links[i], link, memory_order_release);
+}
+
+/*
+ * Algorithm 4, SELECT-NEIGHBORS-HEURISTIC: of candidates sorted by distance,
+ * moves to the front those that are nearer to the base than to any chosen
+ * before; at most max. Candidates with the tree's mark are chosen anyhow, so
+ * there must be no more than max of them. Returns how many were chosen.
+ */
+static uint32_t choose(const struct probe *p, struct hit *c, uint32_t n,
+	uint32_t max)
+{
+	uint32_t chosen = 0, marked = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		marked += (c[i].slot & LINK_TREE) != 0;
+	assert(marked <= max);
+	for (uint32_t i = 0; i < n && chosen < max; i++) {
+		bool is_marked = (c[i].slot & LINK_TREE) != 0;
+		bool is_chosen = is_marked || chosen + marked < max;
+
+		for (uint32_t j = 0; is_chosen && !is_marked && j < chosen; j++)
+			is_chosen = !(probe_pair(p, c[i].slot,
+					      c[j].slot & LINK_SLOT,
+					      c[i].dist) <= c[i].dist);
+		if (is_chosen) {
+			marked -= is_marked;
+			c[chosen++] = c[i];
+		}
+	}
+	assert(marked == 0);
+	return chosen;
+}
+
+/* Sorts the few candidates of one list by distance. */
+static void sort_hits(struct hit *c, uint32_t n)
+{
+	for (uint32_t i = 1; i < n; i++) {
+		struct hit hit = c[i];
+		uint32_t j = i;
+
+		for (; j > 0 && c[j - 1].dist > hit.dist; j--)
+			c[j] = c[j - 1];
+		c[j] = hit;
+	}
+}
+
+/* Chooses anew from a full list and one more link. Node's lock is held. */
+static void prune_locked(const struct probe *p, uint32_t slot,
+	uint32_t level, uint32_t link)
+{
+	struct hit c[2 * VG_M_MAX + 1];
+	hnsw_link *links = hnsw_links(p->h, slot, level);
+	uint32_t cap = hnsw_list_cap(p->h, level), n;
+
+	for (uint32_t i = 0; i < cap; i++)
+		c[i].slot = link_get(links, i);
+	c[cap].slot = link;
+	for (uint32_t i = 0; i < 3 && i < cap; i++)
+		hnsw_prefetch_row(p->h, c[i].slot & LINK_SLOT);
+	for (uint32_t i = 0; i <= cap; i++) {
+		if (i + 3 <= cap)
+			hnsw_prefetch_row(p->h, c[i + 3].slot & LINK_SLOT);
+		c[i].dist = probe_pair(p, slot, c[i].slot & LINK_SLOT,
+			INFINITY);
+	}
+	sort_hits(c, cap + 1);
+	n = choose(p, c, cap + 1, cap);
+	for (uint32_t i = 0; i < cap; i++)
+		link_set(links, i, i < n ? c[i].slot : LINK_END);
+}
+
+/*
+ * Gives node `slot` a link to `to`; a list that is full is pruned, maybe of
+ * the new link. A marked link always stays, but is refused (false) where the
+ * node has tree_max already.
+ */
+static bool link_back(const struct put *put, uint32_t slot, uint32_t level,
+	uint32_t link)
+{
+	struct hnsw *h = put->h;
+	hnsw_link *links = hnsw_links(h, slot, level);
+	uint32_t cap = hnsw_list_cap(h, level), n = 0, marked = 0;
+	uint32_t same = cap; /* where the link is already, unmarked */
+	bool is_done = true;
+
+	pthread_mutex_lock(stripe_of(h, slot));
+	for (; n < cap; n++) {
+		uint32_t have = link_get(links, n);
+
+		if (have == LINK_END)
+			break;
+		marked += (have & LINK_TREE) != 0;
+		if ((have & LINK_SLOT) == (link & LINK_SLOT))
+			same = n;
+	}
+	if ((link & LINK_TREE) != 0 && marked >= h->tree_max)
+		is_done = false;
+	else if (same < cap)
+		link_set(links, same, link_get(links, same) | link);
+	else if (n < cap)
+		link_set(links, n, link);
+	else
+		prune_locked(&put->probe, slot, level, link);
+	pthread_mutex_unlock(stripe_of(h, slot));
+	return is_done;
+}
+
+/* A marked neighbour of a node, other than `from`; `spread` says which. */
+static uint32_t tree_child(const struct hnsw *h, uint32_t slot, uint32_t from,
+	uint32_t spread)
+{
+	hnsw_link *links = hnsw_links(h, slot, 0);
+	uint32_t child[2 * VG_M_MAX], n = 0;
+
+	for (uint32_t i = 0; i < 2 * h->config.m; i++) {
+		uint32_t link = link_get(links, i);
+
+		if (link == LINK_END)
+			break;
+		if ((link & LINK_TREE) != 0 && (link & LINK_SLOT) != from)
+			child[n++] = link & LINK_SLOT;
+	}
+	assert(n > 0); /* tree_max >= 2 */
+	return child[(spread >> 16) % n];
+}
+
+/* Makes parent and the new node, which no link names yet, a marked pair. */
+static bool try_parent(const struct put *put, uint32_t parent)
+{
+	hnsw_link *links = hnsw_links(put->h, put->slot, 0);
+	uint32_t n = put->scratch->n_plan[0], at = n;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (put->scratch->plan[0][i].slot == parent)
+			at = i;
+	assert(at < 2 * put->h->config.m);
+	link_set(links, at, parent | LINK_TREE);
+	if (link_back(put, parent, 0, put->slot | LINK_TREE))
+		return true;
+	link_set(links, at, at < n ? parent : LINK_END);
+	return false;
+}
+
+/*
+ * Hangs the new node into the tree, under the nearest chosen neighbour that
+ * has room, else under the first such node of a walk away from the nearest.
+ * The walk ends: in a tree, one that does not turn back comes to a leaf, and
+ * a leaf has room, as tree_max >= 2. Returns the parent.
+ */
+static uint32_t link_tree(const struct put *put)
+{
+	const struct hit *plan = put->scratch->plan[0];
+	uint32_t at = plan[0].slot, from = LINK_END, spread = put->slot;
+
+	for (uint32_t i = 0; i < put->scratch->n_plan[0]; i++)
+		if (try_parent(put, plan[i].slot))
+			return plan[i].slot;
+	do {
+		uint32_t child = tree_child(put->h, at, from, spread);
+
+		from = at;
+		at = child;
+		spread = spread * 2654435761u + 1; /* Knuth's */
+	} while (!try_parent(put, at));
+	return at;
+}
+
+/*
+ * Up to which distance a row counts as equal to the new one. Inner products
+ * have no such distance: a longer row is nearer than an equal one.
+ */
+static float self_dist(const struct probe *p)
+{
+	switch (p->h->config.metric) {
+	case VG_L2:
+		return 0;
+	case VG_COSINE:
+		return (float)dist_fast_error(p->h->config.dim) + 0x1p-20f;
+	case VG_IP:
+		break;
+	}
+	return -INFINITY;
+}
+
+/* Algorithm 1, the search half: the neighbours of slot on all its levels. */
+static void plan_links(struct put *put, uint64_t entry)
+{
+	struct hnsw_scratch *s = put->scratch;
+	uint32_t m = put->h->config.m, entry_level = (uint32_t)(entry >> 32);
+	float self = self_dist(&put->probe);
+	struct hit at = {.slot = (uint32_t)entry};
+	int rc;
+
+	at.dist = probe_dist(&put->probe, at.slot, INFINITY);
+	put->top = VG_MIN(put->level, entry_level);
+	hnsw_descend(&put->probe, &at, entry_level, put->top);
+	for (uint32_t level = put->top + 1; level-- > 0;) {
+		struct walk w = {
+			.probe = &put->probe,
+			.scratch = s,
+			.level = level,
+			.self = self,
+			.equal_max = m,
+		};
+
+		pool_init(&w.pool, s->hits, put->h->config.ef_construction);
+		rc = hnsw_walk(&w, at);
+		assert(rc == 0 && w.pool.n > 0);
+		(void)rc;
+		for (uint32_t i = 0; i < w.pool.n; i++)
+			s->hits[i].slot &= LINK_SLOT;
+		at = s->hits[0];
+		s->n_plan[level] = choose(&put->probe, s->hits, w.pool.n, m);
+		memcpy(s->plan[level], s->hits,
+			s->n_plan[level] * sizeof(struct hit));
+	}
+}
+
+/* Writes the planned lists, and empty ones above them. */
+static void write_lists(const struct put *put)
+{
+	for (uint32_t level = 0; level <= put->level; level++) {
+		hnsw_link *links = hnsw_links(put->h, put->slot, level);
+		uint32_t cap = hnsw_list_cap(put->h, level);
+		uint32_t n = level <= put->top ? put->scratch->n_plan[level] :
+						 0;
+
+		for (uint32_t i = 0; i < cap; i++)
+			link_set(links, i, i < n ?
+				put->scratch->plan[level][i].slot : LINK_END);
+	}
+}
+
+/* Algorithm 1, the other half. From link_tree on the node can be found. */
+static void link_node(const struct put *put)
+{
+	uint32_t parent = link_tree(put);
+
+	for (uint32_t level = 0; level <= put->top; level++)
+		for (uint32_t i = 0; i < put->scratch->n_plan[level]; i++) {
+			uint32_t slot = put->scratch->plan[level][i].slot;
+
+			if (level > 0 || slot != parent)
+				link_back(put, slot, level, put->slot);
+		}
+}
+
+/* Makes slot the entry if it is the first, or the highest so far. */
+static void raise_entry(struct hnsw *h, uint32_t slot, uint32_t level)
+{
+	uint64_t entry;
+
+	pthread_mutex_lock(&h->entry_lock);
+	entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
+	if (entry == ENTRY_NONE || level > entry >> 32)
+		atomic_store_explicit(&h->entry, (uint64_t)level << 32 | slot,
+			memory_order_release);
+	pthread_mutex_unlock(&h->entry_lock);
+}
+
+/* Makes slot the whole graph if there is none; false if there is one. */
+static bool put_first(const struct put *put, uint64_t *entry)
+{
+	struct hnsw *h = put->h;
+
+	pthread_mutex_lock(&h->entry_lock);
+	*entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
+	if (*entry == ENTRY_NONE)
+		atomic_store_explicit(&h->entry,
+			(uint64_t)put->level << 32 | put->slot,
+			memory_order_release);
+	pthread_mutex_unlock(&h->entry_lock);
+	return *entry == ENTRY_NONE;
+}
+
+/* What the graph remembers of a new row: its term, and the extremes. */
+static void add_norm(struct hnsw *h, const struct probe *p, uint32_t slot)
+{
+	float length = (float)VG_MIN(sqrt(p->exact.norm2), (double)FLT_MAX);
+	uint32_t bits;
+
+	memcpy(&bits, &length, sizeof(bits));
+	raise_to(&h->longest, bits);
+	if (h->config.metric == VG_COSINE)
+		*hnsw_term(h, slot) = p->scale;
+	if (probe_is_wild_norm(p->exact.norm2))
+		atomic_store_explicit(&h->is_wild, true, memory_order_relaxed);
+}
+
+int hnsw_put(struct hnsw *h, uint32_t slot, struct hnsw_scratch *s)
+{
+	struct put put = {.h = h, .scratch = s, .slot = slot};
+	uint64_t entry;
+	int rc;
+
+	if (slot >= HNSW_SLOT_MAX)
+		return -ERANGE;
+	rc = hnsw_scratch_reserve(s, h, h->config.ef_construction);
+	if (rc < 0)
+		return rc;
+	put.level = hnsw_level(h, slot);
+	rc = add_node(h, slot, put.level);
+	if (rc < 0)
+		return rc;
+	probe_init(&put.probe, h, hnsw_row(h, slot));
+	add_norm(h, &put.probe, slot);
+	s->n_plan[0] = 0;
+	write_lists(&put);
+	entry = atomic_load_explicit(&h->entry, memory_order_acquire);
+	if (entry != ENTRY_NONE || !put_first(&put, &entry)) {
+		plan_links(&put, entry);
+		write_lists(&put);
+		link_node(&put);
+		if (put.level > put.top)
+			raise_entry(h, slot, put.level);
+	}
+	atomic_fetch_add_explicit(&h->linked, 1, memory_order_relaxed);
+	return 0;
+}

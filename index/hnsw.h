@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hnsw.h: a navigable graph over rows, searched while it grows. */
+#ifndef INDEX_HNSW_H
+#define INDEX_HNSW_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "index/heap.h"
+#include "index/rows.h"
+#include "src/vg.h"
+
+/*
+ * Hierarchical navigable small world graph: Malkov and Yashunin, "Efficient
+ * and robust approximate nearest neighbor search using Hierarchical Navigable
+ * Small World graphs", arXiv 1603.09320; algorithm numbers below are theirs.
+ *
+ * DEVIATIONS
+ *
+ * - A spanning tree. Pruning (algorithm 4) may take the last link that leads
+ *   to a node; with many equal vectors it does. So each node but the first
+ *   has a parent, chosen when it is linked: both links of that pair carry a
+ *   mark on level 0 and are never pruned. Level 0 is therefore connected,
+ *   always, provably (I5), at the price of 2 links in 2m, on average.
+ * - Algorithm 2 keeps one sorted pool instead of two heaps (heap.h), and what
+ *   may be answered is a list apart: rows that are not visible are walked
+ *   over as ever and never count towards ef.
+ * - A put's pool takes at most m rows that equal the new one, and algorithm 4
+ *   rejects on equality too, so equal vectors link outwards.
+ * - The lists of a new node are planned on all levels first, written, and only
+ *   then published, level 0 first: a search that meets a new node on some
+ *   level finds it complete on all levels below.
+ * - A level follows from (seed, slot), so it is not stored.
+ * - Levels end at HNSW_LEVEL_MAX.
+ *
+ * NODE (level 0), in chunks that never move; id = slot:
+ *
+ *	0		  code_len	   +4 under cosine	     node_len
+ *	+------------------+---------------+-------------------------+-----+
+ *	| code	           | term f32      | links u32 x 2m          | pad |
+ *	+------------------+---------------+-------------------------+-----+
+ *
+ * node_len is a multiple of 64. An f32 row is its own code (code_len 0). term
+ * is the inverse norm of the row. A link is the slot of a neighbour, its top
+ * bit the mark of the tree; the first ~0 ends the list. The lists of levels 1
+ * and up (m links each, 1/m of the nodes have any) stand elsewhere; a table
+ * beside the chunk says where, 4 bytes a node, 0 for a slot never linked.
+ *
+ * INVARIANTS, while no put runs; hnsw_check says which one broke
+ *
+ *	I1  A list ends at its first ~0, and all behind it is ~0. Its links
+ *	    are distinct and do not name the node itself.
+ *	I2  A link on level l names a linked slot whose level is at least l.
+ *	I3  The entry is a linked slot, and no level is above its own.
+ *	I4  Only links of level 0 are marked, at most tree_max of a node, and
+ *	    if a's link to b is marked, so is b's link to a.
+ *	I5  Marked links lead from the entry to every linked slot, and there
+ *	    are 2 (linked - 1) of them: they are a tree.
+ *	I6  term is the inverse norm of the row.
+ *	I7  As many slots are linked as puts returned 0.
+ *
+ * CONCURRENCY. Any number of puts and searches at once. A put writes a list
+ * under the node's lock (striped; one held at a time, so no order is needed)
+ * with release stores, a search reads it without a lock with acquire loads:
+ * whoever read a link sees the node and the row it names. A search that reads
+ * a list while it is rewritten sees old and new links mixed, each of them
+ * valid. The entry is one atomic word, changed under its own lock.
+ *
+ * NUMBERS. Walks use the fast kernels of dist.h; what a search returns is
+ * computed anew, exactly. Rows (or queries) so long or short that their
+ * squares leave a float's comfortable range turn the walk to exact kernels,
+ * slower but right.
+ *
+ * Slots are below HNSW_SLOT_MAX. Nothing here logs, reads files or exits.
+ */
+struct hnsw;
+struct hnsw_scratch;
+
+#define HNSW_SLOT_MAX 0x7fffffffu /* the top bit of a link is a mark */
+#define HNSW_LEVEL_MAX 15	  /* 2^15 nodes on level 0 a node up there */
+
+struct hnsw_config {
+	uint32_t dim;		  /* 1..VG_DIM_MAX */
+	enum vg_metric metric;	  /* of walks and answers */
+	uint32_t m;		  /* links on the upper levels, 2..VG_M_MAX */
+	uint32_t ef_construction; /* candidates of a put, 1..VG_EF_MAX */
+	uint64_t seed;		  /* of the levels */
+};
+
+/*
+ * An empty graph over rows (stride dim * 4), which is borrowed until
+ * hnsw_free. Costs some 32 KiB; memory of nodes follows use. Returns owned.
+ * -EINVAL: a setting out of range. -ENOMEM.
+ */
+int hnsw_new(const struct hnsw_config *config, const struct rows *rows,
+	struct hnsw **out);
+
+/* Ends a graph that no thread uses any more; NULL is legal. */
+void hnsw_free(struct hnsw *h);
+
+/*
+ * What one search or put at a time works in: visited marks (2 bytes a slot),
+ * pool, lists. Serves any graph. Grows when a search or put begins, never
+ * during one; hnsw_scratch_reserve does it beforehand for an ef and the graph
+ * as large as it is now. Returns owned. -ENOMEM: the scratch is as it was.
+ */
+int hnsw_scratch_new(struct hnsw_scratch **out);
+int hnsw_scratch_reserve(struct hnsw_scratch *s, const struct hnsw *h,
+	uint32_t ef);
+void hnsw_scratch_free(struct hnsw_scratch *s);
+
+/*
+ * Links one slot, whose row was written before. Slots come in any order,
+ * some never. Any number of threads, beside searches. -ENOMEM: nothing
+ * changed. -EEXIST: the slot is linked, or is being linked. -ERANGE: slot is
+ * not below HNSW_SLOT_MAX. A slot is never taken out again: is_visible hides.
+ */
+int hnsw_put(struct hnsw *h, uint32_t slot, struct hnsw_scratch *s);
+
+/*
+ * What is asked. ef (raised to k) is how many candidates a walk keeps: recall
+ * and cost grow with it; the pool's moves grow with its square, so beyond some
+ * 10,000, or a tenth of the rows, a scan (flat.h) is the better way.
+ * is_visible(ctx, slot) says whether a row may be answered, asked only for
+ * rows that would enter the answer; NULL: all may. *cancel (NULL: never) is
+ * looked at before each expansion.
+ */
+struct hnsw_query {
+	const float *vec; /* dim finite floats, borrowed */
+	uint32_t k;	  /* 1..VG_K_MAX */
+	uint32_t ef;	  /* ..VG_EF_MAX */
+	bool (*is_visible)(void *ctx, uint32_t slot);
+	void *ctx;
+	const _Atomic bool *cancel;
+};
+
+/*
+ * Fills out[0..*n) (room for max(k, ef)) with visible rows near vec: the k
+ * nearest found, and behind them every other candidate that could be equally
+ * far as the k-th, so that the caller can order ties his own way and cut. All
+ * distances are exact (dist.h), the order is (dist, slot). *n is below k when
+ * the graph has no more rows, or when hardly any is visible: the walk gives up
+ * after it kept 16 ef + 1024 rows (32,768 at most, or ef) that are not. Rows
+ * put while the search runs may be found or not.
+ *
+ * -EINVAL: k is 0. -ENOMEM: the scratch had to grow. -EINTR: cancelled.
+ */
+int hnsw_search(const struct hnsw *h, const struct hnsw_query *q,
+	struct hnsw_scratch *s, struct hit *out, uint32_t *n);
+
+/*
+ * Walks all invariants. 0, or -VG_ECORRUPT with the one that broke in *why (a
+ * constant, borrowed). -ENOMEM. No put may run.
+ */
+int hnsw_check(const struct hnsw *h, const char **why);
+
+struct hnsw_stat {
+	uint32_t linked;  /* slots in the graph */
+	uint32_t levels;  /* 0: empty */
+	uint64_t n_links; /* on level 0 */
+	size_t bytes;	  /* memory of nodes, lists and the graph itself */
+};
+
+/* Counts; beside puts every figure is of some moment of the call. */
+void hnsw_stat(const struct hnsw *h, struct hnsw_stat *out);
+
+#endif

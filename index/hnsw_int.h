@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hnsw_int.h: what the hnsw_*.c files share; hnsw.h explains it. */
+#ifndef INDEX_HNSW_INT_H
+#define INDEX_HNSW_INT_H
+
+#include <assert.h>
+#include <pthread.h>
+
+#include "index/dist.h"
+#include "index/hnsw.h"
+
+#define LINK_END UINT32_MAX	 /* behind the last link of a list */
+#define LINK_TREE (1u << 31)	 /* mark of the tree, in a link */
+#define LINK_SLOT (LINK_TREE - 1) /* the slot in a link */
+
+/*
+ * Place of a slot's upper lists: PLACE_BASE + 1 + index of the first, of level
+ * 1; the others follow it. Set before any link names the slot.
+ */
+#define PLACE_FREE 0u /* never linked */
+#define PLACE_BUSY 1u /* a put has claimed it */
+#define PLACE_BASE 2u /* linked, on level 0 only */
+
+#define ENTRY_NONE UINT64_MAX
+#define CACHE_LINE 64u
+#define N_STRIPES 512u	 /* locks: 20 KiB; two writers meet 1 in 512 times */
+#define LISTS_FIRST 256u /* lists of the first block; each next has twice */
+#define N_BLOCKS 24u	 /* 256 * (2^24 - 1) > 2^31 lists */
+
+typedef _Atomic uint32_t hnsw_link;
+
+struct hnsw {
+	struct hnsw_config config;
+	const struct rows *rows; /* borrowed */
+	uint32_t node_len;	 /* bytes, a multiple of 64 */
+	uint32_t links_at;	 /* offset in a node */
+	uint32_t shift;		 /* nodes of a chunk: 1 << shift */
+	uint32_t n_chunks;	 /* length of the table */
+	uint32_t tree_max;	 /* marked links of a node */
+	uint32_t huge_at;	 /* this many nodes are worth a huge page */
+	double level_scale;	 /* 1 / ln m */
+
+	/* Chunk i, then its places; set once under grow, release. */
+	_Atomic(char *) *chunk;
+	/* Blocks of upper lists; set once under grow, release. */
+	_Atomic(hnsw_link *) block[N_BLOCKS];
+	uint32_t n_lists;	   /* handed out; grow */
+	pthread_mutex_t grow;	   /* of chunk, block, n_lists */
+	pthread_mutex_t entry_lock; /* writers of entry */
+	/*
+	 * level << 32 | slot. Release, acquire: who reads it sees the node.
+	 */
+	_Atomic uint64_t entry;
+	/*
+	 * Above every slot claimed: what scratches are sized by. Relaxed: a
+	 * walk skips what its scratch has no room for.
+	 */
+	_Atomic uint32_t bound;
+	_Atomic uint32_t claimed; /* relaxed: a count */
+	_Atomic uint32_t linked;  /* relaxed: a count */
+	/* Bits of the longest row's length, a float. Relaxed: only widens. */
+	_Atomic uint32_t longest;
+	/* Some row needs exact kernels. Relaxed: a walk that misses it drops
+	 * what is not finite and else is only less sharp. */
+	_Atomic bool is_wild;
+	pthread_mutex_t stripe[N_STRIPES]; /* writers of a node's lists */
+};
+
+/*
+ * Whoever asks for distances: a query or a new row, prepared. Fast distances
+ * are squared under l2; a wild probe uses exact ones, which sort alike.
+ */
+struct probe {
+	const struct hnsw *h;
+	const float *vec;
+	const struct dist_kernels *kernels;
+	float scale; /* inverse norm, cosine */
+	bool is_wild;
+	struct dist_query exact;
+};
+
+struct hnsw_scratch {
+	uint16_t *seen; /* == epoch: visited by this walk */
+	uint32_t n_seen;
+	uint16_t epoch;
+	uint32_t n_hits;
+	struct hit *hits;  /* n_hits: the pool */
+	struct hit *found; /* n_hits: the answers, when rows may be hidden */
+	uint32_t fresh[2 * VG_M_MAX];
+	/* A put's new lists, by level. */
+	struct hit plan[HNSW_LEVEL_MAX + 1][VG_M_MAX];
+	uint32_t n_plan[HNSW_LEVEL_MAX + 1];
+};
+
+/* One walk of a level: algorithm 2. */
+struct walk {
+	const struct probe *probe;
+	struct hnsw_scratch *scratch;
+	uint32_t level;
+	uint32_t equal_max; /* rows as near as self that the pool takes */
+	float self;	    /* distance up to which a row counts as equal */
+	struct pool pool;
+	struct pool found; /* used if is_visible */
+	bool (*is_visible)(void *ctx, uint32_t slot);
+	void *ctx;
+	const _Atomic bool *cancel;
+};
+
+static inline char *hnsw_node(const struct hnsw *h, uint32_t slot)
+{
+	char *chunk = atomic_load_explicit(&h->chunk[slot >> h->shift],
+		memory_order_acquire);
+
+	assert(chunk);
+	return chunk + (size_t)(slot & ((1u << h->shift) - 1)) * h->node_len;
+}
+
+/* The slot's entry in the table behind its chunk. */
+static inline hnsw_link *hnsw_place(const struct hnsw *h, uint32_t slot)
+{
+	char *chunk = atomic_load_explicit(&h->chunk[slot >> h->shift],
+		memory_order_acquire);
+	size_t nodes_len = (size_t)h->node_len << h->shift;
+
+	assert(chunk);
+	return (hnsw_link *)(void *)(chunk + nodes_len) +
+		(slot & ((1u << h->shift) - 1));
+}
+
+/* Most links that a list of the level holds. */
+static inline uint32_t hnsw_list_cap(const struct hnsw *h, uint32_t level)
+{
+	return level == 0 ? 2 * h->config.m : h->config.m;
+}
+
+/* Upper list number i: block b holds LISTS_FIRST << b of them. */
+static inline hnsw_link *hnsw_list(const struct hnsw *h, uint32_t i)
+{
+	uint32_t b = 31 - (uint32_t)__builtin_clz(i / LISTS_FIRST + 1);
+	hnsw_link *block =
+		atomic_load_explicit(&h->block[b], memory_order_acquire);
+
+	assert(block);
+	return block +
+		(size_t)(i - LISTS_FIRST * ((1u << b) - 1)) * h->config.m;
+}
+
+/* The links of a node, hnsw_list_cap(level) of them. */
+static inline hnsw_link *hnsw_links(const struct hnsw *h, uint32_t slot,
+	uint32_t level)
+{
+	uint32_t place;
+
+	if (level == 0)
+		return (hnsw_link *)(void *)(hnsw_node(h, slot) + h->links_at);
+	place = atomic_load_explicit(hnsw_place(h, slot),
+		memory_order_acquire);
+	assert(place > PLACE_BASE);
+	return hnsw_list(h, place - PLACE_BASE - 1 + level - 1);
+}
+
+static inline const float *hnsw_row(const struct hnsw *h, uint32_t slot)
+{
+	return rows_get(h->rows, slot);
+}
+
+static inline float *hnsw_term(const struct hnsw *h, uint32_t slot)
+{
+	assert(h->config.metric == VG_COSINE);
+	return (float *)(void *)(hnsw_node(h, slot) + h->links_at) - 1;
+}
+
+/* The level of a slot, 0..HNSW_LEVEL_MAX: drawn by hash, 1/m go one up. */
+uint32_t hnsw_level(const struct hnsw *h, uint32_t slot);
+
+void probe_init(struct probe *p, const struct hnsw *h, const float *vec);
+
+/* Whether a squared norm leaves no room for float squares and sums. */
+bool probe_is_wild_norm(double norm2);
+
+/* Distance of the probe to a row; what is above bound may be any such value. */
+float probe_dist(const struct probe *p, uint32_t slot, float bound);
+
+/* Distance of two rows, on the same scale. */
+float probe_pair(const struct probe *p, uint32_t a, uint32_t b, float bound);
+
+void hnsw_prefetch_row(const struct hnsw *h, uint32_t slot);
+
+/*
+ * Moves *at to where no neighbour is nearer, on each level from `from` down,
+ * `to` left out.
+ */
+void hnsw_descend(const struct probe *p, struct hit *at, uint32_t from,
+	uint32_t to);
+
+/* Walks from `start`; the pool (or found) holds the answer. -EINTR. */
+int hnsw_walk(struct walk *w, struct hit start);
+
+#endif

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hnsw_search.c: walks through the graph, and the answer of a search. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "index/hnsw_int.h"
+
+#define ROW_AHEAD 3u		/* rows prefetched before the one computed */
+#define ROW_PREFETCH_MAX 4096u	/* bytes; the processor follows from there */
+#define SEEN_MIN 1024u		/* slots a scratch has room for at least */
+#define POOL_FACTOR 16u		/* pool of a walk among hidden rows: see hnsw.h */
+#define POOL_MORE 1024u
+#define POOL_MAX 32768u
+
+/* ---- scratch ---- */
+
+int hnsw_scratch_new(struct hnsw_scratch **out)
+{
+	struct hnsw_scratch *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	*out = s;
+	return 0;
+}
+
+void hnsw_scratch_free(struct hnsw_scratch *s)
+{
+	if (!s)
+		return;
+	free(s->seen);
+	free(s->hits);
+	free(s->found);
+	free(s);
+}
+
+static int grow_seen(struct hnsw_scratch *s, uint32_t n)
+{
+	/* Half as much again, or a growing graph would grow it each time. */
+	uint32_t more = VG_MAX(n + n / 2, SEEN_MIN);
+	uint16_t *seen = calloc(more, sizeof(*seen));
+
+	if (!seen)
+		return -ENOMEM;
+	free(s->seen);
+	s->seen = seen;
+	s->n_seen = more;
+	s->epoch = 0;
+	return 0;
+}
+
+static int grow_hits(struct hnsw_scratch *s, uint32_t n)
+{
+	size_t len = (size_t)n * sizeof(struct hit);
+	struct hit *hits = malloc(len);
+	struct hit *found = malloc(len);
+
+	if (!hits || !found) {
+		free(hits);
+		free(found);
+		return -ENOMEM;
+	}
+	free(s->hits);
+	free(s->found);
+	s->hits = hits;
+	s->found = found;
+	s->n_hits = n;
+	return 0;
+}
+
+/* Room of the pool when some rows may be hidden. */
+static uint32_t wide_pool(uint32_t ef)
+{
+	return VG_MAX(ef, VG_MIN(POOL_FACTOR * ef + POOL_MORE, POOL_MAX));
+}
+
+int hnsw_scratch_reserve(struct hnsw_scratch *s, const struct hnsw *h,
+	uint32_t ef)
+{
+	uint32_t n = atomic_load_explicit(&h->bound, memory_order_relaxed);
+	uint32_t n_hits = wide_pool(VG_MIN(ef, VG_EF_MAX));
+	int rc = 0;
+
+	if (n > s->n_seen)
+		rc = grow_seen(s, n);
+	if (rc == 0 && n_hits > s->n_hits)
+		rc = grow_hits(s, n_hits);
+	return rc;
+}
+
+/* Forgets what was visited: a new epoch, or every 65,535 walks a new start. */
+static void forget_seen(struct hnsw_scratch *s)
+{
+	if (++s->epoch == 0) {
+		memset(s->seen, 0, s->n_seen * sizeof(*s->seen));
+		s->epoch = 1;
+	}
+}
+
+/* ---- distances ---- */
+
+bool probe_is_wild_norm(double norm2)
+{
+	/*
+	 * A squared difference is at most 4 such norms, far below FLT_MAX; a
+	 * product of a long and a short row's elements stays far above the
+	 * smallest float.
+	 */
+	return norm2 != 0 && (norm2 > 0x1p100 || norm2 < 0x1p-60);
+}
+
+void probe_init(struct probe *p, const struct hnsw *h, const float *vec)
+{
+	dist_query_init(&p->exact, h->config.metric, h->config.dim, vec);
+	p->h = h;
+	p->vec = vec;
+	p->kernels = p->exact.kernels;
+	p->is_wild = probe_is_wild_norm(p->exact.norm2) ||
+		atomic_load_explicit(&h->is_wild, memory_order_relaxed);
+	p->scale = p->exact.norm2 > 0 ? (float)(1 / sqrt(p->exact.norm2)) : 0;
+}
+
+float probe_dist(const struct probe *p, uint32_t slot, float bound)
+{
+	const struct hnsw *h = p->h;
+	const float *row = hnsw_row(h, slot);
+	float dot;
+
+	if (p->is_wild)
+		return dist_query_exact(&p->exact, row);
+	if (h->config.metric == VG_L2)
+		return p->kernels->l2sq(p->vec, row, h->config.dim, bound);
+	dot = p->kernels->dot(p->vec, row, h->config.dim);
+	if (h->config.metric == VG_IP)
+		return -dot;
+	return 1 - dot * p->scale * *hnsw_term(h, slot);
+}
+
+float probe_pair(const struct probe *p, uint32_t a, uint32_t b, float bound)
+{
+	const struct hnsw *h = p->h;
+	const float *x = hnsw_row(h, a), *y = hnsw_row(h, b);
+	uint32_t dim = h->config.dim;
+	float dot;
+
+	if (p->is_wild)
+		return dist_exact(h->config.metric, dim, x, y);
+	if (h->config.metric == VG_L2)
+		return p->kernels->l2sq(x, y, dim, bound);
+	dot = p->kernels->dot(x, y, dim);
+	if (h->config.metric == VG_IP)
+		return -dot;
+	return 1 - dot * *hnsw_term(h, a) * *hnsw_term(h, b);
+}
+
+/* All lines of a row: a line left out costs what the whole prefetch gains. */
+void hnsw_prefetch_row(const struct hnsw *h, uint32_t slot)
+{
+	const char *row = rows_get(h->rows, slot);
+	uint32_t len = VG_MIN(h->rows->stride, ROW_PREFETCH_MAX);
+
+	for (uint32_t i = 0; i < len; i += CACHE_LINE)
+		__builtin_prefetch(row + i);
+	/* A row need not begin with a line. */
+	__builtin_prefetch(row + len - 1);
+	if (h->config.metric == VG_COSINE)
+		__builtin_prefetch(hnsw_term(h, slot));
+}
+
+/* ---- walks ---- */
+
+static void prefetch_links(const struct hnsw *h, uint32_t slot)
+{
+	const char *node = hnsw_node(h, slot);
+
+	for (uint32_t i = 0; i < h->node_len; i += CACHE_LINE)
+		__builtin_prefetch(node + i);
+}
+
+/*
+ * The greedy search of the upper levels: algorithm 2 with ef = 1. Ends since
+ * each round moves to a node that is nearer than all before it.
+ */
+void hnsw_descend(const struct probe *p, struct hit *at, uint32_t from,
+	uint32_t to)
+{
+	uint32_t cap = p->h->config.m, moved_from;
+
+	for (uint32_t level = from; level > to; level--) {
+		do {
+			hnsw_link *links =
+				hnsw_links(p->h, at->slot, level);
+
+			moved_from = at->slot;
+			for (uint32_t i = 0; i < cap; i++) {
+				uint32_t slot = atomic_load_explicit(
+					&links[i], memory_order_acquire);
+
+				if (slot == LINK_END)
+					break;
+				float dist = probe_dist(p, slot, at->dist);
+
+				if (dist < at->dist)
+					*at = (struct hit){dist, slot};
+			}
+		} while (at->slot != moved_from);
+	}
+}
+
+/* The neighbours of a node that this walk has not met, into fresh. */
+static uint32_t gather(struct walk *w, uint32_t slot)
+{
+	const struct hnsw *h = w->probe->h;
+	struct hnsw_scratch *s = w->scratch;
+	hnsw_link *links = hnsw_links(h, slot, w->level);
+	uint32_t cap = hnsw_list_cap(h, w->level), n = 0;
+
+	for (uint32_t i = 0; i < cap; i++) {
+		uint32_t link = atomic_load_explicit(&links[i],
+			memory_order_acquire);
+
+		if (link == LINK_END)
+			break;
+		link &= LINK_SLOT;
+		if (link >= s->n_seen || s->seen[link] == s->epoch)
+			continue;
+		s->seen[link] = s->epoch;
+		s->fresh[n++] = link;
+	}
+	return n;
+}
+
+/* What a row must be below to matter to the walk. */
+static float walk_bound(const struct walk *w)
+{
+	float bound = pool_bound(&w->pool);
+
+	return w->is_visible ? VG_MIN(bound, pool_bound(&w->found)) : bound;
+}
+
+/* Takes a row that is below walk_bound. */
+static void take(struct walk *w, float dist, uint32_t slot)
+{
+	if (dist <= w->self) {
+		if (w->equal_max == 0)
+			return;
+		w->equal_max--;
+	}
+	pool_put(&w->pool, dist, slot);
+	if (w->is_visible && w->is_visible(w->ctx, slot))
+		pool_put(&w->found, dist, slot);
+}
+
+static void evaluate(struct walk *w, uint32_t n)
+{
+	const struct hnsw *h = w->probe->h;
+	const uint32_t *fresh = w->scratch->fresh;
+
+	for (uint32_t i = 0; i < n && i < ROW_AHEAD; i++)
+		hnsw_prefetch_row(h, fresh[i]);
+	for (uint32_t i = 0; i < n; i++) {
+		if (i + ROW_AHEAD < n)
+			hnsw_prefetch_row(h, fresh[i + ROW_AHEAD]);
+		float bound = walk_bound(w);
+		float dist = probe_dist(w->probe, fresh[i], bound);
+
+		if (dist < bound)
+			take(w, dist, fresh[i]);
+	}
+}
+
+/*
+ * Algorithm 2, SEARCH-LAYER. C and W of the paper are one pool of ef; where
+ * rows may be hidden the pool is wider and W is `found`.
+ */
+int hnsw_walk(struct walk *w, struct hit start)
+{
+	struct hit c;
+
+	forget_seen(w->scratch);
+	/* A start put since the scratch was sized is met by no list: gather. */
+	if (start.slot < w->scratch->n_seen)
+		w->scratch->seen[start.slot] = w->scratch->epoch;
+	/* The start must enter, whatever became of its distance. */
+	if (!(start.dist < INFINITY))
+		start.dist = 0x1.fffffep127f;
+	take(w, start.dist, start.slot);
+	/*
+	 * Ends: each round marks one candidate expanded, and no row enters
+	 * the pool twice, as it is seen by then.
+	 */
+	while (pool_find_next(&w->pool, &c)) {
+		/* What follows is farther than the worst answer. */
+		if (w->is_visible && c.dist > pool_bound(&w->found))
+			break;
+		if (w->cancel && atomic_load_explicit(w->cancel,
+					 memory_order_relaxed))
+			return -EINTR;
+		evaluate(w, gather(w, c.slot));
+		if (w->pool.next < w->pool.n)
+			prefetch_links(w->probe->h,
+				w->pool.hits[w->pool.next].slot & LINK_SLOT);
+	}
+	return 0;
+}
+
+/* ---- the answer ---- */
+
+/*
+ * Up to which fast distance a candidate could stand with, or before, the k-th
+ * of the exact order, whose fast distance is kth: twice the kernels' error,
+ * and one rounding to float of what is told.
+ */
+static float margin(const struct probe *p, float kth)
+{
+	const struct hnsw *h = p->h;
+	double error = dist_fast_error(h->config.dim), limit = kth;
+
+	if (p->is_wild)
+		return kth;
+	switch (h->config.metric) {
+	case VG_L2:
+		limit = kth * (1 + 3 * error + 0x1p-21);
+		break;
+	case VG_COSINE:
+		limit = kth + 2 * error + 0x1p-20;
+		break;
+	case VG_IP: {
+		uint32_t bits = atomic_load_explicit(&h->longest,
+			memory_order_relaxed);
+		float longest;
+
+		memcpy(&longest, &bits, sizeof(longest));
+		limit = kth + 2 * error * sqrt(p->exact.norm2) * longest +
+			fabs((double)kth) * 0x1p-21;
+		break;
+	}
+	}
+	return (float)limit;
+}
+
+/* The first n candidates and all in their margin, with exact distances. */
+static uint32_t finish(const struct probe *p, const struct pool *found,
+	uint32_t k, struct hit *out)
+{
+	uint32_t n = VG_MIN(k, found->n);
+	struct topk top;
+
+	if (n > 0) {
+		float limit = margin(p, found->hits[n - 1].dist);
+
+		while (n < found->n && found->hits[n].dist <= limit)
+			n++;
+	}
+	topk_init(&top, out, n, NULL, NULL);
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t slot = found->hits[i].slot & LINK_SLOT;
+
+		topk_put(&top, (struct hit){dist_query_exact(&p->exact,
+			hnsw_row(p->h, slot)), slot});
+	}
+	topk_sort(&top);
+	assert(top.n == n);
+	return n;
+}
+
+int hnsw_search(const struct hnsw *h, const struct hnsw_query *q,
+	struct hnsw_scratch *s, struct hit *out, uint32_t *n)
+{
+	uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
+	uint32_t ef = VG_MAX(q->k, VG_MIN(q->ef, VG_EF_MAX));
+	struct probe probe;
+	struct hit at;
+	int rc;
+
+	if (q->k == 0 || q->k > VG_EF_MAX)
+		return -EINVAL;
+	if (entry == ENTRY_NONE) {
+		*n = 0;
+		return 0;
+	}
+	rc = hnsw_scratch_reserve(s, h, ef);
+	if (rc < 0)
+		return rc;
+	probe_init(&probe, h, q->vec);
+	struct walk w = {
+		.probe = &probe,
+		.scratch = s,
+		.equal_max = UINT32_MAX,
+		.self = -INFINITY,
+		.is_visible = q->is_visible,
+		.ctx = q->ctx,
+		.cancel = q->cancel,
+	};
+
+	pool_init(&w.pool, s->hits, q->is_visible ? wide_pool(ef) : ef);
+	pool_init(&w.found, s->found, ef);
+	at.slot = (uint32_t)entry;
+	at.dist = probe_dist(&probe, at.slot, INFINITY);
+	hnsw_descend(&probe, &at, (uint32_t)(entry >> 32), 0);
+	rc = hnsw_walk(&w, at);
+	if (rc < 0)
+		return rc;
+	*n = finish(&probe, q->is_visible ? &w.found : &w.pool, q->k, out);
+	return 0;
+}
