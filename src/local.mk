@@ -19,3 +19,9 @@ libvgcore_a_SOURCES =
 
 # op: one change, as it is logged.
 libvgcore_a_SOURCES += %D%/op.c %D%/op.h
+
+# wal: the log, the disk below it, and io_uring.
+libvgstorage_a_SOURCES += \
+	%D%/io.c %D%/io.h \
+	%D%/uring.c %D%/uring.h \
+	%D%/wal.c %D%/wal.h %D%/wal_int.h %D%/wal_open.c

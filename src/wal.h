@@ -10,6 +10,7 @@
  * place); wal_stat may be read by any. wal.c's head has the format.
  */
 struct wal;
+struct io;
 
 enum wal_frame_type {
 	WAL_OP = 1,	/* one op, src/op.h */
@@ -32,6 +33,8 @@ struct wal_config {
 	uint8_t uuid[16];      /* of the store: salts the checksums */
 	uint64_t segment_size; /* a new segment starts past it; 0: 64 MiB */
 	bool no_uring;	       /* use pwrite and fdatasync from the start */
+	struct io *io; /* borrowed, a test's disk; NULL: the system's, through
+			  io_uring where the kernel allows it */
 };
 
 /* What opening found. */
@@ -65,8 +68,10 @@ void wal_close(struct wal *wal);
  * Adds a frame behind those already appended; it is in memory only until
  * wal_write. The payload is given in n parts. `frees` says that the frame
  * makes room (a delete): it may use the log's reserve.
- * -ENOSPC: the disk is full: the frame is not there, others are unharmed.
- * -EROFS: the log failed before. -ENOMEM.
+ * -ENOSPC, -EDQUOT: the disk is full: the frame is not there, others are
+ * unharmed, and a later append works again once there is room. -ENOBUFS: 64 MiB
+ * wait for wal_write already. -E2BIG: over 16 MiB. -ENOMEM. -EROFS: the log
+ * failed before. Other errors: it failed now, while it began a new segment.
  */
 struct wal_part {
 	const void *bytes;
@@ -79,7 +84,9 @@ int wal_append(struct wal *wal, enum wal_frame_type type,
  * Hands what was appended to the kernel; with `sync` the call returns when it
  * is on stable storage, in one submission. -EIO (or the errno of the failed
  * call): whether the frames will be there is unknown; the log takes nothing
- * more from now on (-EROFS) and is never synced again.
+ * more from now on (-EROFS) and is never synced again. -ENOSPC and -EDQUOT
+ * (only where the file system cannot allocate ahead): what was appended is
+ * not there and dropped, and the log goes on.
  */
 int wal_write(struct wal *wal, bool sync);
 

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* wal_int.h: what wal.c (writing) and wal_open.c (reading) share. */
+#ifndef VG_WAL_INT_H
+#define VG_WAL_INT_H
+
+#include <stdatomic.h>
+
+#include "src/io.h"
+#include "src/wal.h"
+#include "src/wire.h"
+
+#define WAL_HEADER 64u /* bytes of a segment before its first frame */
+#define WAL_SEGMENT_SIZE (64u << 20) /* where the caller does not care */
+
+/*
+ * Space is taken in steps that cost one journal commit each and are big enough
+ * to be rare beside the syncs (one in some thousand puts). The reserve holds
+ * about ten thousand deletes: whoever has that many to delete from a full disk
+ * has made room long before.
+ */
+#define WAL_STEP (8u << 20)
+#define WAL_RESERVE (1u << 20)
+
+/* What one wal_write may carry, and what of its buffer is kept afterwards. */
+#define WAL_BATCH_MAX (64u << 20)
+#define WAL_BUFFER_KEPT (2u << 20)
+
+struct uring;
+
+struct wal {
+	struct io *io;	     /* the one in use: config's, uring's, or plain */
+	struct io plain;
+	struct uring *uring; /* NULL: not used */
+	int dirfd;	     /* borrowed */
+	struct wire_salt salt; /* .segment: the one that is written */
+	uint64_t segment_size;
+
+	int fd;		    /* of that segment; -1: none yet */
+	uint64_t end;	    /* bytes written to it: the next frame's offset */
+	uint64_t allocated; /* space is taken up to here; >= end */
+	uint64_t rotate_at; /* a new segment begins once end reaches it */
+	bool cannot_allocate; /* the file system has no fallocate */
+	bool failed;	      /* for ever: a write or a sync failed */
+
+	uint8_t *buf; /* owned: frames appended and not written */
+	size_t len;
+	size_t cap;
+
+	/*
+	 * Written by the one user, read by any thread in wal_stat: release
+	 * and acquire, so that durable <= written <= appended is seen, too.
+	 * wal_drop alone takes appended back.
+	 */
+	_Atomic uint64_t appended_lsn;
+	_Atomic uint64_t written_lsn;
+	_Atomic uint64_t durable_lsn;
+	_Atomic uint64_t syncs;
+	_Atomic uint64_t bytes; /* of all segments */
+};
+
+/* The 64 bytes at a segment's start, wal.c's head. */
+struct wal_header {
+	uint32_t version;
+	uint8_t uuid[16];
+	uint64_t segment;
+	uint64_t first_lsn;
+};
+
+#define WAL_VERSION 1
+
+void wal_header_encode(const struct wal_header *h, uint8_t out[WAL_HEADER]);
+
+/* False: these are not 64 bytes that wal_header_encode made, whatever its
+ * version. */
+bool wal_header_decode(const uint8_t in[WAL_HEADER], struct wal_header *h);
+
+/* "0001.wal" */
+#define WAL_NAME_MAX 32
+void wal_name_format(uint64_t segment, char out[WAL_NAME_MAX]);
+
+/*
+ * Begins a segment and makes it the one that is written: durable, with its
+ * reserve. The one before must be on stable storage; its descriptor is closed.
+ * On error everything is as it was; or wal->failed is set, where it is not
+ * known what the disk holds.
+ */
+int wal_segment_new(struct wal *wal, uint64_t segment, uint64_t first_lsn);
+
+/* Takes space up to `target` at least and a step at best; the errno of the
+ * failed call. */
+int wal_space_take(struct wal *wal, uint64_t target);
+
+#endif

@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* wal_open.c: reading the log and finding its end; wal.c's head has the rules. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/uring.h"
+#include "src/wal_int.h"
+
+#define WINDOW (1u << 20) /* bytes read at once */
+
+/* A file being read, and some of its bytes. */
+struct segment {
+	uint64_t number;
+	int fd;
+	uint64_t size;
+	uint64_t links;
+	bool has_header; /* condition 1 holds, or it is not there at all */
+	struct wal_header header;
+};
+
+/* One open, from the first header to the last cut. */
+struct scan {
+	struct wal *wal;
+	wal_each_fn *each;
+	void *ctx;
+	struct wal_report *rep;
+	uint64_t last;	/* the highest number of a segment; 0: none */
+	uint64_t lsn;	/* the next expected */
+	struct segment seg;
+
+	uint8_t *window; /* bytes of seg from window_at on */
+	uint64_t window_at;
+	size_t window_len;
+	size_t window_cap;
+};
+
+/* The sentence of the report, and the rc that goes with it. */
+static int VG_PRINTF(3, 4)
+	refuse(struct scan *scan, int rc, const char *fmt, ...)
+{
+	va_list ap;
+
+	assert(rc < 0);
+	va_start(ap, fmt);
+	vsnprintf(scan->rep->error, sizeof(scan->rep->error), fmt, ap);
+	va_end(ap);
+	return rc;
+}
+
+/*
+ * Borrows bytes of the segment until the next call; the caller knows that the
+ * file is that long.
+ */
+static int window_get(
+	struct scan *scan, uint64_t offset, size_t len, const uint8_t **out)
+{
+	struct io *io = scan->wal->io;
+
+	assert(offset + len <= scan->seg.size);
+	if (offset < scan->window_at ||
+		offset + len > scan->window_at + scan->window_len) {
+		size_t want = VG_MAX(len, (size_t)WINDOW);
+
+		if (want > scan->window_cap) {
+			uint8_t *bytes = realloc(scan->window, want);
+
+			if (!bytes)
+				return -ENOMEM;
+			scan->window = bytes;
+			scan->window_cap = want;
+		}
+		scan->window_len = 0;
+
+		ssize_t n = io->read(
+			io, scan->seg.fd, scan->window, want, offset);
+
+		if (n < 0)
+			return (int)n;
+		scan->window_at = offset;
+		scan->window_len = (size_t)n;
+		if ((size_t)n < len)
+			return -EIO; /* shorter than its size */
+	}
+	*out = scan->window + (offset - scan->window_at);
+	return 0;
+}
+
+/*
+ * Conditions 3 and 4 of the frame at offset. 1: they hold, and its payload is
+ * borrowed until the next call; 0: not; or an errno.
+ */
+static int frame_get(struct scan *scan, uint64_t offset, struct wire_frame *f,
+	const uint8_t **payload)
+{
+	struct wire_salt salt = scan->wal->salt;
+	const uint8_t *bytes;
+	int rc;
+
+	salt.segment = scan->seg.number;
+	if (offset > scan->seg.size || scan->seg.size - offset < WIRE_HEAD)
+		return 0;
+	rc = window_get(scan, offset, WIRE_HEAD, &bytes);
+	if (rc < 0)
+		return rc;
+	if (!wire_head_decode(bytes, f) ||
+		scan->seg.size - offset < wire_frame_size(f->len))
+		return 0;
+	rc = window_get(scan, offset, wire_frame_size(f->len), &bytes);
+	if (rc < 0)
+		return rc;
+	if (!wire_frame_check(f, &salt, bytes))
+		return 0;
+	*payload = bytes + WIRE_HEAD;
+	return 1;
+}
+
+/*
+ * Rule 8: does a frame at offset or behind it say that lsn was durable? lsn 0:
+ * is there any frame? Only heads whose lsn could stand here have a checksum
+ * computed, and what lies within a valid frame is passed over: bytes of a
+ * record that look like heads are met in a broken frame only.
+ */
+static int evidence_find(struct scan *scan, uint64_t offset, uint64_t lsn)
+{
+	uint64_t size = scan->seg.size;
+	uint64_t most = lsn > 0 ? lsn + size / WIRE_HEAD : UINT64_MAX;
+
+	while (offset + WIRE_HEAD <= size) { /* ends: offset grows */
+		const uint8_t *head, *payload;
+		struct wire_frame f;
+		int rc = window_get(scan, offset, WIRE_HEAD, &head);
+
+		if (rc < 0)
+			return rc;
+		offset += 8;
+		if (!wire_head_decode(head, &f) || f.lsn < lsn || f.lsn > most)
+			continue;
+		rc = frame_get(scan, offset - 8, &f, &payload);
+		if (rc < 0 || (rc > 0 && f.durable >= lsn))
+			return rc;
+		if (rc > 0)
+			offset += wire_frame_size(f.len) - 8;
+	}
+	return 0;
+}
+
+static void segment_close(struct scan *scan)
+{
+	struct io *io = scan->wal->io;
+
+	if (scan->seg.fd >= 0)
+		io->close(io, scan->seg.fd);
+	scan->seg.fd = -1;
+	scan->window_len = 0;
+}
+
+/* Opens for reading and looks at the header; what it lacks is the caller's
+ * to judge, but for what no crash leaves behind. */
+static int segment_open(struct scan *scan, uint64_t number)
+{
+	struct io *io = scan->wal->io;
+	char name[WAL_NAME_MAX];
+	struct io_stat st;
+	const uint8_t *bytes;
+
+	assert(scan->seg.fd < 0);
+	wal_name_format(number, name);
+	int fd = io->open(io, scan->wal->dirfd, name, O_RDONLY);
+
+	if (fd == -ENOENT)
+		return refuse(scan, -VG_ECORRUPT,
+			"wal/%s is missing, but later segments are there: "
+			"copy it back, or restore the directory as a whole",
+			name);
+	if (fd < 0)
+		return refuse(scan, fd, "wal/%s cannot be opened: %s", name,
+			strerror(-fd));
+	scan->seg = (struct segment){.number = number, .fd = fd};
+	int rc = io->stat(io, fd, &st);
+
+	if (rc < 0)
+		return rc;
+	scan->seg.size = st.size;
+	scan->seg.links = st.links;
+	if (st.size < WAL_HEADER)
+		return 0;
+	rc = window_get(scan, 0, WAL_HEADER, &bytes);
+	if (rc < 0)
+		return rc;
+
+	struct wal_header *h = &scan->seg.header;
+
+	if (!wal_header_decode(bytes, h) || h->first_lsn == 0)
+		return 0;
+	if (h->version != WAL_VERSION)
+		return refuse(scan, -VG_EFORMAT,
+			"wal/%s has format version %" PRIu32
+			", this program knows %d: use a later one",
+			name, h->version, WAL_VERSION);
+	if (memcmp(h->uuid, scan->wal->salt.uuid, sizeof(h->uuid)) != 0)
+		return refuse(scan, -VG_ECORRUPT,
+			"wal/%s belongs to another store: its uuid is not the "
+			"one in FORMAT",
+			name);
+	if (h->segment != number)
+		return refuse(scan, -VG_ECORRUPT,
+			"wal/%s is segment %" PRIu64
+			": files were swapped or renamed; give it back its "
+			"name",
+			name, h->segment);
+	scan->seg.has_header = true;
+	return 0;
+}
+
+/* The highest number among the names that are a segment's. */
+static int note_name(void *ctx, const char *name)
+{
+	struct scan *scan = ctx;
+	char again[WAL_NAME_MAX];
+	char *end;
+
+	if (name[0] < '0' || name[0] > '9')
+		return 0;
+	errno = 0;
+	uint64_t number = strtoull(name, &end, 10);
+
+	if (errno || number == 0 || number == UINT64_MAX)
+		return 0;
+	wal_name_format(number, again);
+	if (strcmp(name, again) == 0)
+		scan->last = VG_MAX(scan->last, number);
+	return 0;
+}
+
+/* Hands one frame to the caller. */
+static int replay_frame(struct scan *scan, const struct wire_frame *f,
+	const uint8_t *payload, uint64_t offset)
+{
+	struct wal_frame frame = {
+		.lsn = f->lsn,
+		.type = f->type,
+		.payload = payload,
+		.len = f->len,
+		.segment = scan->seg.number,
+		.offset = offset,
+	};
+	char name[WAL_NAME_MAX];
+
+	if (f->type > WAL_PIN) {
+		wal_name_format(scan->seg.number, name);
+		return refuse(scan, -VG_EFORMAT,
+			"wal/%s has a frame of type %u at byte %" PRIu64
+			", which this program does not know: use a later one",
+			name, f->type, offset);
+	}
+	int rc = scan->each(scan->ctx, &frame);
+
+	assert(rc <= 0);
+	if (rc < 0)
+		return rc;
+	assert(scan->lsn == f->lsn);
+	scan->lsn++;
+	scan->rep->frames++;
+	scan->rep->last_lsn = f->lsn;
+	return 0;
+}
+
+/*
+ * Replays the frames of the segment below lsn `limit` (0: all) that are part
+ * of the log. *end is the offset behind the last.
+ */
+static int replay_segment(struct scan *scan, uint64_t limit, uint64_t *end)
+{
+	uint64_t offset = WAL_HEADER;
+
+	while (scan->lsn != limit) { /* ends: offset grows up to the size */
+		const uint8_t *payload;
+		struct wire_frame f;
+		int rc = frame_get(scan, offset, &f, &payload);
+
+		if (rc == 0 || (rc > 0 && f.lsn != scan->lsn))
+			break;
+		if (rc > 0)
+			rc = replay_frame(scan, &f, payload, offset);
+		if (rc < 0)
+			return rc;
+		offset += wire_frame_size(f.len);
+	}
+	*end = offset;
+	return 0;
+}
+
+static int refuse_middle(struct scan *scan, uint64_t offset)
+{
+	char name[WAL_NAME_MAX];
+	bool is_short = offset >= scan->seg.size;
+
+	wal_name_format(scan->seg.number, name);
+	return refuse(scan, -VG_ECORRUPT,
+		"wal/%s %s at byte %" PRIu64 ": change %" PRIu64
+		" was on stable storage and is not whole, and later ones are "
+		"there; nothing was changed, restore this file from a copy",
+		name, is_short ? "ends too early" : "is damaged", offset,
+		scan->lsn);
+}
+
+/* The number and first lsn of a later segment that has a header; 0: none. */
+struct next {
+	uint64_t first_lsn;
+	bool is_torn; /* there is one without a header */
+	uint64_t torn_size;
+};
+
+/* Looks ahead at segment `number`, which may not have been finished. */
+static int next_check(struct scan *scan, uint64_t number, struct next *out)
+{
+	char name[WAL_NAME_MAX];
+
+	*out = (struct next){0};
+	if (number > scan->last)
+		return 0;
+	int rc = segment_open(scan, number);
+
+	if (rc < 0)
+		goto close_segment;
+	if (scan->seg.has_header) {
+		out->first_lsn = scan->seg.header.first_lsn;
+		goto close_segment;
+	}
+	wal_name_format(number, name);
+	rc = number == scan->last ? evidence_find(scan, WAL_HEADER, 0) : 1;
+	if (rc > 0)
+		rc = refuse(scan, -VG_ECORRUPT,
+			"the header of wal/%s is damaged (byte 0), and changes "
+			"are behind it; nothing was changed, restore this file "
+			"from a copy",
+			name);
+	out->is_torn = true;
+	out->torn_size = scan->seg.size;
+close_segment:
+	segment_close(scan);
+	return rc;
+}
+
+/*
+ * Segment by segment up to the last that has a header, which stays open with
+ * *end, the offset behind its last frame. *torn: one without a header follows.
+ */
+static int replay(struct scan *scan, uint64_t *end, struct next *torn)
+{
+	struct next next;
+	int rc = next_check(scan, 1, &next);
+
+	if (rc == 0 && next.first_lsn > 1)
+		rc = refuse(scan, -VG_ECORRUPT,
+			"wal/0001.wal begins with change %" PRIu64
+			", not with the first",
+			next.first_lsn);
+	for (uint64_t i = 1; rc == 0 && next.first_lsn > 0; i++) {
+		uint64_t first = next.first_lsn;
+
+		rc = next_check(scan, i + 1, &next);
+		if (rc == 0)
+			rc = segment_open(scan, i);
+		if (rc < 0)
+			break;
+		assert(first == scan->lsn);
+		if (next.first_lsn > 0 && next.first_lsn < first)
+			return refuse(scan, -VG_ECORRUPT,
+				"segment %" PRIu64 " of wal/ begins with "
+				"change %" PRIu64 ", the one before it with %"
+				PRIu64,
+				i + 1, next.first_lsn, first);
+		rc = replay_segment(scan, next.first_lsn, end);
+		if (rc < 0)
+			break;
+		if (next.first_lsn == 0) {
+			*torn = next;
+			return *end < scan->seg.size ?
+				       evidence_find(scan, *end, scan->lsn) :
+				       0;
+		}
+		if (scan->lsn != next.first_lsn)
+			return refuse_middle(scan, *end);
+		atomic_fetch_add(&scan->wal->bytes, scan->seg.size);
+		segment_close(scan);
+	}
+	*torn = next;
+	return rc;
+}
+
+/* Removes a segment that was never finished. */
+static int torn_unlink(
+	struct scan *scan, uint64_t number, const struct next *torn)
+{
+	struct wal *wal = scan->wal;
+	char name[WAL_NAME_MAX];
+
+	assert(torn->is_torn);
+	wal_name_format(number, name);
+	int rc = wal->io->unlink(wal->io, wal->dirfd, name);
+
+	if (rc == 0)
+		rc = wal->io->sync(wal->io, wal->dirfd);
+	if (rc == 0 && scan->rep->cut_len == 0 && torn->torn_size > 0) {
+		scan->rep->cut_segment = number;
+		scan->rep->cut_offset = 0;
+		scan->rep->cut_len = torn->torn_size;
+	}
+	return rc;
+}
+
+/*
+ * Cuts what is behind `end` in the segment that stands open and goes on in it;
+ * or leaves the file as it is, if it has other names, and begins a new one.
+ * Either way the frames that are there are durable when this returns.
+ */
+static int stand_ready(struct scan *scan, uint64_t end)
+{
+	struct wal *wal = scan->wal;
+	struct segment *seg = &scan->seg;
+	bool is_shared = seg->links > 1;
+	char name[WAL_NAME_MAX];
+	int rc;
+
+	if (seg->size > end) {
+		scan->rep->cut_segment = seg->number;
+		scan->rep->cut_offset = end;
+		scan->rep->cut_len = seg->size - end;
+	}
+	if (!is_shared) {
+		wal_name_format(seg->number, name);
+		segment_close(scan);
+		rc = wal->io->open(wal->io, wal->dirfd, name, O_RDWR);
+		if (rc < 0)
+			return rc;
+		wal->fd = rc;
+		rc = 0;
+		if (seg->size > end)
+			rc = wal->io->truncate(wal->io, wal->fd, end);
+		if (rc == 0)
+			rc = wal->io->sync(wal->io, wal->fd);
+	} else {
+		rc = wal->io->sync(wal->io, seg->fd);
+	}
+	if (rc < 0)
+		return rc;
+	atomic_store(&wal->appended_lsn, scan->lsn - 1);
+	atomic_store(&wal->written_lsn, scan->lsn - 1);
+	atomic_store(&wal->durable_lsn, scan->lsn - 1);
+	atomic_fetch_add(&wal->bytes, is_shared ? seg->size : end);
+	if (is_shared)
+		return wal_segment_new(wal, seg->number + 1, scan->lsn);
+	wal->salt.segment = seg->number;
+	wal->end = end;
+	wal->allocated = end;
+	wal_space_take(wal, end + WAL_RESERVE); /* or at the first append */
+	return 0;
+}
+
+static int scan_run(struct scan *scan)
+{
+	struct wal *wal = scan->wal;
+	struct next torn = {0};
+	uint64_t end = 0;
+	int rc = wal->io->list(wal->io, wal->dirfd, note_name, scan);
+
+	if (rc == 0)
+		rc = replay(scan, &end, &torn);
+	if (rc > 0)
+		rc = refuse_middle(scan, end);
+	if (rc == 0 && torn.is_torn)
+		rc = torn_unlink(scan, scan->last, &torn);
+	if (rc < 0)
+		return rc;
+	if (scan->seg.fd < 0)
+		return wal_segment_new(wal, 1, 1);
+	return stand_ready(scan, end);
+}
+
+/* Which disk: the caller's, io_uring's, or the plain calls. */
+static void io_choose(struct wal *wal, const struct wal_config *cfg)
+{
+	io_init(&wal->plain);
+	wal->io = cfg->io ? cfg->io : &wal->plain;
+	if (!cfg->io && !cfg->no_uring && uring_open(&wal->uring) == 0)
+		wal->io = uring_get_io(wal->uring);
+}
+
+int wal_open(const struct wal_config *cfg, wal_each_fn *each, void *ctx,
+	struct wal_report *rep, struct wal **out)
+{
+	*rep = (struct wal_report){0};
+	struct wal *wal = calloc(1, sizeof(*wal));
+
+	assert(cfg->dirfd >= 0 && each);
+	if (!wal)
+		return -ENOMEM;
+	wal->dirfd = cfg->dirfd;
+	wal->fd = -1;
+	wal->segment_size =
+		cfg->segment_size ? cfg->segment_size : WAL_SEGMENT_SIZE;
+	wal->rotate_at = wal->segment_size;
+	memcpy(wal->salt.uuid, cfg->uuid, sizeof(wal->salt.uuid));
+	io_choose(wal, cfg);
+	rep->uring = wal->uring;
+
+	struct scan scan = {
+		.wal = wal,
+		.each = each,
+		.ctx = ctx,
+		.rep = rep,
+		.lsn = 1,
+		.seg = {.fd = -1},
+	};
+	int rc = scan_run(&scan);
+
+	segment_close(&scan);
+	free(scan.window);
+	if (rc < 0) {
+		wal->failed = true; /* nothing is left to sync */
+		wal_close(wal);
+		return rc;
+	}
+	*out = wal;
+	return 0;
+}
