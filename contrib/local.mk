@@ -10,3 +10,18 @@ CLEANFILES += $(nodist_systemdunit_DATA)
 %D%/vecgridfs@.service: %D%/vecgridfs@.service.in Makefile
 	$(AM_V_GEN)$(MKDIR_P) %D% && sed 's|[@]sbindir@|$(sbindir)|' \
 		$(srcdir)/%D%/vecgridfs@.service.in >$@
+
+# hnsw_race: our graph against hnswlib; make contrib/bench/hnsw_race
+if HAVE_HNSWLIB
+EXTRA_PROGRAMS += contrib/bench/hnsw_race
+contrib_bench_hnsw_race_SOURCES = \
+	%D%/bench/hnsw_race.c \
+	%D%/bench/hnsw_race_peer.cc \
+	%D%/bench/hnsw_race_peer.h \
+	tests/recall/data.c \
+	tests/recall/data.h
+contrib_bench_hnsw_race_LDADD = libvgindex.a
+CLEANFILES += contrib/bench/hnsw_race
+# The peer gets all that its compiler can do; it includes its own header only.
+contrib/bench/hnsw_race_peer.$(OBJEXT): CXXFLAGS += -O3 -march=native
+endif
