@@ -25,3 +25,32 @@ libvgstorage_a_SOURCES += \
 	%D%/io.c %D%/io.h \
 	%D%/uring.c %D%/uring.h \
 	%D%/wal.c %D%/wal.h %D%/wal_int.h %D%/wal_open.c
+
+# number, json, meta, record, rowstream: bodies in and out.
+libvgcore_a_SOURCES += \
+	%D%/json.c %D%/json.h %D%/json_string.c \
+	%D%/meta.c %D%/meta.h \
+	%D%/number.c %D%/number.h \
+	%D%/record.c %D%/record.h %D%/record_int.h \
+	%D%/record_batch.c %D%/record_format.c \
+	%D%/record_npy.c %D%/record_npy.h \
+	%D%/rowstream.c %D%/rowstream.h
+
+# columns and bytes that never move.
+libvgstorage_a_SOURCES += \
+	%D%/blob.c %D%/blob.h \
+	%D%/column.c %D%/column.h
+
+# store: moments, collections, the catalogue, the committer, the indexers.
+libvgcore_a_SOURCES += \
+	%D%/catalogue.c %D%/catalogue.h \
+	%D%/collection.c %D%/collection.h \
+	%D%/collection_apply.c %D%/collection_int.h \
+	%D%/commit.c \
+	%D%/config.c %D%/config.h \
+	%D%/datadir.c %D%/datadir.h \
+	%D%/indexer.c %D%/indexer.h \
+	%D%/moment.c %D%/moment.h \
+	%D%/plan.c \
+	%D%/search.c \
+	%D%/store.c %D%/store.h %D%/store_int.h

@@ -325,7 +325,7 @@ static void slow_shortest(float f, struct decimal *out)
 				return;
 		}
 	}
-	assert(!"nine digits tell float32s apart");
+	assert(false); /* nine digits tell all float32s apart */
 }
 
 static size_t put_uint(uint64_t n, char *out)

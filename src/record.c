@@ -1,0 +1,613 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * record.c: one body becomes one record; see record.h for the forms.
+ *
+ * Each form has a function that either yields a whole record or says why not
+ * in p->error. Guessing is apart from them: record_guess looks at the bytes,
+ * the form's function judges, and where it refuses a body that has the size of
+ * a raw one, the body is raw. The probe runs the same functions on a beginning
+ * and forgives what more bytes could mend (p->is_cut).
+ */
+#include "src/record.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/number.h"
+#include "src/record_int.h"
+#include "src/record_npy.h"
+
+void record_parser_init(struct record_parser *p)
+{
+	*p = (struct record_parser){0};
+}
+
+void record_parser_fini(struct record_parser *p)
+{
+	free(p->vec);
+	free(p->meta.bytes);
+	record_parser_init(p);
+}
+
+int record_fail(struct record_parser *p, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(p->error, sizeof(p->error), fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+int record_fail_json(struct record_parser *p, const struct json *j)
+{
+	p->is_cut = j->is_cut;
+	return record_fail(p, "JSON: %s at byte %zu", j->why,
+		json_position(j));
+}
+
+const char *record_grouped(uint64_t n, char out[RECORD_GROUPED_LEN])
+{
+	char digits[NUMBER_UINT_LEN];
+	size_t len = number_format_uint(n, digits), at = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		if (i > 0 && (len - i) % 3 == 0)
+			out[at++] = ',';
+		out[at++] = digits[i];
+	}
+	out[at] = 0;
+	assert(at < RECORD_GROUPED_LEN);
+	return out;
+}
+
+int record_reserve(struct record_parser *p, size_t n)
+{
+	const size_t most = (size_t)VG_BODY_MAX * 2 / sizeof(*p->vec);
+	size_t cap = VG_MAX(p->vec_cap, (size_t)256);
+	float *vec;
+
+	if (n > most || p->vec_len > most - n)
+		return record_fail(p, "the body has more than 512 MiB of "
+				      "float32 numbers");
+	while (cap < p->vec_len + n)
+		cap *= 2;
+	if (cap == p->vec_cap)
+		return 0;
+	vec = realloc(p->vec, cap * sizeof(*vec));
+	if (!vec)
+		return -ENOMEM;
+	p->vec = vec;
+	p->vec_cap = cap;
+	return 0;
+}
+
+int record_put(struct record_parser *p, size_t n, float value)
+{
+	if (p->vec_len + n >= p->vec_cap) {
+		int rc = record_reserve(p, n + 1);
+		if (rc < 0)
+			return rc;
+	}
+	assert(p->vec_len + n < p->vec_cap);
+	p->vec[p->vec_len + n] = value;
+	return 0;
+}
+
+int record_check_count(struct record_parser *p, uint64_t n, uint32_t dim)
+{
+	char numbers[RECORD_GROUPED_LEN], dims[RECORD_GROUPED_LEN];
+
+	if (n == 0)
+		return record_fail(p, "the body has no numbers");
+	if (dim && n != dim)
+		return record_fail(p,
+			"this collection has %s dimension%s, the body has %s "
+			"number%s", record_grouped(dim, dims),
+			dim == 1 ? "" : "s", record_grouped(n, numbers),
+			n == 1 ? "" : "s");
+	if (n > VG_DIM_MAX)
+		return record_fail(p,
+			"a vector has at most 65,535 numbers, the body has %s",
+			record_grouped(n, numbers));
+	return 0;
+}
+
+/* A vector of n numbers stands behind the rows of p->vec. */
+static void set_vec(struct record_parser *p, uint64_t n,
+	enum op_source source, struct record *out)
+{
+	assert(n >= 1 && n <= VG_DIM_MAX && p->vec_len + n <= p->vec_cap);
+	out->vec = p->vec + p->vec_len;
+	out->dim = (uint32_t)n;
+	out->source = source;
+}
+
+bool record_is_typed(const char *body, size_t len)
+{
+	if (len < 6 || body[len - 1] != '\n')
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)body[i];
+		if (c != '\n' && c != '\t' && c != '\r' &&
+			(c < 0x20 || c > 0x7e))
+			return false;
+	}
+	return true;
+}
+
+static const char text_bytes[256] = {
+	['0'] = 1, ['1'] = 1, ['2'] = 1, ['3'] = 1, ['4'] = 1, ['5'] = 1,
+	['6'] = 1, ['7'] = 1, ['8'] = 1, ['9'] = 1, ['+'] = 1, ['-'] = 1,
+	['.'] = 1, ['e'] = 1, ['E'] = 1, [','] = 1, [';'] = 1, ['\t'] = 1,
+	[' '] = 1, ['\n'] = 1, ['\r'] = 1};
+
+/* The first byte that text of numbers cannot have, or len. */
+static size_t find_nontext(const char *body, size_t len)
+{
+	size_t i = 0;
+
+	while (i < len && text_bytes[(unsigned char)body[i]])
+		i++;
+	return i;
+}
+
+enum record_form record_guess(const char *body, size_t len)
+{
+	size_t i = 0;
+
+	if (memcmp(body, RECORD_NPY_MAGIC,
+		    VG_MIN(len, (size_t)RECORD_NPY_MAGIC_LEN)) == 0)
+		return RECORD_NPY;
+	while (i < len && (body[i] == ' ' || body[i] == '\n' ||
+				  body[i] == '\r' || body[i] == '\t'))
+		i++;
+	if (i < len && (body[i] == '{' || body[i] == '['))
+		return RECORD_JSON;
+	return find_nontext(body, len) == len ? RECORD_TEXT : RECORD_RAW;
+}
+
+/* Why a body that is nothing else has no raw vector's size. */
+static int fail_raw(struct record_parser *p, const char *body, size_t len,
+	uint32_t dim)
+{
+	char bytes[RECORD_GROUPED_LEN], want[RECORD_GROUPED_LEN];
+	size_t at = find_nontext(body, len);
+
+	record_grouped(len, bytes);
+	record_grouped((uint64_t)dim * 4, want);
+	if (dim && len == (size_t)dim * 8)
+		return record_fail(p, "the body has %s bytes = %u float64 "
+			"numbers; write float32, e.g. numpy .astype('<f4')",
+			bytes, dim);
+	if (dim && len == (size_t)dim * 2)
+		return record_fail(p, "the body has %s bytes = %u float16 "
+			"numbers; write float32, e.g. numpy .astype('<f4')",
+			bytes, dim);
+	if (record_is_typed(body, len) && at < len)
+		return record_fail(p,
+			"'%c' at byte %zu is no part of a number", body[at],
+			at + 1);
+	if (dim)
+		return record_fail(p, "a raw vector here has %s bytes (%u "
+			"float32 numbers), the body has %s", want, dim, bytes);
+	return record_fail(p, "the body is no text of numbers, no JSON and no "
+		"npy, and its size of %s bytes is no multiple of 4 (raw "
+		"float32)", bytes);
+}
+
+static int parse_raw(struct record_parser *p, const char *body, size_t len,
+	uint32_t dim, struct record *out)
+{
+	size_t n = len / sizeof(float);
+	int rc;
+
+	if (len == 0)
+		return record_fail(p, "the body is empty");
+	if (len % sizeof(float) != 0 || (dim && n != dim))
+		return fail_raw(p, body, len, dim);
+	rc = record_check_count(p, n, dim);
+	if (rc == 0)
+		rc = record_reserve(p, n);
+	if (rc < 0)
+		return rc;
+	float *vec = p->vec + p->vec_len;
+	memcpy(vec, body, len);
+	size_t bad = number_find_nonfinite(vec, n);
+	if (bad < n)
+		return record_fail(p, "raw float32: the number at index %zu "
+			"is NaN or infinite", bad);
+	set_vec(p, n, OP_SOURCE_RAW, out);
+	return 0;
+}
+
+static int parse_npy(struct record_parser *p, const char *body, size_t len,
+	uint32_t dim, struct record *out)
+{
+	struct record_npy npy;
+	const char *why;
+	int rc = record_npy_parse(body, len, &npy, &why);
+
+	if (rc == -EAGAIN) {
+		p->is_cut = true;
+		return record_fail(p, "the npy header is cut off");
+	}
+	if (rc < 0)
+		return record_fail(p, "%s", why);
+	if (npy.rows != 1)
+		return record_fail(p, "the npy array has %llu rows; one vector "
+			"is one row, .import/npy takes many",
+			(unsigned long long)npy.rows);
+	rc = record_check_count(p, npy.dim, dim);
+	if (rc < 0)
+		return rc;
+	size_t have = len - npy.header_len, want = record_npy_row_len(&npy);
+	if (have != want) {
+		p->is_cut = have < want;
+		return record_fail(p, "the npy header says %zu bytes of "
+			"numbers, the body has %zu", want, have);
+	}
+	rc = record_reserve(p, npy.dim);
+	if (rc < 0)
+		return rc;
+	size_t bad = record_npy_convert(&npy, body + npy.header_len, npy.dim,
+		p->vec + p->vec_len);
+	if (bad < npy.dim)
+		return record_fail(p, "npy: the number at index %zu is not "
+			"finite as float32", bad);
+	set_vec(p, npy.dim, OP_SOURCE_NPY, out);
+	return 0;
+}
+
+int record_text_next(struct record_parser *p, struct record_text *t,
+	float *out)
+{
+	const char *at = t->at;
+	uint64_t line = t->line;
+	int separators = at == t->begin; /* none may come first */
+	int rc;
+
+	for (; at < t->end; at++) {
+		if (*at == ',' || *at == ';') {
+			if (separators++ > 0)
+				return record_fail(p, "text: a number is "
+					"missing before byte %zu",
+					(size_t)(at - t->begin) + 1);
+		} else if (*at == '\n') {
+			line++;
+		} else if (*at != ' ' && *at != '\t' && *at != '\r') {
+			break;
+		}
+	}
+	if (at == t->end) {
+		t->at = at;
+		return 0;
+	}
+	rc = -EINVAL;
+	if (at > t->at || at == t->begin)
+		rc = number_scan(&at, t->end, out);
+	size_t place = (size_t)(at - t->begin) + 1;
+	if (rc == -ERANGE)
+		return record_fail(p, "text: the number before byte %zu is "
+			"beyond float32's range", place);
+	if (rc < 0 && at == t->end)
+		return record_fail(p, "text: the number at the end is cut off");
+	if (rc < 0 && *at > ' ' && *at < 0x7f)
+		return record_fail(p,
+			"text: '%c' at byte %zu is no part of a number", *at,
+			place);
+	if (rc < 0)
+		return record_fail(p, "text: byte %zu is no part of a number",
+			place);
+	t->at = at;
+	t->line = line;
+	return 1;
+}
+
+static int parse_text(struct record_parser *p, const char *body, size_t len,
+	uint32_t dim, struct record *out)
+{
+	struct record_text t = {body, body, body + len, 0};
+	uint64_t n = 0;
+	float value;
+	int rc;
+
+	while ((rc = record_text_next(p, &t, &value)) > 0) {
+		/* What is too long is only counted. */
+		if (n < VG_DIM_MAX)
+			rc = record_put(p, n, value);
+		if (rc < 0)
+			return rc;
+		n++;
+	}
+	if (rc < 0)
+		return rc;
+	if (p->is_probe && (n == 0 || n < dim))
+		return 0;
+	rc = record_check_count(p, n, dim);
+	if (rc == 0)
+		set_vec(p, n, OP_SOURCE_TEXT, out);
+	return rc;
+}
+
+static int parse_array(struct record_parser *p, struct json *j, uint32_t dim,
+	uint64_t *out)
+{
+	uint64_t n = 0;
+	float value;
+	int rc;
+
+	while ((rc = json_next_float(j, &value)) > 0) {
+		if (n < VG_DIM_MAX)
+			rc = record_put(p, n, value);
+		if (rc < 0)
+			return rc;
+		n++;
+		if (p->is_probe && dim && n > dim)
+			return record_fail(p, "this collection has %u "
+				"dimensions, the body has more numbers", dim);
+	}
+	if (rc < 0)
+		return record_fail_json(p, j);
+	*out = n;
+	return 0;
+}
+
+int record_parse_array(struct record_parser *p, struct json *j, uint32_t *n)
+{
+	uint64_t count;
+	int rc;
+
+	p->vec_len = 0;
+	p->is_cut = false;
+	rc = parse_array(p, j, 0, &count);
+	if (rc == 0)
+		rc = record_check_count(p, count, 0);
+	if (rc == 0)
+		*n = (uint32_t)count;
+	return rc;
+}
+
+static int parse_id(struct record_parser *p, const struct json_token *token,
+	struct record *out)
+{
+	size_t len;
+
+	if (token->type == JSON_NULL) {
+		out->id = (struct vg_id){NULL, 0};
+		return 0;
+	}
+	if (token->type == JSON_NUMBER) {
+		if (memchr(token->text, '.', token->len) ||
+			memchr(token->text, 'e', token->len) ||
+			memchr(token->text, 'E', token->len))
+			return record_fail(p, "the id is a number with a "
+				"fraction; put it in quotes");
+	} else if (token->type != JSON_STRING) {
+		return record_fail(p, "the id is neither a string nor a whole "
+			"number");
+	}
+	if (token->len == 0)
+		return record_fail(p, "the id is empty");
+	/* An escape takes up to six bytes and stands for at least one. */
+	if (token->len > VG_ID_MAX * 6)
+		return record_fail(p, "the id is longer than 255 bytes");
+	char text[VG_ID_MAX * 6];
+	len = json_string_decode(token, text);
+	if (len > VG_ID_MAX)
+		return record_fail(p, "the id is longer than 255 bytes (it has "
+			"%zu)", len);
+	if (memchr(text, 0, len))
+		return record_fail(p, "the id has a NUL byte in it");
+	memcpy(p->id, text, len);
+	out->id = (struct vg_id){p->id, (uint32_t)len};
+	return 0;
+}
+
+static int parse_metadata(struct record_parser *p, struct json *j,
+	const struct json_token *first, struct record *out)
+{
+	struct json_token whole;
+	const char *why;
+	int rc;
+
+	out->meta = NULL;
+	out->meta_len = 0;
+	if (first->type == JSON_NULL)
+		return 0;
+	if (first->type != JSON_OBJECT)
+		return record_fail(p, "the metadata is no JSON object");
+	if (json_skip(j, first, &whole) < 0)
+		return record_fail_json(p, j);
+	rc = meta_parse(whole.text, whole.len, &p->meta, &why);
+	if (rc == -EINVAL)
+		return record_fail(p, "%s", why);
+	if (rc == 0 && p->meta.len > 0) {
+		out->meta = p->meta.bytes;
+		out->meta_len = (uint32_t)p->meta.len;
+	}
+	return rc;
+}
+
+static int parse_vector(struct record_parser *p, struct json *j,
+	const struct json_token *first, uint32_t dim, struct record *out)
+{
+	uint64_t n;
+	int rc;
+
+	out->vec = NULL;
+	out->dim = 0;
+	out->source = 0;
+	if (first->type == JSON_NULL)
+		return 0;
+	if (first->type != JSON_ARRAY)
+		return record_fail(p, "the vector is no JSON array of numbers");
+	rc = parse_array(p, j, dim, &n);
+	if (rc == 0)
+		rc = record_check_count(p, n, dim);
+	if (rc == 0)
+		set_vec(p, n, OP_SOURCE_JSON, out);
+	return rc;
+}
+
+/* One member; key was just read. */
+static int parse_member(struct record_parser *p, struct json *j,
+	const struct json_token *key, uint32_t dim, struct record *out)
+{
+	bool is_id = json_string_is(key, "id", 2);
+	struct json_token value;
+
+	j->takes_bytes = is_id;
+	if (json_next(j, &value) < 0)
+		return record_fail_json(p, j);
+	j->takes_bytes = false;
+	if (is_id)
+		return parse_id(p, &value, out);
+	if (json_string_is(key, "vector", 6))
+		return parse_vector(p, j, &value, dim, out);
+	if (json_string_is(key, "metadata", 8))
+		return parse_metadata(p, j, &value, out);
+	int len = (int)VG_MIN(key->len, (size_t)64);
+	while (len > 0 && (size_t)len < key->len &&
+		(key->text[len] & 0xc0) == 0x80)
+		len--; /* whole characters */
+	return record_fail(p, "unknown member \"%.*s\"; known are id, vector, "
+		"metadata", len, key->text);
+}
+
+int record_parse_value(struct record_parser *p, struct json *j, uint32_t dim,
+	struct record *out)
+{
+	struct record r = {0};
+	struct json_token token;
+	bool is_empty = true;
+	int rc = 0;
+
+	if (json_next(j, &token) < 0)
+		return record_fail_json(p, j);
+	if (token.type == JSON_ARRAY) {
+		rc = parse_vector(p, j, &token, dim, &r);
+	} else if (token.type != JSON_OBJECT) {
+		rc = record_fail(p, "JSON: an object, {...}, or an array of "
+			"numbers, [...], is expected");
+	} else {
+		/* Each turn reads a member, so the text's end ends it. */
+		while (rc == 0) {
+			if (json_next(j, &token) < 0)
+				return record_fail_json(p, j);
+			if (token.type == JSON_OBJECT_END)
+				break;
+			is_empty &= json_string_is(&token, "id", 2);
+			rc = parse_member(p, j, &token, dim, &r);
+		}
+		if (rc == 0 && is_empty)
+			rc = record_fail(p, "the object has neither a vector "
+				"nor metadata");
+	}
+	if (rc == 0)
+		*out = r;
+	return rc;
+}
+
+static int parse_json(struct record_parser *p, const char *body, size_t len,
+	uint32_t dim, struct record *out)
+{
+	struct json_token token;
+	struct json j;
+	int rc;
+
+	json_init(&j, body, len);
+	rc = record_parse_value(p, &j, dim, out);
+	if (rc == 0 && json_next(&j, &token) < 0)
+		rc = record_fail_json(p, &j);
+	return rc;
+}
+
+int record_parse_row(struct record_parser *p, const char *line, size_t len,
+	uint32_t dim, struct record *out)
+{
+	return record_parse(p, RECORD_JSON, line, len, dim, out);
+}
+
+static int parse_form(struct record_parser *p, enum record_form form,
+	const char *body, size_t len, uint32_t dim, struct record *out)
+{
+	p->vec_len = 0;
+	p->is_cut = false;
+	switch (form) {
+	case RECORD_NPY:
+		return parse_npy(p, body, len, dim, out);
+	case RECORD_JSON:
+		return parse_json(p, body, len, dim, out);
+	case RECORD_TEXT:
+		return parse_text(p, body, len, dim, out);
+	default:
+		return parse_raw(p, body, len, dim, out);
+	}
+}
+
+int record_parse(struct record_parser *p, enum record_form form,
+	const void *body, size_t len, uint32_t dim, struct record *out)
+{
+	struct record r = {0};
+	enum record_form guess = form;
+	int rc;
+
+	assert(dim <= VG_DIM_MAX && (body || len == 0));
+	if (form == RECORD_ANY)
+		guess = len > 0 ? record_guess(body, len) : RECORD_RAW;
+	if (form == RECORD_ANY && guess == RECORD_RAW && dim == 0 &&
+		record_is_typed(body, len))
+		rc = fail_raw(p, body, len, dim);
+	else
+		rc = parse_form(p, guess, body, len, dim, &r);
+	if (rc == -EINVAL && form == RECORD_ANY && guess != RECORD_RAW && dim &&
+		len == (size_t)dim * sizeof(float)) {
+		r = (struct record){0};
+		rc = parse_form(p, RECORD_RAW, body, len, dim, &r);
+	}
+	if (rc == 0)
+		*out = r;
+	return rc;
+}
+
+/* Text without the number that its end may have cut. */
+static size_t whole_text_len(const char *body, size_t len)
+{
+	while (len > 0 && !memchr(" \t\r\n,;", body[len - 1], 6))
+		len--;
+	return len;
+}
+
+int record_probe(struct record_parser *p, enum record_form form,
+	const void *body, size_t len, uint32_t dim)
+{
+	size_t raw_len = (size_t)dim * sizeof(float);
+	struct record r = {0};
+	int rc;
+
+	assert(dim <= VG_DIM_MAX && (body || len == 0));
+	if (len == 0 || len > RECORD_PROBE_MAX)
+		return 0;
+	if (form == RECORD_RAW)
+		return dim && len > raw_len ? fail_raw(p, body, len, dim) : 0;
+	if (form == RECORD_ANY) {
+		bool is_raw_size = !dim || len <= raw_len;
+		if (len == raw_len ||
+			(is_raw_size && !record_is_typed(body, len)))
+			return 0;
+		form = record_guess(body, len);
+		if (form == RECORD_RAW)
+			return fail_raw(p, body, len, dim);
+	}
+	if (form == RECORD_TEXT)
+		len = whole_text_len(body, len);
+	p->is_probe = true;
+	rc = parse_form(p, form, body, len, dim, &r);
+	p->is_probe = false;
+	return rc == -EINVAL && p->is_cut ? 0 : rc;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* record_int.h: what the record_*.c files share; nobody else includes it. */
+#ifndef VG_RECORD_INT_H
+#define VG_RECORD_INT_H
+
+#include "src/json.h"
+#include "src/record.h"
+
+/* Writes p->error and returns -EINVAL; the body is wrong for good. */
+int record_fail(struct record_parser *p, const char *fmt, ...)
+	VG_PRINTF(2, 3);
+
+/* Likewise after an error of j: what, where, and whether it is only cut. */
+int record_fail_json(struct record_parser *p, const struct json *j);
+
+/* Puts a number at index n behind the rows of p->vec. -ENOMEM; -EINVAL when
+ * a batch outgrows 2 * VG_BODY_MAX bytes. */
+int record_put(struct record_parser *p, size_t n, float value);
+
+/* Room for n numbers behind the rows of p->vec. Errors as record_put. */
+int record_reserve(struct record_parser *p, size_t n);
+
+/* Judges how many numbers a vector has. */
+int record_check_count(struct record_parser *p, uint64_t n, uint32_t dim);
+
+/* 6144 as "6,144". Returns out. */
+#define RECORD_GROUPED_LEN 28
+const char *record_grouped(uint64_t n, char out[RECORD_GROUPED_LEN]);
+
+/* A walk over numbers in text, any separator between them. */
+struct record_text {
+	const char *begin, *at, *end;
+	uint64_t line; /* of the number that was read last, from 0 */
+};
+
+/* 1 and the next number, 0 at the end, -EINVAL with p->error. */
+int record_text_next(struct record_parser *p, struct record_text *t,
+	float *out);
+
+/* One value from j, an array or an object, as a record; what follows it is
+ * the caller's. Errors as record_parse. */
+int record_parse_value(struct record_parser *p, struct json *j, uint32_t dim,
+	struct record *out);
+
+/* What a body looks like; never RECORD_ANY. */
+enum record_form record_guess(const char *body, size_t len);
+
+/* Whether somebody typed this: printable, six bytes or more, a newline last. */
+bool record_is_typed(const char *body, size_t len);
+
+#endif
