@@ -27,18 +27,90 @@ tests_unit_name_SOURCES = %D%/unit/name.c
 tests_unit_name_LDADD = libvgtap.a libvgfs.a
 
 # options, loop, holder: the outer shell of the mount.
-check_PROGRAMS += tests/unit/options tests/unit/loop tests/unit/holder
-TESTS += tests/unit/options tests/unit/loop tests/unit/holder
+check_PROGRAMS += tests/unit/options tests/unit/holder
+TESTS += tests/unit/options tests/unit/holder
 tests_unit_options_SOURCES = %D%/unit/options.c
 tests_unit_options_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
 tests_unit_options_LDADD = libvgtap.a libvgfs.a $(FUSE3_LIBS)
-tests_unit_loop_SOURCES = %D%/unit/loop.c
-tests_unit_loop_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
-tests_unit_loop_LDADD = libvgtap.a libvgfs.a $(FUSE3_LIBS)
-tests_unit_holder_SOURCES = %D%/unit/holder.c
+tests_unit_holder_SOURCES = \
+	%D%/unit/holder.c %D%/unit/demo.c %D%/unit/demo.h
 tests_unit_holder_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
 tests_unit_holder_LDADD = libvgtap.a libvgfs.a $(FUSE3_LIBS)
 
 # budget, layers, man: what the code and the page look like
 TESTS += %D%/budget.sh %D%/layers.sh %D%/man.sh
 EXTRA_DIST += %D%/budget.sh %D%/layers.sh %D%/man.sh
+
+# store: the whole core, on a real directory.
+check_PROGRAMS += tests/unit/store
+TESTS += tests/unit/store
+tests_unit_store_SOURCES = %D%/unit/store.c
+tests_unit_store_LDADD = libvgtap.a $(core_libs)
+
+# mount: programs and the tree they meet, one sentence a script.
+mount_tests = \
+	%D%/mount/a-bad-row-does-not-stop-an-import.sh \
+	%D%/mount/a-bad-vector-is-refused-with-a-sentence.sh \
+	%D%/mount/a-batch-answers-row-by-row.sh \
+	%D%/mount/a-change-between-two-opens-is-seen.sh \
+	%D%/mount/a-collection-is-made-renamed-and-dropped.sh \
+	%D%/mount/a-directory-attribute-carries-the-configuration.sh \
+	%D%/mount/a-long-search-times-out-or-is-interrupted.sh \
+	%D%/mount/a-malformed-query-is-refused-without-a-search.sh \
+	%D%/mount/a-query-takes-every-source.sh \
+	%D%/mount/a-record-reads-and-writes-in-each-format.sh \
+	%D%/mount/a-remount-keeps-everything.sh \
+	%D%/mount/a-row-just-written-is-found.sh \
+	%D%/mount/a-run-handle-answers-again-and-again.sh \
+	%D%/mount/a-second-mount-names-the-owner.sh \
+	%D%/mount/a-staging-name-commits-by-rename.sh \
+	%D%/mount/a-stream-fills-a-collection.sh \
+	%D%/mount/a-vector-takes-every-body-format.sh \
+	%D%/mount/an-alias-switches-between-collections.sh \
+	%D%/mount/an-answer-comes-in-every-format.sh \
+	%D%/mount/an-empty-file-is-staged-and-not-listed.sh \
+	%D%/mount/an-exclusive-create-inserts-only-when-absent.sh \
+	%D%/mount/an-export-is-one-moment.sh \
+	%D%/mount/an-import-keeps-memory-constant.sh \
+	%D%/mount/an-open-handle-keeps-its-version.sh \
+	%D%/mount/configuration-is-fixed-by-the-first-vector.sh \
+	%D%/mount/copying-programs-write-vectors.sh \
+	%D%/mount/delete-where-all-empties-a-collection.sh \
+	%D%/mount/dot-names-resolve-but-are-not-listed.sh \
+	%D%/mount/every-durability-mode-keeps-what-it-promises.sh \
+	%D%/mount/exact-answers-equal-an-oracle.sh \
+	%D%/mount/find-and-ls-meet-ten-thousand-vectors.sh \
+	%D%/mount/help-and-readme-explain-the-tree.sh \
+	%D%/mount/jq-reads-an-answer.sh \
+	%D%/mount/killing-the-daemon-loses-nothing-acknowledged.sh \
+	%D%/mount/metadata-is-one-store-with-two-doors.sh \
+	%D%/mount/modes-belong-to-the-collection.sh \
+	%D%/mount/odd-names-are-kept-as-they-are.sh \
+	%D%/mount/options-are-checked-before-mounting.sh \
+	%D%/mount/parameters-shape-an-answer.sh \
+	%D%/mount/percent-names-stand-for-ids.sh \
+	%D%/mount/perl-node-and-awk-write-vectors.sh \
+	%D%/mount/python-reads-and-writes-vectors.sh \
+	%D%/mount/recall-holds-through-the-mount.sh \
+	%D%/mount/rsync-copies-the-mount-out-and-back.sh \
+	%D%/mount/sed-and-vim-edit-a-record.sh \
+	%D%/mount/shells-report-a-refused-write.sh \
+	%D%/mount/sizes-times-and-links-are-exact.sh \
+	%D%/mount/stat-open-and-read-cost-one-search.sh \
+	%D%/mount/statistics-tell-what-is-in-a-collection.sh \
+	%D%/mount/system-attributes-are-readable-but-not-listed.sh \
+	%D%/mount/tar-carries-vectors-and-attributes.sh \
+	%D%/mount/xargs-writes-from-sixteen-processes.sh
+dist_check_SCRIPTS = $(mount_tests)
+TESTS += $(mount_tests)
+EXTRA_DIST += %D%/mount/lib.sh \
+	%D%/mount/changes.py \
+	%D%/mount/import_memory.py \
+	%D%/mount/interrupt.py \
+	%D%/mount/kill_rounds.py \
+	%D%/mount/numpy_io.py \
+	%D%/mount/oracle.py \
+	%D%/mount/recall.py \
+	%D%/mount/rename.py \
+	%D%/mount/run_handle.py \
+	%D%/mount/versions.py
