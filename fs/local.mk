@@ -6,3 +6,10 @@ libvgfs_a_SOURCES =
 
 # name: ids as file names.
 libvgfs_a_SOURCES += %D%/name.c %D%/name.h
+
+# options, loop, holder, arena: the outer shell of the mount.
+libvgfs_a_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
+libvgfs_a_SOURCES += \
+	%D%/holder.c %D%/holder.h \
+	%D%/loop.c %D%/loop.h \
+	%D%/options.c %D%/options.h
