@@ -104,7 +104,7 @@ struct collection {
 	struct op_attr attr;	   /* lock */
 	int64_t mtime_ns;	   /* lock: of the directory */
 	int64_t commit_ns;	   /* lock: when it changed last */
-	char last_error[512];	   /* lock */
+	char last_error[528];	   /* lock */
 
 	struct column versions;	     /* struct version */
 	_Atomic uint32_t n_versions; /* release by apply */

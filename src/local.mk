@@ -54,3 +54,7 @@ libvgcore_a_SOURCES += \
 	%D%/plan.c \
 	%D%/search.c \
 	%D%/store.c %D%/store.h %D%/store_int.h
+
+# What a program links to use the core, in dependency order.
+core_libs = libvgcore.a libvgstorage.a libvgindex.a libvgbase.a \
+	$(URING_LIBS) $(XXHASH_LIBS)

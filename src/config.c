@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config.c: see config.h. */
+#include "src/config.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct word {
+	uint8_t value;
+	const char *text;
+};
+
+static const struct word metrics[] = {
+	{VG_L2, "l2"}, {VG_COSINE, "cosine"}, {VG_IP, "ip"}, {0, NULL}};
+static const struct word dtypes[] = {{VG_F32, "f32"}, {0, NULL}};
+static const struct word indexes[] = {
+	{VG_HNSW, "hnsw"}, {VG_FLAT, "flat"}, {0, NULL}};
+static const struct word sources[] = {{OP_SOURCE_RAW, "raw"},
+	{OP_SOURCE_TEXT, "text"}, {OP_SOURCE_JSON, "json"},
+	{OP_SOURCE_NPY, "npy"}, {OP_SOURCE_FVECS, "fvecs"}, {0, NULL}};
+
+static const struct item {
+	const char *name;
+	const char *allowed;
+	bool is_fixed; /* once vectors are in */
+} items[CONFIG_ITEMS] = {
+	[CONFIG_DIM] = {"dim", "1 to 65535", true},
+	[CONFIG_METRIC] = {"metric", "l2, cosine or ip", true},
+	[CONFIG_DTYPE] = {"dtype", "f32", true},
+	[CONFIG_M] = {"m", "2 to 64", true},
+	[CONFIG_EF_CONSTRUCTION] = {"ef_construction", "1 to 100000", true},
+	[CONFIG_INDEX] = {"index", "hnsw or flat", true},
+	[CONFIG_EF_SEARCH] = {"ef_search", "1 to 100000", false},
+	[CONFIG_DIM_SOURCE] = {"dim_source", "", false},
+};
+
+struct op_config config_default(void)
+{
+	return (struct op_config){
+		.m = 16,
+		.ef_construction = 200,
+		.ef_search = 100,
+		.metric = VG_COSINE,
+		.dtype = VG_F32,
+		.index = VG_HNSW,
+	};
+}
+
+const char *config_name(enum config_item item)
+{
+	assert(item < CONFIG_ITEMS);
+	return items[item].name;
+}
+
+int config_find(struct vg_id name)
+{
+	for (int i = 0; i < CONFIG_ITEMS; i++)
+		if (strlen(items[i].name) == name.len &&
+			memcmp(items[i].name, name.bytes, name.len) == 0)
+			return i;
+	return -ENOENT;
+}
+
+static const char *word_of(const struct word *words, uint8_t value)
+{
+	while (words->text && words->value != value)
+		words++;
+	return words->text ? words->text : "";
+}
+
+/* 1,234,567 */
+static void format_thousands(char out[16], uint32_t n)
+{
+	char digits[16];
+	int len = snprintf(digits, sizeof(digits), "%u", n), o = 0;
+
+	for (int i = 0; i < len; i++) {
+		if (i && (len - i) % 3 == 0)
+			out[o++] = ',';
+		out[o++] = digits[i];
+	}
+	out[o] = '\0';
+}
+
+static int format_source(const struct op_config *c, char *out, size_t cap)
+{
+	char bytes[16];
+
+	if (c->dim == 0)
+		return snprintf(out, cap, "unknown");
+	if (!c->dim_source)
+		return snprintf(out, cap, "written");
+	format_thousands(bytes, c->dim_body_len);
+	return snprintf(out, cap, "%s, %s bytes",
+		word_of(sources, c->dim_source), bytes);
+}
+
+int config_format(const struct op_config *c, enum config_item item, char *out,
+	size_t cap)
+{
+	switch (item) {
+	case CONFIG_DIM:
+		if (c->dim == 0)
+			return snprintf(out, cap, "%s", "");
+		return snprintf(out, cap, "%u", c->dim);
+	case CONFIG_METRIC:
+		return snprintf(out, cap, "%s", word_of(metrics, c->metric));
+	case CONFIG_DTYPE:
+		return snprintf(out, cap, "%s", word_of(dtypes, c->dtype));
+	case CONFIG_M:
+		return snprintf(out, cap, "%u", c->m);
+	case CONFIG_EF_CONSTRUCTION:
+		return snprintf(out, cap, "%u", c->ef_construction);
+	case CONFIG_INDEX:
+		return snprintf(out, cap, "%s", word_of(indexes, c->index));
+	case CONFIG_EF_SEARCH:
+		return snprintf(out, cap, "%u", c->ef_search);
+	case CONFIG_DIM_SOURCE:
+		return format_source(c, out, cap);
+	case CONFIG_ITEMS:
+		break;
+	}
+	assert(!"an item");
+	return 0;
+}
+
+/* The text without blanks around it, NUL-terminated. -EINVAL: too long. */
+static int trim(struct meta text, char out[32])
+{
+	const char *s = text.json;
+	size_t len = text.len;
+
+	while (len && strchr(" \t\r\n", s[0]))
+		s++, len--;
+	while (len && strchr(" \t\r\n", s[len - 1]))
+		len--;
+	if (len == 0 || len >= 32 || memchr(s, '\0', len))
+		return -EINVAL;
+	memcpy(out, s, len);
+	out[len] = '\0';
+	return 0;
+}
+
+static int parse_number(const char *text, uint32_t min, uint32_t max,
+	uint32_t *out)
+{
+	char *end;
+	unsigned long n;
+
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	n = strtoul(text, &end, 10);
+	if (*end || n < min || n > max)
+		return -EINVAL;
+	*out = (uint32_t)n;
+	return 0;
+}
+
+static int parse_word(
+	const char *text, const struct word *words, uint8_t *out)
+{
+	while (words->text && strcmp(words->text, text))
+		words++;
+	if (!words->text)
+		return -EINVAL;
+	*out = words->value;
+	return 0;
+}
+
+static int parse_item(
+	struct op_config *c, enum config_item item, const char *text)
+{
+	uint32_t dim;
+	int rc;
+
+	switch (item) {
+	case CONFIG_DIM:
+		rc = parse_number(text, 1, VG_DIM_MAX, &dim);
+		if (rc == 0 && (dim != c->dim || !c->dim)) {
+			c->dim = dim;
+			c->dim_source = 0;
+			c->dim_body_len = 0;
+		}
+		return rc;
+	case CONFIG_METRIC:
+		return parse_word(text, metrics, &c->metric);
+	case CONFIG_DTYPE:
+		return parse_word(text, dtypes, &c->dtype);
+	case CONFIG_M:
+		return parse_number(text, 2, VG_M_MAX, &c->m);
+	case CONFIG_EF_CONSTRUCTION:
+		return parse_number(text, 1, VG_EF_MAX, &c->ef_construction);
+	case CONFIG_INDEX:
+		return parse_word(text, indexes, &c->index);
+	case CONFIG_EF_SEARCH:
+		return parse_number(text, 1, VG_EF_MAX, &c->ef_search);
+	default:
+		return -EACCES;
+	}
+}
+
+static bool is_same_fixed(const struct op_config *a, const struct op_config *b)
+{
+	return a->dim == b->dim && a->metric == b->metric &&
+	       a->dtype == b->dtype && a->m == b->m &&
+	       a->ef_construction == b->ef_construction &&
+	       a->index == b->index;
+}
+
+int config_parse(struct op_config *c, enum config_item item, struct meta text,
+	bool is_filled, char why[192])
+{
+	struct op_config next = *c;
+	char value[32] = "";
+	int rc = item == CONFIG_DIM_SOURCE ? -EACCES : trim(text, value);
+
+	if (rc == 0)
+		rc = parse_item(&next, item, value);
+	if (rc == -EACCES) {
+		snprintf(why, 192, "%s cannot be written", items[item].name);
+	} else if (rc < 0) {
+		snprintf(why, 192, "%s cannot be '%s'; allowed: %s",
+			items[item].name, value, items[item].allowed);
+	} else if (is_filled && !is_same_fixed(&next, c)) {
+		config_format(c, item, value, sizeof(value));
+		snprintf(why, 192,
+			"%s is fixed at %s while the collection has vectors; "
+			"make a new collection instead",
+			items[item].name, value);
+		rc = -EBUSY;
+	}
+	if (rc == 0)
+		*c = next;
+	return rc;
+}
+
+int config_format_json(const struct op_config *c, char *out, size_t cap)
+{
+	char dim[24] = "";
+
+	if (c->dim)
+		snprintf(dim, sizeof(dim), "\"dim\":%u,", c->dim);
+	return snprintf(out, cap,
+		"{%s\"metric\":\"%s\",\"dtype\":\"%s\",\"m\":%u,"
+		"\"ef_construction\":%u,\"index\":\"%s\"}",
+		dim, word_of(metrics, c->metric), word_of(dtypes, c->dtype),
+		c->m, c->ef_construction, word_of(indexes, c->index));
+}
+
+struct each_ctx {
+	struct op_config *c;
+	bool is_filled;
+	char *why;
+};
+
+static int set_member(void *ctx, struct vg_id key, struct meta value)
+{
+	struct each_ctx *e = ctx;
+	int item = config_find(key);
+
+	if (item < 0) {
+		snprintf(e->why, 192, "no setting is called '%.*s'",
+			(int)VG_MIN(key.len, 64u), key.bytes);
+		return -EINVAL;
+	}
+	if (value.len >= 2 && value.json[0] == '"') {
+		value.json++;
+		value.len -= 2;
+	}
+	return config_parse(e->c, (enum config_item)item, value, e->is_filled,
+		e->why);
+}
+
+int config_parse_json(struct op_config *c, struct meta text, bool is_filled,
+	char why[192])
+{
+	struct op_config next = *c;
+	struct each_ctx ctx = {&next, is_filled, why};
+	struct meta_buf buf = {0};
+	const char *sentence = NULL;
+	int rc = meta_parse(text.json, text.len, &buf, &sentence);
+
+	if (rc == -EINVAL)
+		snprintf(why, 192, "%s", sentence);
+	if (rc == 0)
+		rc = meta_each((struct meta){buf.bytes, (uint32_t)buf.len},
+			set_member, &ctx);
+	if (rc == 0)
+		*c = next;
+	free(buf.bytes);
+	return rc;
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* datadir.c: see datadir.h. */
+#include "src/datadir.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/*
+ * FORMAT is two lines of text, written once when the directory is made:
+ *
+ *	vecgridfs 1
+ *	uuid 00112233445566778899aabbccddeeff
+ *
+ * LOCK holds the owner's pid as text while its flock is taken. The pid only
+ * names the owner in a message; the flock is what excludes.
+ */
+#define FORMAT_LEN (12 + 5 + 32 + 1)
+#define WHY 512
+
+static int say(char *why, int rc, const char *dir, const char *what)
+{
+	snprintf(why, WHY, "%s: %s", dir, what);
+	return rc;
+}
+
+static int take_lock(const char *dir, unsigned wait_ms,
+	const struct datadir *d, char *why)
+{
+	struct timespec pause = {.tv_nsec = 20000000};
+	char pid[32] = "";
+	ssize_t n;
+
+	*d->lockfd = openat(*d->dirfd, "LOCK", O_RDWR | O_CREAT | O_CLOEXEC,
+		0644);
+	if (*d->lockfd < 0)
+		return say(why, -errno, dir, "its LOCK cannot be opened");
+	for (unsigned waited = 0;
+		flock(*d->lockfd, LOCK_EX | LOCK_NB) < 0; waited += 20) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return say(why, -errno, dir, "its LOCK is refused");
+		if (waited >= wait_ms) {
+			n = pread(*d->lockfd, pid, sizeof(pid) - 1, 0);
+			pid[VG_MAX(n, (ssize_t)0)] = '\0';
+			snprintf(why, WHY,
+				"%s is in use by process %.*s: unmount it "
+				"there first",
+				dir, (int)strcspn(pid, "\n"), pid);
+			return -EBUSY;
+		}
+		nanosleep(&pause, NULL);
+	}
+	snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
+	if (ftruncate(*d->lockfd, 0) < 0 ||
+		pwrite(*d->lockfd, pid, strlen(pid), 0) < 0)
+		return say(why, -errno, dir, "its LOCK cannot be written");
+	return 0;
+}
+
+static int parse_format(const char text[FORMAT_LEN], uint8_t uuid[16])
+{
+	if (memcmp(text, "vecgridfs 1\nuuid ", 17) != 0)
+		return -VG_EFORMAT;
+	for (int i = 0; i < 16; i++) {
+		char hex[3] = {text[17 + 2 * i], text[18 + 2 * i], 0};
+		char *end;
+
+		uuid[i] = (uint8_t)strtoul(hex, &end, 16);
+		if (end != hex + 2)
+			return -VG_EFORMAT;
+	}
+	return text[FORMAT_LEN - 1] == '\n' ? 0 : -VG_EFORMAT;
+}
+
+/* A new FORMAT appears whole or not at all. */
+static int write_format(const struct datadir *d)
+{
+	char text[FORMAT_LEN + 1];
+	int len = snprintf(text, sizeof(text), "vecgridfs 1\nuuid ");
+	int fd, rc = 0;
+
+	if (getrandom(d->uuid, 16, 0) != 16)
+		return -EIO;
+	for (int i = 0; i < 16; i++)
+		len += snprintf(text + len, 3, "%02x", d->uuid[i]);
+	text[len++] = '\n';
+	assert(len == FORMAT_LEN);
+	fd = openat(*d->dirfd, "FORMAT.new",
+		O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, FORMAT_LEN) != FORMAT_LEN || fsync(fd) < 0)
+		rc = errno ? -errno : -EIO;
+	close(fd);
+	if (rc == 0 &&
+		(renameat(*d->dirfd, "FORMAT.new", *d->dirfd, "FORMAT") < 0 ||
+			fsync(*d->dirfd) < 0))
+		rc = -errno;
+	return rc;
+}
+
+static int take_format(const char *dir, const struct datadir *d, char *why)
+{
+	char text[FORMAT_LEN + 1];
+	int fd = openat(*d->dirfd, "FORMAT", O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+	int rc;
+
+	if (fd < 0 && errno == ENOENT) {
+		if (faccessat(*d->dirfd, "wal", F_OK, 0) == 0)
+			return say(why, -VG_ECORRUPT, dir,
+				"FORMAT is missing; restore it from a copy");
+		rc = write_format(d);
+		return rc < 0 ? say(why, rc, dir, "cannot be written") : 0;
+	}
+	if (fd < 0)
+		return say(why, -errno, dir, "FORMAT cannot be read");
+	n = read(fd, text, sizeof(text));
+	close(fd);
+	rc = n == FORMAT_LEN ? parse_format(text, d->uuid) : -VG_EFORMAT;
+	if (rc < 0)
+		return say(why, rc, dir,
+			"FORMAT is not of this version of vecgridfs");
+	return 0;
+}
+
+int datadir_open(const char *dir, unsigned wait_ms, const struct datadir *d,
+	char *why)
+{
+	int rc;
+
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return say(why, -errno, dir, strerror(errno));
+	*d->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*d->dirfd < 0)
+		return say(why, -errno, dir, strerror(errno));
+	rc = take_lock(dir, wait_ms, d, why);
+	if (rc == 0)
+		rc = take_format(dir, d, why);
+	if (rc < 0)
+		return rc;
+	if (mkdirat(*d->dirfd, "wal", 0700) < 0 && errno != EEXIST)
+		return say(why, -errno, dir, "wal/ cannot be made");
+	*d->waldirfd = openat(
+		*d->dirfd, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*d->waldirfd < 0)
+		return say(why, -errno, dir, "wal/ cannot be opened");
+	if (fsync(*d->dirfd) < 0)
+		return say(why, -errno, dir, "cannot be synced");
+	return 0;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* datadir.h: taking a data directory: its lock, its format, its identity. */
+#ifndef VG_DATADIR_H
+#define VG_DATADIR_H
+
+#include "src/vg.h"
+
+/* Where datadir_open puts what it opened. Descriptors are owned by the caller
+ * from then on, also when the call fails; -1 before. */
+struct datadir {
+	int *dirfd, *lockfd, *waldirfd;
+	uint8_t *uuid; /* 16 bytes: the store's */
+};
+
+/*
+ * Makes dir if it is missing, takes its LOCK (waiting up to wait_ms for an
+ * owner that is ending), reads or writes FORMAT and opens wal/. The lock lives
+ * as long as lockfd. why[512] gets a sentence on error. -EBUSY: another
+ * process owns it; -VG_EFORMAT: a later version's, or not a data directory.
+ */
+int datadir_open(const char *dir, unsigned wait_ms, const struct datadir *out,
+	char *why);
+
+#endif

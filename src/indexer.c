@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* indexer.c: see indexer.h. */
+#include "src/indexer.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "index/hnsw.h"
+#include "src/log.h"
+#include "src/store.h"
+
+#define TAKE_MAX 16u /* slots a thread takes at once */
+
+static uint32_t n_slots(const struct cell *cell)
+{
+	return atomic_load_explicit(&cell->n_slots, memory_order_acquire);
+}
+
+uint32_t indexer_pending(const struct cell *cell)
+{
+	uint32_t done =
+		atomic_load_explicit(&cell->n_done, memory_order_relaxed);
+	uint32_t n = n_slots(cell);
+
+	return cell->hnsw ? n - VG_MIN(done, n) : 0;
+}
+
+/* The tail that writers made and searches pay for; the backlog of a restart
+ * does not count. */
+static uint32_t tail_len(const struct cell *cell)
+{
+	uint32_t from =
+		atomic_load_explicit(&cell->tail_from, memory_order_relaxed);
+	uint32_t n = n_slots(cell);
+
+	from = VG_MAX(from, cell->backlog);
+	return n - VG_MIN(from, n);
+}
+
+/* Links slot, or skips it when no version of it is seen by anybody any more
+ * who starts from now on. */
+static int link_slot(struct indexer *ix, struct cell *cell, uint32_t slot,
+	struct hnsw_scratch *scratch)
+{
+	struct moment *now = moment_get(ix->moments);
+	bool is_live = cell_find(cell, slot, now) != VERSION_NONE;
+	enum slot_state state = is_live ? SLOT_LINKED : SLOT_SKIPPED;
+	int rc = 0;
+
+	moment_unref(ix->moments, now);
+	if (is_live)
+		rc = hnsw_put(cell->hnsw, slot, scratch);
+	if (rc < 0)
+		return rc;
+	atomic_store_explicit(&cell_slot(cell, slot)->state, (uint32_t)state,
+		memory_order_release);
+	return 0;
+}
+
+/* Linking needs memory that is not there: the row stays in the exact tail and
+ * is tried again. */
+static void link_slot_hard(struct indexer *ix, struct cell *cell,
+	uint32_t slot, struct hnsw_scratch *scratch)
+{
+	struct timespec pause = {.tv_nsec = 100000000};
+	bool is_stopping = false;
+
+	while (link_slot(ix, cell, slot, scratch) < 0 && !is_stopping) {
+		log_warn("indexer: no memory to link slot=%u; trying again",
+			slot);
+		nanosleep(&pause, NULL);
+		pthread_mutex_lock(&ix->lock);
+		is_stopping = ix->is_stopping;
+		pthread_mutex_unlock(&ix->lock);
+	}
+}
+
+static void advance_tail_locked(struct cell *cell, uint32_t done)
+{
+	uint32_t from =
+		atomic_load_explicit(&cell->tail_from, memory_order_relaxed);
+	uint32_t n = n_slots(cell);
+
+	while (from < n && atomic_load_explicit(&cell_slot(cell, from)->state,
+				   memory_order_acquire) != SLOT_PENDING)
+		from++;
+	atomic_store_explicit(&cell->tail_from, from, memory_order_release);
+	atomic_fetch_add_explicit(&cell->n_done, done, memory_order_relaxed);
+}
+
+/* Takes up to TAKE_MAX slots of the first cell in line; 0: that one has none
+ * left and went. The caller holds a reference on the collection then. */
+static uint32_t take_locked(
+	struct indexer *ix, struct cell **out, uint32_t *first)
+{
+	struct cell *cell = ix->work;
+	uint32_t n = n_slots(cell), take;
+
+	assert(cell->is_queued);
+	*first = atomic_load_explicit(&cell->next, memory_order_relaxed);
+	*out = cell;
+	if (*first >= n) {
+		ix->work = cell->work;
+		cell->is_queued = false;
+		return 0;
+	}
+	take = (n - *first) / (2 * ix->n_threads);
+	take = VG_MAX(1u, VG_MIN(take, TAKE_MAX));
+	atomic_store_explicit(
+		&cell->next, *first + take, memory_order_relaxed);
+	collection_ref(cell->coll);
+	return take;
+}
+
+static struct commit *release_locked(struct cell *cell)
+{
+	struct commit *held = NULL;
+
+	if (tail_len(cell) <= cell->tail_max) {
+		held = cell->held;
+		cell->held = NULL;
+	}
+	return held;
+}
+
+static void answer(struct commit *held)
+{
+	while (held) {
+		struct commit *next = held->next;
+
+		held->done(held);
+		held = next;
+	}
+}
+
+static void work(struct indexer *ix, struct hnsw_scratch *scratch)
+{
+	struct commit *held = NULL;
+	struct cell *cell;
+	uint32_t first, n;
+
+	n = take_locked(ix, &cell, &first);
+	pthread_mutex_unlock(&ix->lock);
+	for (uint32_t i = 0; i < n; i++)
+		link_slot_hard(ix, cell, first + i, scratch);
+	pthread_mutex_lock(&ix->lock);
+	if (n) {
+		advance_tail_locked(cell, n);
+		held = release_locked(cell);
+	}
+	pthread_mutex_unlock(&ix->lock);
+	answer(held);
+	/* n == 0: the reference of the list; else that of take_locked. */
+	collection_unref(cell->coll);
+	pthread_mutex_lock(&ix->lock);
+}
+
+static void *indexer_main(void *arg)
+{
+	struct indexer *ix = arg;
+	struct hnsw_scratch *scratch = NULL;
+
+	while (hnsw_scratch_new(&scratch) < 0)
+		nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+	pthread_mutex_lock(&ix->lock);
+	while (!ix->is_stopping) {
+		if (ix->work)
+			work(ix, scratch);
+		else
+			pthread_cond_wait(&ix->work_cond, &ix->lock);
+	}
+	pthread_mutex_unlock(&ix->lock);
+	hnsw_scratch_free(scratch);
+	return NULL;
+}
+
+int indexer_init(struct indexer *ix, unsigned n, struct moments *moments)
+{
+	int rc = 0;
+
+	*ix = (struct indexer){.moments = moments};
+	pthread_mutex_init(&ix->lock, NULL);
+	pthread_cond_init(&ix->work_cond, NULL);
+	ix->threads = calloc(n, sizeof(*ix->threads));
+	if (!ix->threads)
+		rc = -ENOMEM;
+	for (unsigned i = 0; i < n && rc == 0; i++) {
+		rc = -pthread_create(&ix->threads[i], NULL, indexer_main, ix);
+		ix->n_threads += rc == 0;
+	}
+	if (rc < 0)
+		indexer_fini(ix);
+	return rc;
+}
+
+void indexer_fini(struct indexer *ix)
+{
+	if (!ix->moments)
+		return;
+	pthread_mutex_lock(&ix->lock);
+	ix->is_stopping = true;
+	pthread_cond_broadcast(&ix->work_cond);
+	pthread_mutex_unlock(&ix->lock);
+	for (unsigned i = 0; i < ix->n_threads; i++)
+		pthread_join(ix->threads[i], NULL);
+	while (ix->work) {
+		struct cell *cell = ix->work;
+		struct commit *held = cell->held;
+
+		ix->work = cell->work;
+		cell->is_queued = false;
+		cell->held = NULL;
+		answer(held);
+		collection_unref(cell->coll);
+	}
+	free(ix->threads);
+	pthread_cond_destroy(&ix->work_cond);
+	pthread_mutex_destroy(&ix->lock);
+	*ix = (struct indexer){0};
+}
+
+void indexer_add(struct indexer *ix, struct cell *cell)
+{
+	struct cell **link = &ix->work;
+
+	if (!cell->hnsw)
+		return;
+	pthread_mutex_lock(&ix->lock);
+	if (!cell->is_queued) {
+		while (*link)
+			link = &(*link)->work;
+		*link = cell;
+		cell->work = NULL;
+		cell->is_queued = true;
+		collection_ref(cell->coll);
+	}
+	pthread_cond_broadcast(&ix->work_cond);
+	pthread_mutex_unlock(&ix->lock);
+}
+
+bool indexer_hold(
+	struct indexer *ix, struct cell *cell, struct commit *commit)
+{
+	bool is_held = false;
+
+	if (!cell->hnsw)
+		return false;
+	pthread_mutex_lock(&ix->lock);
+	if (cell->is_queued && tail_len(cell) > cell->tail_max) {
+		commit->next = cell->held;
+		cell->held = commit;
+		is_held = true;
+	}
+	pthread_mutex_unlock(&ix->lock);
+	return is_held;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* indexer.h: threads that link rows into graphs, and slow writers to their pace. */
+#ifndef VG_INDEXER_H
+#define VG_INDEXER_H
+
+#include <pthread.h>
+
+#include "src/collection.h"
+
+struct commit;
+
+/*
+ * A row is searchable when it is committed: searches scan the slots that are
+ * not linked yet. So that this tail stays short, a commit that made it longer
+ * than cell->tail_max is held: its done() is called when the indexers have
+ * caught up. The tail that a restart finds (cell->backlog) holds nobody.
+ *
+ * A search must read cell->tail_from before it takes its moment: a slot below
+ * it is in the graph or had ended in a moment before that one.
+ */
+struct indexer {
+	pthread_mutex_t lock;
+	pthread_cond_t work_cond;
+	struct cell *work; /* lock: cells with pending slots; each holds a
+			      reference on its collection */
+	bool is_stopping;  /* lock */
+	unsigned n_threads;
+	pthread_t *threads;
+	struct moments *moments; /* borrowed */
+};
+
+/* Starts n threads. -ENOMEM, -EAGAIN. */
+int indexer_init(struct indexer *ix, unsigned n, struct moments *moments);
+
+/* Stops: held commits are answered, what is pending stays pending. */
+void indexer_fini(struct indexer *ix);
+
+/* cell has new slots. The committer. */
+void indexer_add(struct indexer *ix, struct cell *cell);
+
+/* Whether commit was taken to be answered later. The committer. */
+bool indexer_hold(
+	struct indexer *ix, struct cell *cell, struct commit *commit);
+
+/* Slots of cell that no thread has linked or skipped yet. Any thread. */
+uint32_t indexer_pending(const struct cell *cell);
+
+#endif

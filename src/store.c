@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store.c: the data directory's life: take it, replay its log, give it back. */
+#include "src/store.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "src/datadir.h"
+#include "src/log.h"
+#include "src/store_int.h"
+
+struct catalogue *store_catalogue(struct store *s)
+{
+	return &s->catalogue;
+}
+
+struct moments *store_moments(struct store *s)
+{
+	return &s->moments;
+}
+
+int store_dirfd(const struct store *s)
+{
+	return s->dirfd;
+}
+
+const char *store_read_only(struct store *s)
+{
+	return atomic_load_explicit(&s->read_only, memory_order_acquire);
+}
+
+void store_apply(struct store *s, struct collection *coll, const struct op *op,
+	struct reservation *r)
+{
+	if (op->type >= OP_CREATE && op->type <= OP_UNALIAS) {
+		catalogue_apply(&s->catalogue, op, r);
+		return;
+	}
+	assert(coll);
+	if (op->type < OP_CREATE)
+		collection_apply(coll, op, r);
+	pthread_mutex_lock(&coll->lock);
+	coll->commit_ns = op->commit_ns;
+	if (op->type == OP_CONFIG)
+		coll->config = op->config;
+	else if (op->type == OP_ATTR) {
+		coll->attr = op->attr;
+		coll->mtime_ns = op->time_ns;
+	} else if (op->type != OP_SET)
+		coll->mtime_ns = op->commit_ns;
+	pthread_mutex_unlock(&coll->lock);
+	atomic_fetch_add_explicit(&coll->changes, 1, memory_order_release);
+}
+
+/* ---- replay ---- */
+
+struct replay {
+	struct store *s;
+	struct moment *next;
+	struct collection *coll; /* the last op's, referenced */
+	struct store_report *rep;
+	struct op_place places[OP_PLACES_MAX];
+};
+
+static bool is_live(const struct collection *c, struct vg_id id)
+{
+	uint32_t no = collection_find_newest(c, id);
+
+	return no != VERSION_NONE &&
+	       atomic_load_explicit(&collection_version(c, no)->end,
+		       memory_order_relaxed) == VERSION_OPEN;
+}
+
+/* Whether an op of the log can be applied to what the ops before it made. */
+static const char *misfit(struct replay *rp, const struct op *op)
+{
+	struct collection *c = rp->coll;
+	struct entry_info *info;
+	bool exists;
+
+	if (op->type != OP_CREATE && op->type != OP_ALIAS &&
+		op->type != OP_UNALIAS && !c)
+		return "its collection does not exist";
+	if ((op->type == OP_SET || op->type == OP_DEL ||
+		    op->type == OP_RENAME) &&
+		!is_live(c, op->id))
+		return "its record does not exist";
+	if (op->type == OP_PUT && op->vec_len == 0)
+		return "its vector is empty";
+	if (op->type != OP_CREATE && op->type != OP_UNALIAS)
+		return NULL;
+	info = malloc(sizeof(*info));
+	exists = info && catalogue_get(&rp->s->catalogue, op->name, info) == 0;
+	if (exists)
+		collection_unref(info->coll);
+	free(info);
+	if (exists == (op->type == OP_CREATE))
+		return exists ? "its name exists" : "its name does not exist";
+	return NULL;
+}
+
+/* Every partition's ops come in order, without a gap. */
+static const char *advance(struct replay *rp, const struct op *op)
+{
+	const struct op_place *at = op->type == OP_CLEAR ? op->more
+							 : op->places;
+
+	for (uint32_t i = 0; i < op->n_places; i++)
+		if (at[i].seq != ++rp->next->seq[at[i].partition])
+			return "a change before it is missing";
+	return NULL;
+}
+
+static int reserve(struct replay *rp, const struct op *op,
+	struct reservation *r)
+{
+	*r = (struct reservation){.version = VERSION_NONE};
+	if (op->type == OP_PUT || op->type == OP_SET || op->type == OP_RENAME)
+		return collection_reserve(rp->coll, op, r);
+	if (op->type >= OP_CREATE && op->type <= OP_UNALIAS)
+		return catalogue_reserve(&rp->s->catalogue, op, r);
+	return 0;
+}
+
+static int replay_op(struct replay *rp, const struct op *op, const char **why)
+{
+	static const uint8_t none[16];
+	struct reservation r;
+	int rc;
+
+	if (!rp->coll || memcmp(rp->coll->uuid, op->uuid, 16) != 0) {
+		collection_unref(rp->coll);
+		rp->coll = memcmp(op->uuid, none, 16) == 0
+				   ? NULL
+				   : catalogue_find_uuid(
+					     &rp->s->catalogue, op->uuid);
+	}
+	*why = misfit(rp, op);
+	if (!*why)
+		*why = advance(rp, op);
+	if (*why)
+		return -VG_ECORRUPT;
+	rc = reserve(rp, op, &r);
+	if (rc < 0)
+		return rc;
+	store_apply(rp->s, rp->coll, op, &r);
+	rp->rep->replayed++;
+	return 0;
+}
+
+static int replay_frame(void *ctx, const struct wal_frame *frame)
+{
+	struct replay *rp = ctx;
+	const char *why = "it is of a later version of vecgridfs";
+	struct op op;
+	int rc = -VG_EFORMAT;
+
+	if (frame->type == WAL_OP)
+		rc = op_decode(frame->payload, frame->len, rp->places, &op);
+	if (rc == 0)
+		rc = replay_op(rp, &op, &why);
+	else if (rc == -VG_ECORRUPT)
+		why = "it is not a change";
+	if (rc == -VG_ECORRUPT || rc == -VG_EFORMAT)
+		snprintf(rp->rep->error, sizeof(rp->rep->error),
+			"the log cannot be applied at segment %llu offset "
+			"%llu: %s; restore the data directory from a copy",
+			(unsigned long long)frame->segment,
+			(unsigned long long)frame->offset, why);
+	return rc;
+}
+
+static int replay(struct store *s, const struct store_config *cfg,
+	struct store_report *rep)
+{
+	struct replay rp = {.s = s, .rep = rep};
+	struct wal_config wc = {.dirfd = s->waldirfd,
+		.segment_size = cfg->segment_size,
+		.no_uring = cfg->no_uring};
+	struct wal_report wr;
+	int rc = moment_new(&s->moments, &rp.next);
+
+	if (rc < 0)
+		return rc;
+	memcpy(wc.uuid, s->uuid, sizeof(wc.uuid));
+	rc = wal_open(&wc, replay_frame, &rp, &wr, &s->wal);
+	if (rc < 0 && wr.error[0])
+		snprintf(rep->error, sizeof(rep->error), "%s", wr.error);
+	rep->cut_len = wr.cut_len;
+	rep->uring = s->uring = wr.uring;
+	collection_unref(rp.coll);
+	if (rc < 0) {
+		moment_unref(&s->moments, rp.next);
+		return rc;
+	}
+	if (wr.cut_len)
+		log_warn("log: cut a torn tail: segment=%llu offset=%llu "
+			 "bytes=%llu",
+			(unsigned long long)wr.cut_segment,
+			(unsigned long long)wr.cut_offset,
+			(unsigned long long)wr.cut_len);
+	moment_publish(&s->moments, rp.next);
+	return 0;
+}
+
+/* Hands what the restart found to the indexers: a backlog holds no writer. */
+static void start_backlog(struct store *s)
+{
+	for (uint32_t no = 0;; no++) {
+		struct collection *c;
+		struct cell *cell;
+
+		if (no >= s->catalogue.n)
+			break;
+		c = catalogue_find_no(&s->catalogue, no);
+		if (!c)
+			continue;
+		cell = atomic_load_explicit(&c->cell, memory_order_acquire);
+		if (cell) {
+			cell->backlog = atomic_load(&cell->n_slots);
+			indexer_add(&s->indexer, cell);
+		}
+		collection_unref(c);
+	}
+}
+
+/* ---- open and close ---- */
+
+static unsigned n_indexers(const struct store_config *cfg)
+{
+	long n = cfg->indexers ? (long)cfg->indexers
+			       : sysconf(_SC_NPROCESSORS_ONLN);
+
+	return (unsigned)VG_MAX(1L, VG_MIN(n, 64L));
+}
+
+static struct store *store_alloc(const struct store_config *cfg)
+{
+	struct store *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->durability = cfg->durability;
+	s->dirfd = s->lockfd = s->waldirfd = -1;
+	pthread_mutex_init(&s->queue_lock, NULL);
+	pthread_cond_init(&s->queue_cond, NULL);
+	pthread_cond_init(&s->idle_cond, NULL);
+	pthread_cond_init(&s->sync_cond, NULL);
+	pthread_mutex_init(&s->error_lock, NULL);
+	pthread_mutex_init(&s->scratch_lock, NULL);
+	s->errors = calloc(ERRORS_KEPT, sizeof(*s->errors));
+	if (!s->errors || moments_init(&s->moments) < 0) {
+		free(s->errors);
+		free(s);
+		return NULL;
+	}
+	catalogue_init(&s->catalogue);
+	return s;
+}
+
+int store_open(const struct store_config *cfg, struct store_report *rep,
+	struct store **out)
+{
+	struct store *s = store_alloc(cfg);
+	int rc;
+
+	*rep = (struct store_report){0};
+	if (!s)
+		return -ENOMEM;
+	rc = datadir_open(cfg->dir, cfg->wait_ms,
+		&(struct datadir){&s->dirfd, &s->lockfd, &s->waldirfd, s->uuid},
+		rep->error);
+	if (rc == 0)
+		rc = replay(s, cfg, rep);
+	if (rc == 0)
+		rc = indexer_init(&s->indexer, n_indexers(cfg), &s->moments);
+	if (rc == 0) {
+		start_backlog(s);
+		rc = commit_init(s);
+	}
+	if (rc < 0) {
+		if (!rep->error[0])
+			snprintf(rep->error, sizeof(rep->error),
+				"%s cannot be opened: %s", cfg->dir,
+				strerror(-rc));
+		store_close(s);
+		return rc;
+	}
+	*out = s;
+	return 0;
+}
+
+void store_close(struct store *s)
+{
+	if (!s)
+		return;
+	commit_fini(s);
+	indexer_fini(&s->indexer);
+	wal_close(s->wal);
+	search_fini(s);
+	catalogue_fini(&s->catalogue);
+	moments_fini(&s->moments);
+	if (s->waldirfd >= 0)
+		close(s->waldirfd);
+	if (s->dirfd >= 0)
+		close(s->dirfd);
+	if (s->lockfd >= 0)
+		close(s->lockfd);
+	free(s->errors);
+	pthread_mutex_destroy(&s->queue_lock);
+	pthread_cond_destroy(&s->queue_cond);
+	pthread_cond_destroy(&s->idle_cond);
+	pthread_cond_destroy(&s->sync_cond);
+	pthread_mutex_destroy(&s->error_lock);
+	pthread_mutex_destroy(&s->scratch_lock);
+	free(s);
+}
+
+/* ---- what there is to say ---- */
+
+void store_error_add(struct store *s, struct collection *c,
+	const struct store_error *e)
+{
+	pthread_mutex_lock(&s->error_lock);
+	s->errors[s->n_errors++ % ERRORS_KEPT] = *e;
+	pthread_mutex_unlock(&s->error_lock);
+	if (!c)
+		return;
+	pthread_mutex_lock(&c->lock);
+	snprintf(c->last_error, sizeof(c->last_error), "%s: %s", e->path,
+		e->why);
+	pthread_mutex_unlock(&c->lock);
+}
+
+int store_error_get(struct store *s, uint32_t nth, struct store_error *out)
+{
+	int rc = -ENOENT;
+
+	pthread_mutex_lock(&s->error_lock);
+	if (nth < s->n_errors && nth < ERRORS_KEPT) {
+		*out = s->errors[(s->n_errors - 1 - nth) % ERRORS_KEPT];
+		rc = 0;
+	}
+	pthread_mutex_unlock(&s->error_lock);
+	return rc;
+}
+
+void store_stat(struct store *s, struct store_stat *out)
+{
+	struct wal_stat ws;
+	uint32_t n;
+
+	wal_stat(s->wal, &ws);
+	*out = (struct store_stat){
+		.lsn = ws.durable_lsn,
+		.syncs = ws.syncs,
+		.log_bytes = ws.bytes,
+		.uring = s->uring,
+	};
+	pthread_rwlock_rdlock(&s->catalogue.lock);
+	n = s->catalogue.n;
+	pthread_rwlock_unlock(&s->catalogue.lock);
+	for (uint32_t no = 0; no < n; no++) {
+		struct collection *c = catalogue_find_no(&s->catalogue, no);
+		struct cell *cell;
+
+		if (!c)
+			continue;
+		cell = atomic_load_explicit(&c->cell, memory_order_acquire);
+		if (cell)
+			out->pending += indexer_pending(cell);
+		collection_unref(c);
+	}
+}
+
+int store_check(struct store *s, const char **why)
+{
+	struct timespec pause = {.tv_nsec = 1000000};
+	struct store_stat st;
+	int rc = 0;
+
+	for (store_stat(s, &st); st.pending; store_stat(s, &st))
+		nanosleep(&pause, NULL);
+	for (uint32_t no = 0; no < s->catalogue.n && rc == 0; no++) {
+		struct collection *c = catalogue_find_no(&s->catalogue, no);
+
+		if (c)
+			rc = collection_check(c, why);
+		collection_unref(c);
+	}
+	return rc;
+}

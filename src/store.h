@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store.h: the state machine: changes go in, are made durable, then applied. */
+#ifndef VG_STORE_H
+#define VG_STORE_H
+
+#include "src/catalogue.h"
+#include "src/collection.h"
+#include "src/op.h"
+
+/*
+ * The one rule of state: only store_apply changes it, in lsn order, after the
+ * op is in the log; a restart replays the log through the same function.
+ *
+ * A change says what somebody wants ("this vector under this id, unless there
+ * is one"); the committer checks it against the present, reserves what it
+ * needs, turns it into an op, which says the outcome, and logs it. Changes
+ * that wait share one sync. Then the ops are applied, one moment is published
+ * for all of them, and each commit's done() is called.
+ *
+ * Lock order of the program. A thread that holds a lock takes only locks that
+ * stand below it. None is held across I/O, a FUSE reply or a done().
+ *
+ *   fs: node table lock -> handle lock      (fs/node.h, fs/handle.h)
+ *   store->queue_lock     the queue of commits, who leads
+ *   catalogue->lock       names of collections
+ *   indexer->lock         work, held commits
+ *   cell graph locks      per node, inside index/
+ *   collection->lock      config, attributes
+ *   store->error_lock     the ring of errors
+ *   store->scratch_lock   free search scratch
+ *   moments->lock
+ */
+struct store;
+
+/* When close() may return. */
+enum store_durability {
+	STORE_CLOSE, /* when the change is on stable storage */
+	STORE_FSYNC, /* at once: fsync() makes it so */
+	STORE_ASYNC, /* at once: within a second it is */
+};
+
+struct store_config {
+	const char *dir;
+	enum store_durability durability;
+	unsigned indexers;   /* threads; 0: one for each CPU */
+	unsigned wait_ms;    /* for another owner of dir to end */
+	uint64_t segment_size; /* of the log; 0: its default */
+	bool no_uring;
+};
+
+/* What opening found, and why it failed. */
+struct store_report {
+	uint64_t replayed; /* ops */
+	uint64_t cut_len;  /* bytes of a torn tail that was cut */
+	bool uring;
+	char error[512]; /* one sentence, when store_open failed */
+};
+
+/*
+ * Takes the data directory (made if it is missing), replays its log and starts
+ * the threads. *out is returned owned. rep is always written.
+ * -EBUSY: another process owns it (rep names its pid); -VG_ECORRUPT;
+ * -VG_EFORMAT; any errno of the file system. Before threads are made.
+ */
+int store_open(const struct store_config *cfg, struct store_report *rep,
+	struct store **out);
+
+/* Waits for what is queued, syncs, ends the threads, frees. All references to
+ * collections and moments were given back. NULL is allowed. */
+void store_close(struct store *s);
+
+struct catalogue *store_catalogue(struct store *s);
+struct moments *store_moments(struct store *s);
+
+/* What a change does to metadata. */
+enum change_meta {
+	CHANGE_META_KEEP,    /* as it was; none for a new record */
+	CHANGE_META_REPLACE, /* `meta` instead */
+	CHANGE_META_MERGE,   /* keys of `meta` replace, null removes */
+	CHANGE_META_SET,     /* the one key `key` becomes `meta` */
+	CHANGE_META_REMOVE,  /* the one key `key`; -ENODATA without it */
+};
+
+enum change_flags {
+	CHANGE_EXCL = 1 << 0,	  /* PUT: -EEXIST if id exists */
+	CHANGE_NOREPLACE = 1 << 1, /* RENAME, MOVE, ALIAS: -EEXIST */
+	CHANGE_REINFER = 1 << 2,  /* PUT: the writer still has the file open:
+				     if it is the only record, dim may change */
+	CHANGE_TIME = 1 << 3,	  /* time_ns was given */
+	CHANGE_KEY_NEW = 1 << 4,  /* META_SET: -EEXIST if key exists */
+	CHANGE_KEY_OLD = 1 << 5,  /* META_SET: -ENODATA if it does not */
+	CHANGE_MODE = 1 << 6,	  /* ATTR: mode is given */
+	CHANGE_UID = 1 << 7,
+	CHANGE_GID = 1 << 8,
+	CHANGE_MUST_EXIST = 1 << 9, /* PUT: -ENOENT unless id exists */
+};
+
+/*
+ * One change. What is asked is the caller's, borrowed until done(); what is
+ * answered is written before it.
+ */
+struct change {
+	enum op_type type;
+	unsigned flags; /* enum change_flags */
+	struct collection *coll; /* borrowed: referenced by the caller; all but
+				    CREATE, ALIAS, UNALIAS */
+	struct vg_id id;  /* records; CONFIG: the key, empty: all as JSON */
+	struct vg_id id2; /* RENAME */
+	struct vg_id name; /* CREATE, MOVE, ALIAS, UNALIAS */
+	struct vg_id target;
+	const float *vec; /* PUT */
+	uint32_t dim;
+	uint8_t source;	   /* enum op_source */
+	uint32_t body_len; /* bytes vec was parsed from */
+	enum change_meta meta_mode;
+	struct meta meta; /* stored form; CONFIG: the value as written */
+	struct vg_id key; /* META_SET, META_REMOVE */
+	int64_t time_ns;
+	struct op_attr attr; /* CREATE, ATTR */
+	struct op_origin origin;
+
+	int rc;		  /* answered */
+	uint32_t version; /* answered: PUT, SET, RENAME */
+	char why[192];	  /* answered: a sentence if rc < 0 */
+
+	struct op op; /* the committer's, from here on */
+	struct reservation r;
+	struct meta_buf meta_buf;
+	struct op_place *more;
+};
+
+/*
+ * Changes that go in together: each succeeds or fails by itself. done() is
+ * called exactly once, from any thread, under no lock; it may free the commit.
+ * With n == 0 and `sync` it is an fsync: done() when all that was committed
+ * before is on stable storage.
+ */
+struct commit {
+	struct change *changes;
+	uint32_t n;
+	bool sync; /* durable before done(), whatever the mode */
+	int rc;	   /* answered: the first change's error, or the sync's */
+	void (*done)(struct commit *commit);
+	void *ctx; /* the caller's */
+	struct commit *next; /* the store's */
+	struct cell *cell;   /* the store's: whose tail it made longer */
+};
+
+/*
+ * Queues a commit. If nobody commits right now, the calling thread does it,
+ * and may be in I/O for one group; else it returns at once. Any thread.
+ * Errors come in commit->rc and each change's: -ENOENT, -EEXIST, -EINVAL,
+ * -ENODATA, -ENOTEMPTY, -EBUSY, -EFBIG, -ENOTDIR; -ENOSPC and -ENOMEM: nothing
+ * was changed; -EIO: the sync failed, whether the change is there is unknown;
+ * -EROFS: an earlier sync failed.
+ */
+void store_commit(struct store *s, struct commit *commit);
+
+/* store_commit and wait for done; for tests and callers with a thread of
+ * their own. Returns commit->rc. */
+int store_commit_wait(struct store *s, struct commit *commit);
+
+/* A search. */
+struct search {
+	const float *vec;
+	uint32_t dim;
+	uint32_t k;  /* hits wanted, offset included: 1..VG_K_MAX + 1 */
+	uint32_t ef; /* 0: the collection's ef_search */
+	bool exact;  /* scan every row */
+	struct vg_id leave_out; /* an id that is not wanted; len 0: none */
+	const _Atomic bool *cancel; /* polled; NULL: never */
+};
+
+struct search_hit {
+	float dist;
+	uint32_t slot;
+	const struct version *version; /* borrowed from the collection */
+};
+
+/*
+ * Finds the k best of what the present shows, ordered by (dist, id). hits has
+ * room for search->k; *n is how many there are. *changes is the collection's
+ * change count that the answer surely saw. A search counts once in
+ * coll->searches. -EINVAL: another dim than the collection's, or a zero vector
+ * under cosine; -EINTR: cancelled; -ENOMEM. Any thread.
+ */
+int store_search(struct store *s, struct collection *c,
+	const struct search *search, struct search_hit *hits, uint32_t *n);
+
+/* About how many bytes such a search would read: whether to hand it to a
+ * thread of its own. Any thread. */
+uint64_t store_search_cost(struct collection *c, const struct search *search);
+
+/* Why the store refuses changes, or NULL: it does not. Any thread; for good. */
+const char *store_read_only(struct store *s);
+
+/* A line of errors.ndjson: what a user did that was refused. */
+struct store_error {
+	int64_t time_ns;
+	uint32_t pid, uid;
+	int rc;
+	char path[320];
+	char why[192];
+};
+
+/* Remembers the last 1,000, and in c (may be NULL) as last_error. */
+void store_error_add(struct store *s, struct collection *c,
+	const struct store_error *e);
+
+/* Copies the nth newest (0, 1, ...). -ENOENT: there are no more. */
+int store_error_get(struct store *s, uint32_t nth, struct store_error *out);
+
+struct store_stat {
+	uint64_t lsn, syncs, log_bytes;
+	uint64_t pending; /* slots to be linked in all collections */
+	bool uring;
+};
+void store_stat(struct store *s, struct store_stat *out);
+
+/* Borrowed: the data directory's descriptor, for statfs. */
+int store_dirfd(const struct store *s);
+
+/* Every collection's invariants and the store's own, for tests: as
+ * collection_check. Waits until all rows are linked; nothing may commit. */
+int store_check(struct store *s, const char **why);
+
+#endif

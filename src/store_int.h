@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store_int.h: what store.c, commit.c, plan.c and search.c share. */
+#ifndef VG_STORE_INT_H
+#define VG_STORE_INT_H
+
+#include <pthread.h>
+
+#include "src/indexer.h"
+#include "src/store.h"
+#include "src/wal.h"
+
+struct hnsw_scratch;
+
+/* Changes of one group: past it the group is written. */
+#define BATCH_MAX 4096u
+#define BATCH_BYTES (16u << 20)
+#define TOUCHED (4 * BATCH_MAX) /* places of the set of touched ids */
+
+/* The group that is being put together; the leader's alone. */
+struct batch {
+	struct change *change[BATCH_MAX];
+	uint32_t n;
+	size_t bytes;
+	bool is_alone;	       /* it holds a change that must be alone */
+	struct moment *next;   /* the moment it will make; NULL: none yet */
+	struct commit *first;  /* commits that are not answered yet */
+	struct commit *last;
+	uint64_t touched[TOUCHED]; /* hashes of ids; valid if in this round */
+	uint32_t round_of[TOUCHED];
+	uint32_t round;
+	uint8_t *buf; /* an op's bytes */
+	size_t buf_cap;
+};
+
+struct scratch {
+	struct scratch *next;
+	struct hnsw_scratch *hnsw;
+	struct hit *hits; /* room for cap */
+	size_t cap;
+};
+
+#define ERRORS_KEPT 1000u
+
+struct store {
+	int dirfd, lockfd, waldirfd; /* -1: not open */
+	enum store_durability durability;
+	uint8_t uuid[16];
+	struct wal *wal; /* the leader's */
+	struct catalogue catalogue;
+	struct moments moments;
+	struct indexer indexer;
+	bool uring;
+
+	pthread_mutex_t queue_lock;
+	pthread_cond_t queue_cond; /* the committer's: take over, or stop */
+	pthread_cond_t idle_cond;  /* nobody leads and nothing is queued */
+	pthread_cond_t sync_cond;  /* the syncer's: stop */
+	struct commit *queue, **queue_end; /* queue_lock */
+	bool is_led;			   /* queue_lock */
+	bool is_handed_over;		   /* queue_lock: to the committer */
+	bool is_stopping;		   /* queue_lock */
+	bool is_unsynced; /* queue_lock: async: written, not synced */
+	pthread_t committer, syncer;
+	bool has_committer, has_syncer;
+
+	struct batch batch; /* the leader's */
+
+	_Atomic(const char *) read_only; /* a constant; set once */
+
+	pthread_mutex_t error_lock;
+	struct store_error *errors; /* error_lock: a ring */
+	uint64_t n_errors;	    /* error_lock: ever */
+
+	pthread_mutex_t scratch_lock;
+	struct scratch *scratch; /* scratch_lock: free ones */
+};
+
+/* commit.c: threads of the committer. */
+int commit_init(struct store *s);
+void commit_fini(struct store *s);
+
+/* plan.c: checks change against the present and fills change->op but for its
+ * places. 0; 1: there is nothing to do, it succeeded; or an error with
+ * change->why. The leader. */
+int plan_change(struct store *s, struct change *change);
+
+/* Whether change must stand alone in its group. The leader. */
+bool plan_is_alone(const struct change *change);
+
+/* The ids a change touches, as hashes. Returns how many (0..2). */
+unsigned plan_touched(const struct change *change, uint64_t out[2]);
+
+/* search.c */
+void search_fini(struct store *s);
+
+/* store.c: applies op, whose needs were reserved; cannot fail. The only way
+ * the state changes. */
+void store_apply(struct store *s, struct collection *coll, const struct op *op,
+	struct reservation *r);
+
+#endif
