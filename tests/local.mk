@@ -114,3 +114,11 @@ EXTRA_DIST += %D%/mount/lib.sh \
 	%D%/mount/rename.py \
 	%D%/mount/run_handle.py \
 	%D%/mount/versions.py
+
+# wire, op: the encodings.
+check_PROGRAMS += tests/unit/wire tests/unit/op
+TESTS += tests/unit/wire tests/unit/op
+tests_unit_wire_SOURCES = %D%/unit/wire.c
+tests_unit_wire_LDADD = libvgtap.a libvgbase.a
+tests_unit_op_SOURCES = %D%/unit/op.c
+tests_unit_op_LDADD = libvgtap.a libvgcore.a libvgbase.a
