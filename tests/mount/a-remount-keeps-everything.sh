@@ -19,7 +19,7 @@ for i in $(seq 50); do
 done
 put "$M/cos/with blank" 1,0
 put "$M/cos/a%2Fb" 1,1
-setfattr -n user.s -v '"7"' "$M/cos/7"
+setfattr -n user.s -v '"\"7\""' "$M/cos/7"
 rm "$M/cos/8" "$M/l2/v9"
 mv "$M/cos/10" "$M/cos/ten"
 put "$M/cos/11" 11,11

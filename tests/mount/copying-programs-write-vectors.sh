@@ -24,7 +24,7 @@ ok "cp -p out again" cp -p cpa "$S/out"
 is "$(stat -c %y "$S/out")" "$(stat -c %y "$S/v")" "brings time and bytes"
 ok "cp within the collection" cp cpa within
 same "copies the vector" within
-setfattr -n user.k -v '"5"' cpa
+setfattr -n user.k -v '"\"5\""' cpa
 ok "cp -a within the collection" cp -a cpa twin
 is "$(cat .meta/twin)" '{"k":"5"}' "copies metadata too"
 ok "cp -n of what is there" cp -n "$S/w" twin

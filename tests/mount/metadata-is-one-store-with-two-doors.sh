@@ -3,7 +3,7 @@
 # user.* attributes and .meta/<id> are the same object; setting and getting
 # are inverse, and none of it touches the vector.
 . "$(dirname "$0")/lib.sh"
-plan 46
+plan 47
 vgmount
 mkdir "$M/c"
 cd "$M/c" || exit 99
@@ -19,8 +19,10 @@ get() {
 json() { # VALUE: as .meta has it
 	perl -0777 -ne 'print $1 if /"k":(.*)\}\s*$/s' .meta/a
 }
+# The bytes as they are: setfattr reads quotes, 0x and 0s in its own way.
 inverse() { # TEXT JSON
-	setfattr -n user.k -v "$1" a
+	"$PYTHON3" -c 'import os, sys
+os.setxattr("a", "user.k", os.fsencode(sys.argv[1]))' "$1"
 	is "$(json)" "$2" "$1 is stored as $2"
 	is "$(get k)" "$1" "and read back as it was set"
 }
@@ -34,8 +36,12 @@ inverse '[1,"x"]' '[1,"x"]'
 inverse '{"deep":{"er":[]}}' '{"deep":{"er":[]}}'
 inverse "it's 50% «ü»" "\"it's 50% «ü»\""
 inverse 2020x '"2020x"'
-setfattr -n user.k -v '"bare"' a
-is "$(get k)" bare "a string that needs no quotes is printed bare"
+setfattr -n user.k -v '"\"bare\""' a
+is "$(json):$(get k)" '"bare":bare' \
+	"a string that needs no quotes is printed bare"
+setfattr -n user.k -v '"\"2020\""' a
+is "$(json):$(getfattr --absolute-names -n user.k a | sed -n 2p)" \
+	'"2020":user.k="\"2020\""' "setfattr and getfattr are inverse as well"
 setfattr -n user.k -v '' a
 is "$(json)" '""' "nothing is the empty string"
 

@@ -21,9 +21,9 @@ spelled '100%' '100%'
 spelled 'a%252Fb' 'a%2Fb'
 spelled 'b%2eb' 'b%2eb'
 
-put 'x%25y' 1,2
-is "$(ls -A)" 'x%y' "a percent is listed plain where it decodes to itself"
-is "$(numbers 'x%y')" "1 2" "and is the same record"
+put 'x%y' 1,2
+fails ENOENT "a second spelling of a name is none" cat 'x%25y'
+fails EINVAL "nor can it be made" touch 'x%25z'
 rm 'x%y'
 put 'a%2Fb' 3,4
 is "$(ids <query/3,4)" a/b "an answer has the id"

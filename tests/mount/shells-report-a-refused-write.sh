@@ -24,7 +24,7 @@ for sh in bash dash; do
 		'exec 3>b; echo 1 >&3; echo 2 >&3; echo 3 >&3; exec 3>&-'
 	is "$(numbers b)" "1 2 3" "the vector"
 	rm b
-	for bad in 1,x,3 1,2,3,4 word nan,1,2 '[1,2,"x"]' '{"vector":3}' \
+	for bad in 1,x,3 1,2,3,4 'some words' nan,1,2 '[1,2,"x"]' '{"vector":3}' \
 		1e999,2,3; do
 		nok "$sh reports '$bad'" $sh -c 'echo "$1" >a' - "$bad"
 	done
