@@ -64,8 +64,9 @@ struct loop_request loop_unique(void);
  * comes back as a FORGET. Nodes that are in use stay. Never from a handler,
  * and under no lock that a handler takes: the kernel may wait for one.
  *
- * 0. -EINVAL: this kernel cannot (before 6.18): use notify_inval_entry.
- * -ENOTCONN: the session is over. -EIO and others of the descriptor.
+ * 0, also for nodes that the kernel does not know. -EINVAL: this kernel cannot
+ * (before 6.18): use notify_inval_entry. -ENOTCONN: the session is over. -EIO
+ * and others of the descriptor.
  */
 int loop_prune(struct fuse_session *se, const uint64_t *nodeid, size_t n);
 

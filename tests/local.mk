@@ -27,8 +27,11 @@ tests_unit_name_SOURCES = %D%/unit/name.c
 tests_unit_name_LDADD = libvgtap.a libvgfs.a
 
 # options, loop, holder: the outer shell of the mount.
-check_PROGRAMS += tests/unit/options tests/unit/holder
-TESTS += tests/unit/options tests/unit/holder
+check_PROGRAMS += tests/unit/options tests/unit/loop tests/unit/holder
+TESTS += tests/unit/options tests/unit/loop tests/unit/holder
+tests_unit_loop_SOURCES = %D%/unit/loop.c
+tests_unit_loop_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
+tests_unit_loop_LDADD = libvgtap.a libvgfs.a $(FUSE3_LIBS)
 tests_unit_options_SOURCES = %D%/unit/options.c
 tests_unit_options_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
 tests_unit_options_LDADD = libvgtap.a libvgfs.a $(FUSE3_LIBS)
@@ -55,6 +58,7 @@ mount_tests = \
 	%D%/mount/a-change-between-two-opens-is-seen.sh \
 	%D%/mount/a-collection-is-made-renamed-and-dropped.sh \
 	%D%/mount/a-directory-attribute-carries-the-configuration.sh \
+	%D%/mount/a-large-vector-is-written-in-pieces.sh \
 	%D%/mount/a-long-search-times-out-or-is-interrupted.sh \
 	%D%/mount/a-malformed-query-is-refused-without-a-search.sh \
 	%D%/mount/a-query-takes-every-source.sh \
@@ -91,6 +95,7 @@ mount_tests = \
 	%D%/mount/percent-names-stand-for-ids.sh \
 	%D%/mount/perl-node-and-awk-write-vectors.sh \
 	%D%/mount/python-reads-and-writes-vectors.sh \
+	%D%/mount/readers-and-writers-go-on-beside-each-other.sh \
 	%D%/mount/recall-holds-through-the-mount.sh \
 	%D%/mount/rsync-copies-the-mount-out-and-back.sh \
 	%D%/mount/sed-and-vim-edit-a-record.sh \
@@ -104,6 +109,7 @@ mount_tests = \
 dist_check_SCRIPTS = $(mount_tests)
 TESTS += $(mount_tests)
 EXTRA_DIST += %D%/mount/lib.sh \
+	%D%/mount/beside.py \
 	%D%/mount/changes.py \
 	%D%/mount/import_memory.py \
 	%D%/mount/interrupt.py \
