@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What stat tells can be relied on: size, mtime, inode number, links, space.
 . "$(dirname "$0")/lib.sh"
-plan 25
+plan 27
 vgmount
 mkdir "$M/c"
 cd "$M/c" || exit 99
@@ -50,7 +50,9 @@ is "$(stat -f -c %l "$M")" 255 "names have up to 255 bytes"
 is "$(stat -f -c %b%S "$M")" "$(stat -f -c %b%S "$S")" \
 	"the space is that of the data directory"
 ok "df shows it" df "$M"
-ok "sync -f works" sync -f a
+ok "sync -f works" sync -f b
+ok "so does sync of a directory" sync "$M/c"
+ok "and of a file's data" sync -d b
 is "$(find . -size 12c | wc -l)" 3 "find by size finds them"
 is "$(find . -newermt '1 hour ago' -type f | wc -l)" 2 "and by time"
 cd "$S" || exit 99
