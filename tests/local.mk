@@ -128,3 +128,12 @@ tests_unit_wire_SOURCES = %D%/unit/wire.c
 tests_unit_wire_LDADD = libvgtap.a libvgbase.a
 tests_unit_op_SOURCES = %D%/unit/op.c
 tests_unit_op_LDADD = libvgtap.a libvgcore.a libvgbase.a
+
+# wal: the log over disks that fail, and what is left of it.
+noinst_LIBRARIES += libvglogkit.a
+libvglogkit_a_SOURCES = %D%/logkit.c %D%/logkit.h
+log_libs = libvglogkit.a libvgtap.a libvgstorage.a libvgbase.a $(URING_LIBS)
+check_PROGRAMS += tests/unit/wal
+TESTS += tests/unit/wal
+tests_unit_wal_SOURCES = %D%/unit/wal.c
+tests_unit_wal_LDADD = $(log_libs)
