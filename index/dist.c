@@ -316,7 +316,7 @@ static const struct dist_kernels avx2_kernels = {
 TARGET_AVX512
 static inline __m512d avx512_load8(const float *p, uint32_t left)
 {
-	__mmask8 mask = left >= 8 ? 0xff : (__mmask8)((1u << left) - 1);
+	__mmask8 mask = (__mmask8)(left >= 8 ? 0xff : (1u << left) - 1);
 
 	return _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, p));
 }
@@ -324,7 +324,8 @@ static inline __m512d avx512_load8(const float *p, uint32_t left)
 TARGET_AVX512
 static inline __m512 avx512_load16(const float *p, uint32_t left)
 {
-	__mmask16 mask = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+	__mmask16 mask =
+		(__mmask16)(left >= 16 ? 0xffff : (1u << left) - 1);
 
 	return _mm512_maskz_loadu_ps(mask, p);
 }

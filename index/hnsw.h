@@ -142,8 +142,9 @@ struct hnsw_query {
  * far as the k-th, so that the caller can order ties his own way and cut. All
  * distances are exact (dist.h), the order is (dist, slot). *n is below k when
  * the graph has no more rows, or when hardly any is visible: the walk gives up
- * after it kept 16 ef + 1024 rows (32,768 at most, or ef) that are not. Rows
- * put while the search runs may be found or not.
+ * after it kept 16 ef + 1024 rows (32,768 at most, or ef) that are not, so a
+ * graph of no more rows than that never comes short. Rows put while the search
+ * runs may be found or not.
  *
  * -EINVAL: k is 0. -ENOMEM: the scratch had to grow. -EINTR: cancelled.
  */

@@ -137,3 +137,29 @@ check_PROGRAMS += tests/unit/wal
 TESTS += tests/unit/wal
 tests_unit_wal_SOURCES = %D%/unit/wal.c
 tests_unit_wal_LDADD = $(log_libs)
+
+# index: what is near, exactly and fast
+index_tests = %D%/unit/dist %D%/unit/flat %D%/unit/hnsw \
+	%D%/fault/hnsw %D%/recall/sift5k %D%/recall/fashion
+check_PROGRAMS += $(index_tests)
+TESTS += $(index_tests)
+tests_unit_dist_SOURCES = %D%/unit/dist.c
+tests_unit_dist_LDADD = libvgtap.a libvgindex.a
+tests_unit_flat_SOURCES = %D%/unit/flat.c
+tests_unit_flat_LDADD = libvgtap.a libvgindex.a
+tests_unit_hnsw_SOURCES = %D%/unit/hnsw.c %D%/recall/data.c %D%/recall/data.h
+tests_unit_hnsw_LDADD = libvgtap.a libvgindex.a
+tests_fault_hnsw_SOURCES = %D%/fault/hnsw.c
+tests_fault_hnsw_LDADD = libvgtap.a libvgindex.a
+tests_fault_hnsw_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=free,--wrap=mmap,--wrap=munmap
+recall_sources = %D%/recall/churn.c %D%/recall/churn.h \
+	%D%/recall/data.c %D%/recall/data.h
+tests_recall_sift5k_SOURCES = %D%/recall/sift5k.c $(recall_sources)
+tests_recall_sift5k_LDADD = libvgtap.a libvgindex.a
+tests_recall_fashion_SOURCES = %D%/recall/fashion.c $(recall_sources)
+tests_recall_fashion_LDADD = libvgtap.a libvgindex.a
+EXTRA_DIST += %D%/data/sift5k/README.md \
+	%D%/data/sift5k/sift5k_base.fvecs \
+	%D%/data/sift5k/sift5k_gt100.ivecs \
+	%D%/data/sift5k/sift5k_query.fvecs

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* churn.c: see churn.h. */
+#include "tests/recall/churn.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "index/hnsw.h"
+#include "tests/tap.h"
+
+#define K 10
+#define EF 100
+#define WRITERS 4
+#define READERS 2
+
+struct state {
+	const char *name;
+	struct data *base;
+	const struct data *queries;
+	enum vg_metric metric;
+	uint32_t n; /* rows at first; the new ones follow */
+	struct hnsw *h;
+	struct hnsw_scratch *scratch;
+	bool *hidden; /* of each slot */
+	_Atomic uint32_t next;
+	_Atomic uint32_t failed;
+	_Atomic bool is_over;
+};
+
+static bool is_visible(void *ctx, uint32_t slot)
+{
+	const struct state *s = ctx;
+
+	return !s->hidden[slot];
+}
+
+static void new_graph(struct state *s)
+{
+	struct hnsw_config config = {.dim = s->base->dim,
+		.metric = s->metric,
+		.m = 16,
+		.ef_construction = 200,
+		.seed = 1};
+
+	must(hnsw_new(&config, &s->base->rows, &s->h) == 0);
+}
+
+static bool is_valid(const struct state *s)
+{
+	const char *why;
+	int rc = hnsw_check(s->h, &why);
+
+	if (rc == -VG_ECORRUPT)
+		diag("hnsw_check: %s", why);
+	return rc == 0;
+}
+
+/* Slots [0, n) are linked, some hidden: how much of the truth is found. */
+static double recall(struct state *s, uint32_t n)
+{
+	struct data linked = *s->base;
+	struct truth t = {.base = &linked, .queries = s->queries,
+		.metric = s->metric, .k = K, .threads = 2,
+		.is_visible = is_visible, .ctx = s};
+	struct hit hits[EF];
+	float *nearest;
+	uint64_t right = 0;
+
+	linked.n = n;
+	linked.rows = s->base->rows;
+	nearest = truth_new(&t);
+	for (uint32_t i = 0; i < s->queries->n; i++) {
+		struct hnsw_query q = {
+			.vec = s->queries->vecs + (size_t)i * s->queries->dim,
+			.k = K,
+			.ef = EF,
+			.is_visible = n == s->n && !s->hidden[0] ? NULL :
+								   is_visible,
+			.ctx = s,
+		};
+		uint32_t found;
+
+		must(hnsw_search(s->h, &q, s->scratch, hits, &found) == 0);
+		right += truth_count(&t, nearest, i, hits, found);
+	}
+	free(nearest);
+	return (double)right / (s->queries->n * (double)K);
+}
+
+static void report(struct state *s, uint32_t n, const char *what)
+{
+	double got = recall(s, n);
+
+	ok(got >= .99, "%s, %s: recall@10 at ef=100 is %.4f", s->name, what,
+		got);
+	ok(is_valid(s), "%s, %s: the graph is valid", s->name, what);
+}
+
+static void *put_some(void *arg)
+{
+	struct state *s = arg;
+	struct hnsw_scratch *scratch;
+	uint32_t slot;
+
+	must(hnsw_scratch_new(&scratch) == 0);
+	while ((slot = atomic_fetch_add(&s->next, 1)) < s->n)
+		if (hnsw_put(s->h, slot, scratch) < 0)
+			atomic_fetch_add(&s->failed, 1);
+	hnsw_scratch_free(scratch);
+	return NULL;
+}
+
+/* Searches until the writers are done; answers must be sorted and exact. */
+static void *search_on(void *arg)
+{
+	struct state *s = arg;
+	struct hnsw_scratch *scratch;
+	struct hit hits[EF];
+	uint32_t n, i = 0;
+
+	must(hnsw_scratch_new(&scratch) == 0);
+	while (!atomic_load(&s->is_over)) {
+		struct hnsw_query q = {
+			.vec = s->queries->vecs +
+				(size_t)(i++ % s->queries->n) * s->base->dim,
+			.k = K,
+			.ef = EF,
+		};
+		bool is_right =
+			hnsw_search(s->h, &q, scratch, hits, &n) == 0;
+
+		for (uint32_t j = 1; is_right && j < n; j++)
+			is_right = hits[j - 1].dist <= hits[j].dist &&
+				hits[j].slot < s->n;
+		if (!is_right)
+			atomic_fetch_add(&s->failed, 1);
+	}
+	hnsw_scratch_free(scratch);
+	return NULL;
+}
+
+static void build_beside_searches(struct state *s)
+{
+	pthread_t writer[WRITERS], reader[READERS];
+
+	new_graph(s);
+	for (int i = 0; i < READERS; i++)
+		must(pthread_create(&reader[i], NULL, search_on, s) == 0);
+	for (int i = 0; i < WRITERS; i++)
+		must(pthread_create(&writer[i], NULL, put_some, s) == 0);
+	for (int i = 0; i < WRITERS; i++)
+		pthread_join(writer[i], NULL);
+	atomic_store(&s->is_over, true);
+	for (int i = 0; i < READERS; i++)
+		pthread_join(reader[i], NULL);
+	must(atomic_load(&s->failed) == 0);
+}
+
+void churn(const char *name, struct data *base, uint32_t n,
+	const struct data *queries, enum vg_metric metric)
+{
+	struct state s = {.name = name, .base = base, .queries = queries,
+		.metric = metric, .n = n};
+	uint32_t more = n * 3 / 10;
+
+	must(base->n >= n + more);
+	s.hidden = calloc(n + more, sizeof(*s.hidden));
+	must(s.hidden && hnsw_scratch_new(&s.scratch) == 0);
+	new_graph(&s);
+	for (uint32_t i = 0; i < n; i++)
+		must(hnsw_put(s.h, i, s.scratch) == 0);
+	report(&s, n, "built");
+	for (uint32_t i = 0; i < more; i++) {
+		s.hidden[(uint64_t)i * n / more] = true;
+		must(hnsw_put(s.h, n + i, s.scratch) == 0);
+	}
+	report(&s, n + more, "3 in 10 overwritten");
+	for (uint32_t i = 0; i < n + more; i++)
+		s.hidden[i] = s.hidden[i] || i % 10 < 3;
+	report(&s, n + more, "3 in 10 deleted");
+	hnsw_free(s.h);
+	for (uint32_t i = 0; i < n; i++)
+		s.hidden[i] = false;
+	build_beside_searches(&s);
+	report(&s, n, "built by 4 threads beside 2 that search");
+	hnsw_free(s.h);
+	hnsw_scratch_free(s.scratch);
+	free(s.hidden);
+}
