@@ -7,6 +7,12 @@ libvgfs_a_SOURCES =
 # name: ids as file names.
 libvgfs_a_SOURCES += %D%/name.c %D%/name.h
 
+# query, answer: what is asked, and its rows as bytes.
+libvgfs_a_SOURCES += \
+	%D%/answer.c %D%/answer.h \
+	%D%/query.c %D%/query.h %D%/query_int.h \
+	%D%/query_leaf.c %D%/query_request.c
+
 # options, loop, holder, arena: the outer shell of the mount.
 libvgfs_a_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
 libvgfs_a_SOURCES += \

@@ -57,7 +57,7 @@ static int escape_find(const char *a, size_t len, size_t i)
 static bool is_spelling(const char *name, size_t len)
 {
 	return name[0] != '.' && !memchr(name, '/', len) &&
-		!memchr(name, '\0', len) && !is_bytes(name, len, "query");
+	       !memchr(name, '\0', len) && !is_bytes(name, len, "query");
 }
 
 int name_encode(struct vg_id id, char buf[NAME_ENCODED_MAX], size_t *len)

@@ -26,6 +26,16 @@ TESTS += tests/unit/name
 tests_unit_name_SOURCES = %D%/unit/name.c
 tests_unit_name_LDADD = libvgtap.a libvgfs.a
 
+# query
+check_PROGRAMS += tests/unit/query
+TESTS += tests/unit/query
+tests_unit_query_SOURCES = %D%/unit/query.c
+tests_unit_query_LDADD = libvgtap.a libvgfs.a libvgcore.a $(XXHASH_LIBS)
+fuzz_targets += tests/fuzz/query
+tests_fuzz_query_SOURCES = %D%/fuzz/query.c $(fuzz_main)
+tests_fuzz_query_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_query_LDADD = libvgtap.a libvgfs.a libvgcore.a $(XXHASH_LIBS)
+
 # options, loop, holder: the outer shell of the mount.
 check_PROGRAMS += tests/unit/options tests/unit/loop tests/unit/holder
 TESTS += tests/unit/options tests/unit/loop tests/unit/holder

@@ -58,9 +58,9 @@ static void test_spellings(void)
 	ok(pair("query", "%71uery") && pair("queryx", "queryx") &&
 			pair("Query", "Query"),
 		"only the id query is spelled %%71uery");
-	ok(pair("100%", "100%") && pair("a%20b", "a%20b") &&
-			pair("%", "%") && pair("%%", "%%") &&
-			pair("a%2", "a%2") && pair("a%2f", "a%2f"),
+	ok(pair("100%", "100%") && pair("a%20b", "a%20b") && pair("%", "%") &&
+			pair("%%", "%%") && pair("a%2", "a%2") &&
+			pair("a%2f", "a%2f"),
 		"a %% that reads as nothing else is plain, %%2f too");
 	ok(pair("%2F", "%252F") && pair("%25", "%2525") &&
 			pair("%2525", "%252525") && pair("x%25y", "x%2525y"),
@@ -173,16 +173,16 @@ static void test_properties(void)
 		int rc = name_encode(id, name, &len);
 
 		ids_return &= rc == 0 &&
-			name_decode(name, len, buf, &id) == 0 && id.len == n &&
-			memcmp(id.bytes, bytes, n) == 0;
+			      name_decode(name, len, buf, &id) == 0 &&
+			      id.len == n && memcmp(id.bytes, bytes, n) == 0;
 		names_are_listable &= name[0] != '.' &&
-			!memchr(name, '/', len) &&
-			name_find(name, len) == NAME_RECORD;
+				      !memchr(name, '/', len) &&
+				      name_find(name, len) == NAME_RECORD;
 		if (name_decode(bytes, n, buf, &id) < 0)
 			continue;
 		accepted++;
 		names_return &= name_encode(id, name, &len) == 0 && len == n &&
-			memcmp(name, bytes, n) == 0;
+				memcmp(name, bytes, n) == 0;
 	}
 	ok(ids_return, "every id is read back from its name");
 	ok(names_return && accepted > 0,
@@ -198,7 +198,8 @@ static enum name_kind kind(const char *name)
 static void test_kinds(void)
 {
 	ok(kind("doc") == NAME_RECORD && kind("queryx") == NAME_RECORD &&
-			kind("q") == NAME_RECORD && kind("%2Eas") == NAME_RECORD,
+			kind("q") == NAME_RECORD &&
+			kind("%2Eas") == NAME_RECORD,
 		"undotted names are records");
 	ok(kind("query") == NAME_QUERY, "query is not");
 	ok(kind(".as") == NAME_AS && kind(".meta") == NAME_META &&
@@ -209,8 +210,10 @@ static void test_kinds(void)
 			kind(".help") == NAME_HELP &&
 			kind(".delete-where") == NAME_DELETE_WHERE,
 		"eight dot names are ours");
-	ok(kind(".a.f32.Xy12Zz") == NAME_STAGING && kind(".ass") == NAME_STAGING &&
-			kind(".a") == NAME_STAGING && kind(".query") == NAME_STAGING,
+	ok(kind(".a.f32.Xy12Zz") == NAME_STAGING &&
+			kind(".ass") == NAME_STAGING &&
+			kind(".a") == NAME_STAGING &&
+			kind(".query") == NAME_STAGING,
 		"any other dot name is staging");
 	ok(!name_get(NAME_RECORD) && !name_get(NAME_STAGING),
 		"records and staging have no name of their own");
