@@ -19,3 +19,6 @@ libvgfs_a_SOURCES += \
 	%D%/holder.c %D%/holder.h \
 	%D%/loop.c %D%/loop.h \
 	%D%/options.c %D%/options.h
+
+# pool, import, rowfile: what takes long, as plain objects.
+libvgfs_a_SOURCES += %D%/pool.c %D%/pool.h

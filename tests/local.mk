@@ -173,3 +173,15 @@ EXTRA_DIST += %D%/data/sift5k/README.md \
 	%D%/data/sift5k/sift5k_base.fvecs \
 	%D%/data/sift5k/sift5k_gt100.ivecs \
 	%D%/data/sift5k/sift5k_query.fvecs
+check_PROGRAMS += tests/unit/uring tests/cut/wal
+TESTS += tests/unit/uring tests/cut/wal
+tests_unit_uring_SOURCES = %D%/unit/uring.c
+tests_unit_uring_LDADD = $(log_libs)
+tests_cut_wal_SOURCES = %D%/cut/wal.c
+tests_cut_wal_LDADD = libvgcore.a $(log_libs)
+
+# pool, import, rowfile: bulk in and out.
+check_PROGRAMS += tests/unit/pool
+TESTS += tests/unit/pool
+tests_unit_pool_SOURCES = %D%/unit/pool.c
+tests_unit_pool_LDADD = libvgtap.a libvgfs.a libvgbase.a
