@@ -30,7 +30,17 @@ tests_unit_name_LDADD = libvgtap.a libvgfs.a
 check_PROGRAMS += tests/unit/query
 TESTS += tests/unit/query
 tests_unit_query_SOURCES = %D%/unit/query.c
+tests_unit_query_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=realloc
 tests_unit_query_LDADD = libvgtap.a libvgfs.a libvgcore.a $(XXHASH_LIBS)
+
+# answer
+check_PROGRAMS += tests/unit/answer
+TESTS += tests/unit/answer
+tests_unit_answer_SOURCES = %D%/unit/answer.c
+tests_unit_answer_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
+tests_unit_answer_LDADD = libvgtap.a libvgfs.a libvgcore.a
+
+# fuzz/query
 fuzz_targets += tests/fuzz/query
 tests_fuzz_query_SOURCES = %D%/fuzz/query.c $(fuzz_main)
 tests_fuzz_query_LDFLAGS = $(fuzz_ldflags)

@@ -9,6 +9,28 @@
 
 #include "tests/tap.h"
 
+/* The linker sends the product's allocations here: fail_at 1 fails the next. */
+static long fail_at;
+void *__real_malloc(size_t len);
+void *__wrap_malloc(size_t len);
+void *__real_realloc(void *p, size_t len);
+void *__wrap_realloc(void *p, size_t len);
+
+static bool fails_now(void)
+{
+	return fail_at > 0 && --fail_at == 0;
+}
+
+void *__wrap_malloc(size_t len)
+{
+	return fails_now() ? NULL : __real_malloc(len);
+}
+
+void *__wrap_realloc(void *p, size_t len)
+{
+	return fails_now() ? NULL : __real_realloc(p, len);
+}
+
 /* One record of this test's collection has such a name. */
 static bool notes_exists(void *ctx, struct vg_id id)
 {
@@ -635,9 +657,48 @@ static void test_hash(void)
 		"so does where one part ends");
 }
 
+/* Takes text as a request if it is JSON, else as a path, the nth allocation
+ * failing; then its parameters again. */
+static int take_failing(const char *text, long n)
+{
+	struct query q, copy;
+	int rc;
+
+	fail_at = n;
+	rc = *text == '{' ? request(&q, text, 3) : parse(&q, text, &dim3);
+	if (rc == 0) {
+		rc = query_init_from(&copy, &q);
+		query_fini(&copy);
+	}
+	query_fini(&q);
+	fail_at = 0;
+	return rc;
+}
+
+static void test_faults(void)
+{
+	static const char *const texts[] = {"1,2,3", "b64=AACAPwAAAEAAAEBA",
+		"fields=a,b/k=5/fields=c/q1", "k=5/id=a",
+		"{\"vectors\":[[1,2,3],[1,2,3],[1,2,3]],\"fields\":[\"a\"]}",
+		"{\"id\":\"a\"}"};
+	bool told = true, ends = true;
+
+	for (size_t i = 0; i < VG_ARRAY_LEN(texts); i++) {
+		int rc = -ENOMEM;
+
+		for (long n = 1; rc < 0 && n < 100; n++) {
+			rc = take_failing(texts[i], n);
+			told &= rc == 0 || rc == -ENOMEM;
+		}
+		ends &= rc == 0;
+	}
+	ok(told, "an allocation that fails is told as such");
+	ok(ends, "once there is memory each is taken");
+}
+
 int main(void)
 {
-	plan(105);
+	plan(107);
 	test_defaults();
 	test_params();
 	test_many_fields();
@@ -653,5 +714,6 @@ int main(void)
 	test_put_vectors();
 	test_normal_form();
 	test_hash();
+	test_faults();
 	return done();
 }
