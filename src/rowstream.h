@@ -42,13 +42,15 @@ struct rowstream_calls {
 	void *ctx;
 };
 
-/* One thread at a time. All fields are private but error and dim. */
+/* One thread at a time. All fields are private but error, dim and, inside row,
+ * line. */
 struct rowstream {
 	enum rowstream_kind kind;
 	uint32_t dim;	     /* 0 until a header or first row says it */
 	struct rowstream_calls calls;
 	uint64_t number;     /* of the next row */
-	uint64_t line;	     /* NDJSON: of the next byte, from 1 */
+	uint64_t line;	     /* NDJSON: of the next byte, from 1; inside
+				row: that of the row */
 	uint64_t passed;     /* bytes of the stream before the next row */
 	struct record_npy npy;
 	uint64_t rows_left;  /* NPY: of the array that npy describes */
