@@ -54,7 +54,7 @@ void kit_dir_clear(int dirfd)
 	must(io.list(&io, dirfd, clear_one, &dirfd) == 0);
 }
 
-static int see(void *ctx, const struct wal_frame *f)
+int kit_see(void *ctx, const struct wal_frame *f)
 {
 	struct kit_seen *seen = ctx;
 	uint8_t want[KIT_LEN_MAX];
@@ -91,7 +91,7 @@ int kit_open(int dirfd, struct io *io, uint64_t segment_size,
 	memcpy(cfg.uuid, kit_uuid, 16);
 	if (seen)
 		seen->n = seen->is_wrong = 0;
-	return wal_open(&cfg, see, seen, rep, out);
+	return wal_open(&cfg, kit_see, seen, rep, out);
 }
 
 int kit_append(struct wal *wal, uint32_t life, bool frees)
@@ -133,10 +133,12 @@ struct kit_file kit_load(int dirfd, const char *name)
 
 void kit_save(int dirfd, const char *name, const void *bytes, size_t len)
 {
-	int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	/* In place: ext4 flushes a file truncated to nothing when it closes. */
+	int fd = openat(dirfd, name, O_WRONLY | O_CREAT, 0600);
 
 	must(fd >= 0);
-	must(len == 0 || write(fd, bytes, len) == (ssize_t)len);
+	must(len == 0 || pwrite(fd, bytes, len, 0) == (ssize_t)len);
+	must(ftruncate(fd, (off_t)len) == 0);
 	close(fd);
 }
 
@@ -214,12 +216,16 @@ static int disk_write(struct io *io, int fd, const void *buf, size_t len,
 		d->room -= more;
 		d->taken = offset + len;
 	}
-	return BELOW(io)->write(BELOW(io), fd, buf, len, offset, durable);
+	return BELOW(io)->write(
+		BELOW(io), fd, buf, len, offset, durable && !d->no_sync);
 }
 
 static int disk_sync(struct io *io, int fd)
 {
-	return fails(io, KIT_SYNC) ? RC(io) : BELOW(io)->sync(BELOW(io), fd);
+	if (fails(io, KIT_SYNC))
+		return RC(io);
+	return ((struct kit_disk *)io)->no_sync ? 0 :
+						  BELOW(io)->sync(BELOW(io), fd);
 }
 
 static int disk_allocate(struct io *io, int fd, uint64_t offset, uint64_t len)
@@ -228,8 +234,8 @@ static int disk_allocate(struct io *io, int fd, uint64_t offset, uint64_t len)
 
 	if (fails(io, KIT_ALLOCATE))
 		return RC(io);
-	if (d->no_fallocate)
-		return -EOPNOTSUPP;
+	if (d->no_fallocate || (d->no_sync && !d->is_limited))
+		return d->no_sync ? 0 : -EOPNOTSUPP;
 	if (!d->is_limited)
 		return BELOW(io)->allocate(BELOW(io), fd, offset, len);
 	uint64_t more = offset + len > d->taken ? offset + len - d->taken : 0;

@@ -26,6 +26,9 @@ extern const uint8_t kit_uuid[16];
 int kit_dir(const char *name);
 void kit_dir_clear(int dirfd);
 
+/* The callback that checks each change; ctx: a struct kit_seen or NULL. */
+int kit_see(void *ctx, const struct wal_frame *frame);
+
 /* Opens with small segments; seen may be NULL. io NULL: plain calls. */
 int kit_open(int dirfd, struct io *io, uint64_t segment_size,
 	struct kit_seen *seen, struct wal_report *rep, struct wal **out);
@@ -59,6 +62,7 @@ struct kit_disk {
 	uint64_t room;	 /* bytes that can still be allocated or written... */
 	bool is_limited; /* ...if this holds */
 	bool no_fallocate;
+	bool no_sync;	 /* for speed, where nothing depends on it */
 	uint64_t taken;	 /* the allocation of the file opened last: */
 	int fd;
 };
