@@ -25,3 +25,9 @@ CLEANFILES += contrib/bench/hnsw_race
 # The peer gets all that its compiler can do; it includes its own header only.
 contrib/bench/hnsw_race_peer.$(OBJEXT): CXXFLAGS += -O3 -march=native
 endif
+
+# parse: bodies, imports and numbers; make contrib/bench/parse
+EXTRA_PROGRAMS += contrib/bench/parse
+contrib_bench_parse_SOURCES = %D%/bench/parse.c
+contrib_bench_parse_LDADD = libvgcore.a
+CLEANFILES += contrib/bench/parse

@@ -328,15 +328,28 @@ static void slow_shortest(float f, struct decimal *out)
 	assert(false); /* nine digits tell all float32s apart */
 }
 
+/* Two digits a division: each waits for the one before. */
 static size_t put_uint(uint64_t n, char *out)
 {
+	static const char pairs[] =
+		"00010203040506070809101112131415161718192021222324"
+		"25262728293031323334353637383940414243444546474849"
+		"50515253545556575859606162636465666768697071727374"
+		"75767778798081828384858687888990919293949596979899";
 	char text[NUMBER_UINT_LEN];
 	size_t at = sizeof(text);
 
-	do {
-		text[--at] = (char)('0' + n % 10);
-		n /= 10;
-	} while (n > 0);
+	while (n >= 100) {
+		at -= 2;
+		memcpy(text + at, pairs + n % 100 * 2, 2);
+		n /= 100;
+	}
+	if (n >= 10) {
+		at -= 2;
+		memcpy(text + at, pairs + n * 2, 2);
+	} else {
+		text[--at] = (char)('0' + n);
+	}
 	memcpy(out, text + at, sizeof(text) - at);
 	return sizeof(text) - at;
 }

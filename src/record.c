@@ -127,17 +127,21 @@ static void set_vec(struct record_parser *p, uint64_t n,
 	out->source = source;
 }
 
-bool record_is_typed(const char *body, size_t len)
+bool record_is_printable(const char *body, size_t len)
 {
-	if (len < 6 || body[len - 1] != '\n')
-		return false;
 	for (size_t i = 0; i < len; i++) {
 		unsigned char c = (unsigned char)body[i];
 		if (c != '\n' && c != '\t' && c != '\r' &&
 			(c < 0x20 || c > 0x7e))
 			return false;
 	}
-	return true;
+	return len >= 6;
+}
+
+bool record_is_typed(const char *body, size_t len)
+{
+	return len > 0 && body[len - 1] == '\n' &&
+		record_is_printable(body, len);
 }
 
 static const char text_bytes[256] = {
@@ -180,6 +184,10 @@ static int fail_raw(struct record_parser *p, const char *body, size_t len,
 
 	record_grouped(len, bytes);
 	record_grouped((uint64_t)dim * 4, want);
+	if (record_is_typed(body, len) && at < len)
+		return record_fail(p,
+			"'%c' at byte %zu is no part of a number", body[at],
+			at + 1);
 	if (dim && len == (size_t)dim * 8)
 		return record_fail(p, "the body has %s bytes = %u float64 "
 			"numbers; write float32, e.g. numpy .astype('<f4')",
@@ -188,10 +196,6 @@ static int fail_raw(struct record_parser *p, const char *body, size_t len,
 		return record_fail(p, "the body has %s bytes = %u float16 "
 			"numbers; write float32, e.g. numpy .astype('<f4')",
 			bytes, dim);
-	if (record_is_typed(body, len) && at < len)
-		return record_fail(p,
-			"'%c' at byte %zu is no part of a number", body[at],
-			at + 1);
 	if (dim)
 		return record_fail(p, "a raw vector here has %s bytes (%u "
 			"float32 numbers), the body has %s", want, dim, bytes);
@@ -454,29 +458,36 @@ static int parse_vector(struct record_parser *p, struct json *j,
 	return rc;
 }
 
+static int fail_unknown(struct record_parser *p, const struct json_token *key)
+{
+	int len = (int)VG_MIN(key->len, (size_t)64);
+
+	while (len > 0 && (size_t)len < key->len &&
+		(key->text[len] & 0xc0) == 0x80)
+		len--; /* whole characters */
+	return record_fail(p, "unknown member \"%.*s\"; known are id, vector, "
+		"metadata", len, key->text);
+}
+
 /* One member; key was just read. */
 static int parse_member(struct record_parser *p, struct json *j,
 	const struct json_token *key, uint32_t dim, struct record *out)
 {
 	bool is_id = json_string_is(key, "id", 2);
+	bool is_vector = json_string_is(key, "vector", 6);
 	struct json_token value;
 
+	if (!is_id && !is_vector && !json_string_is(key, "metadata", 8))
+		return fail_unknown(p, key);
 	j->takes_bytes = is_id;
 	if (json_next(j, &value) < 0)
 		return record_fail_json(p, j);
 	j->takes_bytes = false;
 	if (is_id)
 		return parse_id(p, &value, out);
-	if (json_string_is(key, "vector", 6))
+	if (is_vector)
 		return parse_vector(p, j, &value, dim, out);
-	if (json_string_is(key, "metadata", 8))
-		return parse_metadata(p, j, &value, out);
-	int len = (int)VG_MIN(key->len, (size_t)64);
-	while (len > 0 && (size_t)len < key->len &&
-		(key->text[len] & 0xc0) == 0x80)
-		len--; /* whole characters */
-	return record_fail(p, "unknown member \"%.*s\"; known are id, vector, "
-		"metadata", len, key->text);
+	return parse_metadata(p, j, &value, out);
 }
 
 int record_parse_value(struct record_parser *p, struct json *j, uint32_t dim,

@@ -249,11 +249,12 @@ static int parse_fvecs(struct record_parser *p, const char *body, size_t len,
 	return check_finite(p, rows);
 }
 
-/* Typed text whose length happens to be a multiple is not raw. */
+/* Text whose length happens to be a multiple is not raw: a question has no
+ * bytes to restore, so here even one row's length says nothing. */
 static bool is_raw(const char *body, size_t len, uint32_t dim)
 {
 	return dim && len % ((size_t)dim * sizeof(float)) == 0 &&
-		!record_is_typed(body, len);
+		!record_is_printable(body, len);
 }
 
 static int parse_raw(struct record_parser *p, const char *body, size_t len,
@@ -268,7 +269,7 @@ static int parse_raw(struct record_parser *p, const char *body, size_t len,
 	return check_finite(p, rows);
 }
 
-/* The body as `form`. One vector that is not raw of the right size is left to
+/* The body as `form`. What is not raw of the right size is left to
  * record_parse, which has the sentences for it. */
 static int parse_rows(struct record_parser *p, enum record_form form,
 	const char *body, size_t len, struct rows *rows)
@@ -290,7 +291,8 @@ static int parse_rows(struct record_parser *p, enum record_form form,
 		return parse_fvecs(p, body, len, rows);
 	if (is_raw(body, len, rows->dim))
 		return parse_raw(p, body, len, rows);
-	rc = record_parse(p, RECORD_ANY, body, len, rows->dim, &r);
+	rc = record_parse(p, record_is_printable(body, len) ? RECORD_TEXT :
+		RECORD_ANY, body, len, rows->dim, &r);
 	if (rc == 0)
 		*rows = (struct rows){1, r.dim};
 	return rc;
@@ -310,7 +312,7 @@ int record_parse_batch(struct record_parser *p, const void *body, size_t len,
 	p->is_cut = false;
 	form = record_guess(body, len);
 	rc = parse_rows(p, form, body, len, &rows);
-	if (rc == -EINVAL && form != RECORD_RAW &&
+	if (rc == -EINVAL && form != RECORD_RAW && form != RECORD_NPY &&
 		(is_raw(body, len, dim) || is_fvecs(body, len, dim))) {
 		p->vec_len = 0;
 		rows = (struct rows){0, dim};

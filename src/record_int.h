@@ -45,7 +45,9 @@ int record_parse_value(struct record_parser *p, struct json *j, uint32_t dim,
 /* What a body looks like; never RECORD_ANY. */
 enum record_form record_guess(const char *body, size_t len);
 
-/* Whether somebody typed this: printable, six bytes or more, a newline last. */
+/* Whether all is printable ASCII or blank: not by chance, so at least six
+ * bytes. Typed: and a newline is last, as a shell leaves it. */
+bool record_is_printable(const char *body, size_t len);
 bool record_is_typed(const char *body, size_t len);
 
 #endif

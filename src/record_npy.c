@@ -72,7 +72,7 @@ static bool take_uint(struct scan *s, uint64_t *out)
 
 	skip_blanks(s);
 	for (; s->at < s->end && *s->at >= '0' && *s->at <= '9'; digits++) {
-		if (digits == 18)
+		if (digits == 19)
 			return false;
 		n = n * 10 + (uint64_t)(*s->at++ - '0');
 	}

@@ -195,3 +195,41 @@ check_PROGRAMS += tests/unit/pool
 TESTS += tests/unit/pool
 tests_unit_pool_SOURCES = %D%/unit/pool.c
 tests_unit_pool_LDADD = libvgtap.a libvgfs.a libvgbase.a
+
+# number, json, meta, record, rowstream: bodies in and out.
+body_tests = %D%/unit/number %D%/unit/json %D%/unit/meta %D%/unit/record \
+	%D%/unit/rowstream %D%/fault/record
+check_PROGRAMS += $(body_tests)
+TESTS += $(body_tests)
+tests_unit_number_SOURCES = %D%/unit/number.c
+tests_unit_number_LDADD = libvgtap.a libvgcore.a
+tests_unit_json_SOURCES = %D%/unit/json.c
+tests_unit_json_LDADD = libvgtap.a libvgcore.a
+tests_unit_meta_SOURCES = %D%/unit/meta.c
+tests_unit_meta_LDADD = libvgtap.a libvgcore.a
+tests_unit_record_SOURCES = %D%/unit/record.c
+tests_unit_record_LDADD = libvgtap.a libvgcore.a
+tests_unit_rowstream_SOURCES = %D%/unit/rowstream.c
+tests_unit_rowstream_LDADD = libvgtap.a libvgcore.a
+tests_fault_record_SOURCES = %D%/fault/record.c
+tests_fault_record_LDADD = libvgtap.a libvgcore.a
+tests_fault_record_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=malloc,--wrap=realloc,--wrap=free
+fuzz_targets += %D%/fuzz/record %D%/fuzz/json %D%/fuzz/npy %D%/fuzz/ndjson \
+	%D%/fuzz/fvecs
+fuzz_stream = %D%/fuzz/stream.c %D%/fuzz/stream.h
+tests_fuzz_record_SOURCES = %D%/fuzz/record.c $(fuzz_main)
+tests_fuzz_record_LDADD = libvgtap.a libvgcore.a
+tests_fuzz_record_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_json_SOURCES = %D%/fuzz/json.c $(fuzz_main)
+tests_fuzz_json_LDADD = libvgtap.a libvgcore.a
+tests_fuzz_json_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_npy_SOURCES = %D%/fuzz/npy.c $(fuzz_stream) $(fuzz_main)
+tests_fuzz_npy_LDADD = libvgtap.a libvgcore.a
+tests_fuzz_npy_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_ndjson_SOURCES = %D%/fuzz/ndjson.c $(fuzz_stream) $(fuzz_main)
+tests_fuzz_ndjson_LDADD = libvgtap.a libvgcore.a
+tests_fuzz_ndjson_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fvecs_SOURCES = %D%/fuzz/fvecs.c $(fuzz_stream) $(fuzz_main)
+tests_fuzz_fvecs_LDADD = libvgtap.a libvgcore.a
+tests_fuzz_fvecs_LDFLAGS = $(fuzz_ldflags)
