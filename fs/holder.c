@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -20,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fs/arena.h"
 #include "fs/loop.h"
 #include "fs/options.h"
 
@@ -356,11 +356,10 @@ static int hold(struct holder *h)
 	if (rc)
 		goto close_all;
 	umask(0);
-	h->arena_fd = memfd_create("vecgridfs-arena", MFD_CLOEXEC);
-	if (h->arena_fd < 0 || chdir("/") < 0) {
-		rc = -errno;
+	h->arena_fd = arena_create(h->o->staging_max);
+	rc = h->arena_fd < 0 ? h->arena_fd : chdir("/") < 0 ? -errno : 0;
+	if (rc)
 		goto close_all;
-	}
 	if (fuse_session_mount(h->se, h->o->mountpoint) < 0)
 		goto close_all; /* libfuse or fusermount3 has said why */
 	if (!is_given_fd(h->o))

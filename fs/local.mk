@@ -16,6 +16,8 @@ libvgfs_a_SOURCES += \
 # options, loop, holder, arena: the outer shell of the mount.
 libvgfs_a_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
 libvgfs_a_SOURCES += \
+	%D%/arena.c %D%/arena.h \
+	%D%/buddy.c %D%/buddy.h \
 	%D%/holder.c %D%/holder.h \
 	%D%/loop.c %D%/loop.h \
 	%D%/options.c %D%/options.h

@@ -33,6 +33,8 @@ struct raw {
 enum key { KEY_DEBUG, KEY_ALLOW_OTHER, KEY_FSNAME, KEY_SUBTYPE, KEY_UNUSED };
 
 #define RAW(text, field, value) {text, offsetof(struct raw, field), value}
+/* FUSE_OPT_KEY without the conversion that clang warns of. */
+#define KEYED(text, key) {text, (unsigned long)UINT_MAX, key}
 
 static const struct fuse_opt raw_opts[] = {
 	RAW("durability=%s", durability, 0),
@@ -48,14 +50,14 @@ static const struct fuse_opt raw_opts[] = {
 	RAW("-s", is_single, 1),
 	RAW("remount", is_remount, 1),
 	RAW("default_permissions", default_permissions, 1),
-	FUSE_OPT_KEY("-d", KEY_DEBUG),
-	FUSE_OPT_KEY("debug", KEY_DEBUG),
-	FUSE_OPT_KEY("allow_other", KEY_ALLOW_OTHER),
-	FUSE_OPT_KEY("fsname=", KEY_FSNAME),
-	FUSE_OPT_KEY("subtype=", KEY_SUBTYPE),
+	KEYED("-d", KEY_DEBUG),
+	KEYED("debug", KEY_DEBUG),
+	KEYED("allow_other", KEY_ALLOW_OTHER),
+	KEYED("fsname=", KEY_FSNAME),
+	KEYED("subtype=", KEY_SUBTYPE),
 	/* Tunings of libfuse's loop, which is not the one that runs here. */
-	FUSE_OPT_KEY("clone_fd", KEY_UNUSED),
-	FUSE_OPT_KEY("max_idle_threads=", KEY_UNUSED),
+	KEYED("clone_fd", KEY_UNUSED),
+	KEYED("max_idle_threads=", KEY_UNUSED),
 	FUSE_OPT_END,
 };
 

@@ -47,8 +47,14 @@ tests_fuzz_query_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_query_LDADD = libvgtap.a libvgfs.a libvgcore.a $(XXHASH_LIBS)
 
 # options, loop, holder: the outer shell of the mount.
-check_PROGRAMS += tests/unit/options tests/unit/loop tests/unit/holder
-TESTS += tests/unit/options tests/unit/loop tests/unit/holder
+check_PROGRAMS += tests/unit/options tests/unit/loop tests/unit/holder \
+	tests/unit/buddy tests/unit/arena
+TESTS += tests/unit/options tests/unit/loop tests/unit/holder \
+	tests/unit/buddy tests/unit/arena
+tests_unit_buddy_SOURCES = %D%/unit/buddy.c
+tests_unit_buddy_LDADD = libvgtap.a libvgfs.a
+tests_unit_arena_SOURCES = %D%/unit/arena.c
+tests_unit_arena_LDADD = libvgtap.a libvgfs.a
 tests_unit_loop_SOURCES = %D%/unit/loop.c
 tests_unit_loop_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
 tests_unit_loop_LDADD = libvgtap.a libvgfs.a $(FUSE3_LIBS)
