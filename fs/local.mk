@@ -7,9 +7,10 @@ libvgfs_a_SOURCES =
 # name: ids as file names.
 libvgfs_a_SOURCES += %D%/name.c %D%/name.h
 
-# query, answer: what is asked, and its rows as bytes.
+# query, answer, help: what is asked, its rows as bytes, and how to ask.
 libvgfs_a_SOURCES += \
 	%D%/answer.c %D%/answer.h \
+	%D%/help.c %D%/help.h \
 	%D%/query.c %D%/query.h %D%/query_int.h \
 	%D%/query_leaf.c %D%/query_request.c
 

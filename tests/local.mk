@@ -40,6 +40,12 @@ tests_unit_answer_SOURCES = %D%/unit/answer.c
 tests_unit_answer_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
 tests_unit_answer_LDADD = libvgtap.a libvgfs.a libvgcore.a
 
+# help
+check_PROGRAMS += tests/unit/help
+TESTS += tests/unit/help
+tests_unit_help_SOURCES = %D%/unit/help.c
+tests_unit_help_LDADD = libvgtap.a libvgfs.a libvgcore.a $(XXHASH_LIBS)
+
 # fuzz/query
 fuzz_targets += tests/fuzz/query
 tests_fuzz_query_SOURCES = %D%/fuzz/query.c $(fuzz_main)

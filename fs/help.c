@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* help.c: see help.h. */
+#include "fs/help.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/answer.h"
+#include "fs/query.h"
+
+/* A vector this long is still read at a glance. */
+#define SHORT_DIM 8
+
+/* Bytes of either text: a name in quotes can take a kilobyte each time. */
+#define TEXT_MAX (16u << 10)
+
+/* A line here is a line there. */
+/* clang-format off */
+static const char readme[] =
+	"vecgridfs: a directory is a collection, a file in it is a vector, a file under\n"
+	"query/ is a search. cp, cat, echo, rm, mv, rsync and tar are its clients.\n"
+	"\n"
+	"BEGIN\n"
+	"    mkdir docs                            # a collection\n"
+	"    echo 384 > docs/.config/dim           # or the first vector says it\n"
+	"    echo cosine > docs/.config/metric     # cosine (default), l2, ip\n"
+	"    cp doc42.f32 docs/doc42               # a vector, its id is doc42\n"
+	"    cat docs/query/k=5/id=doc42           # more like this one\n"
+	"    cp question.f32 docs/query/q1         # a vector to ask with: written once,\n"
+	"    cat docs/query/q1                     # read as often as you like\n"
+	"    cat docs/query/k=20/exact=1/q1.tsv    # parameters are directories\n"
+	"    cat docs/.help                        # all of them\n"
+	"\n"
+	"THE TREE\n"
+	"    /README                         this text; listed while nothing else is\n"
+	"    /.vecgridfs/                    version, health, errors.ndjson\n"
+	"    /C/                             a collection: mkdir, mv, rmdir when empty;\n"
+	"                                    ln -s makes an alias, ln -sfn switches it\n"
+	"    /C/ID                           a vector\n"
+	"    /C/query/...                    searches\n"
+	"    /C/.as/{raw,npy,json,txt}/ID    the same in one format, to read and write\n"
+	"    /C/.meta/ID                     its metadata, a JSON object\n"
+	"    /C/.config/NAME                 dim metric dtype m ef_construction index,\n"
+	"                                    until a vector is in; ef_search; dim_source\n"
+	"    /C/.stats/NAME                  count deleted bytes dead_ratio indexing ...\n"
+	"    /C/.import/{npy,fvecs,ndjson}   write a stream to load many; status, errors\n"
+	"    /C/.export/{ids,all.npy,all.fvecs,all.ndjson}\n"
+	"    /C/.delete-where                write `all` to delete all\n"
+	"    /C/.help                        queries, with this collection's numbers\n"
+	"query and the dot names are opened by name and not listed.\n"
+	"\n"
+	"VECTORS\n"
+	"A file is written as .npy (one row), as JSON ({\"vector\":[...],\"metadata\":{...}}\n"
+	"or [...]), as text (numbers with comma, semicolon or space between them), or as\n"
+	"dim x 4 bytes: float32, little-endian. It reads back as those bytes.\n"
+	"Beware of float64: numpy computes in it, and 384 such numbers have the size of\n"
+	"768 float32. Write dim first and save np.float32; .config/dim_source says what\n"
+	"dim was taken from.\n"
+	"What is no vector of the collection is refused with EINVAL; the reason is in\n"
+	".stats/last_error and /.vecgridfs/errors.ndjson. When close() has returned 0 the\n"
+	"vector is on disk (mount option durability=close, the default), and every later\n"
+	"query sees it.\n"
+	"\n"
+	"IDS are 1 to 255 bytes. In file names / is %2F, a leading . is %2E, the id\n"
+	"query is %71uery, and a % that would read as one of these is %25. Other names\n"
+	"with a leading dot are staging: not indexed until they are renamed, gone after\n"
+	"24 hours.\n"
+	"\n"
+	"METADATA\n"
+	"    setfattr -n user.year -v 2020 docs/doc42\n"
+	"    getfattr -d docs/doc42\n"
+	"    cat docs/.meta/doc42\n"
+	"    cat rows.ndjson > docs/.import/ndjson\n"
+	"                                    # {\"id\":\"a\",\"vector\":[...],\"metadata\":{...}}\n"
+	"\n"
+	"DISTANCES: l2 sqrt(sum((a-b)^2)); cosine 1 - a.b/(|a||b|); ip -(a.b). Rows\n"
+	"ascend by dist; score is -dist, the cosine, or a.b. Ties are in order of ids.\n";
+
+/* Of VG_K_MAX, VG_EF_MAX and QUERY_THREADS_MAX. */
+#define GRAMMAR \
+	"\n" \
+	"query/[PARAM/]*SRC[.FMT] and query/[PARAM/]*count\n" \
+	"\n" \
+	"PARAM, in any order; of one given twice the last counts:\n" \
+	"    k=N            rows (10); offset + k at most %u\n" \
+	"    offset=N       rows left out before them\n" \
+	"    ef=N           candidates of the graph search, to %u; more find more\n" \
+	"    exact=1        look at every row\n" \
+	"    max_dist=F     rows up to that distance\n" \
+	"    min_score=F    rows from that score on\n" \
+	"    fields=a,b     of the metadata only these, in this order\n" \
+	"    timeout=MS     ETIMEDOUT after so many milliseconds\n" \
+	"    partial=1      then what was found so far\n" \
+	"    strict=1       EIO instead of an answer that is not whole\n" \
+	"    trailer=1      a last line {\"partial\":false,\"rows\":10}\n" \
+	"    threads=N      for a batch, to %u\n" \
+	"    fmt=FMT        as behind SRC, which wins\n" \
+	"SRC:\n" \
+	"    id=ID          a record, spelled as its file; itself left out\n" \
+	"    NAME           [A-Za-z_][A-Za-z0-9_-]{0,63}, a file written under query/;\n" \
+	"                   yours, and gone an hour after its last use\n" \
+	"    0.1,0.2,...    numbers; also v=0.1,0.2,...\n" \
+	"    b64=...        the vector's bytes in base64url\n" \
+	"    all            every row by id, without rank and dist; no k unless given\n" \
+	"FMT: " ANSWER_FMT_WORDS "\n" \
+	"    ndjson         {\"rank\":1,\"id\":\"doc7\",\"dist\":0.07," \
+	"\"score\":0.93,\"meta\":{...}}\n" \
+	"    json           the same as one array\n" \
+	"    tsv            id and dist; ids: id; dist: dist; in ids tab, newline and\n" \
+	"                   backslash are \\t \\n \\\\\n" \
+	"    f32, npy       the distances; of a batch n x k, NaN where there are fewer\n" \
+	"A batch: ndjson and json have \"q\", tsv a first column; in ids and dist an empty\n" \
+	"line is between two queries.\n" \
+	"A request to .run: one JSON object with vector, vectors or id, and each PARAM\n" \
+	"under its name (\"exact\":true, \"fields\":[\"a\"]); or the raw bytes of vectors.\n" \
+	"A name has at most 1,023 bytes on kernels before 6.14 or so, 4,095 after: longer\n" \
+	"vectors go by id=, NAME or .run.\n"
+
+/* Of the collection's name and a vector's numbers. */
+#define EXAMPLES \
+	"\n" \
+	"    cat %1$s/query/k=5/id=ID.tsv        # more like ID, itself left out\n" \
+	"    cp q.f32 %1$s/query/q1              # a named query: write it once,\n" \
+	"    cat %1$s/query/q1                   # read its answer\n" \
+	"    cat %1$s/query/k=20/offset=20/q1    # and its next page\n" \
+	"    cp batch.npy %1$s/query/b1          # many at once: shape (n, dim)\n" \
+	"    exec 3<>%1$s/query/.run             # or a handle, no names:\n" \
+	"    echo '{\"vector\":[%2$s],\"k\":5}' >&3; cat <&3\n"
+/* clang-format on */
+
+static const char *metric_word(enum vg_metric metric)
+{
+	switch (metric) {
+	case VG_L2:
+		return "l2";
+	case VG_IP:
+		return "ip";
+	default:
+		return "cosine";
+	}
+}
+
+/* Puts what was formatted into out[cap]; returns the bytes needed. */
+static size_t finish(const char *text, size_t len, char *out, size_t cap)
+{
+	if (cap > 0)
+		memcpy(out, text, VG_MIN(len, cap));
+	return len;
+}
+
+size_t help_format_readme(char *out, size_t cap)
+{
+	return finish(readme, sizeof(readme) - 1, out, cap);
+}
+
+/* The name as one word of a shell. out has room for each byte in quotes. */
+static void quote(struct vg_id name, char out[4 * VG_ID_MAX + 3])
+{
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "abcdefghijklmnopqrstuvwxyz0123456789"
+				    "._+@:,/";
+	bool is_plain = name.len > 0;
+	size_t n = 0;
+
+	assert(name.len <= VG_ID_MAX);
+	for (uint32_t i = 0; i < name.len; i++)
+		is_plain = is_plain &&
+			   (name.bytes[i] == '-' ?
+					   i > 0 :
+					   memchr(plain, name.bytes[i],
+						   sizeof(plain) - 1) != NULL);
+	if (is_plain) {
+		memcpy(out, name.bytes, name.len);
+		out[name.len] = '\0';
+		return;
+	}
+	out[n++] = '\'';
+	for (uint32_t i = 0; i < name.len; i++) {
+		if (name.bytes[i] == '\'') {
+			memcpy(out + n, "'\\''", 4);
+			n += 4;
+		} else {
+			out[n++] = name.bytes[i];
+		}
+	}
+	out[n++] = '\'';
+	out[n] = '\0';
+}
+
+/* What stands for a vector: its numbers, or "..." where they are many. */
+static void format_vector(uint32_t dim, char out[64])
+{
+	size_t n = 0;
+
+	if (dim == 0 || dim > SHORT_DIM) {
+		strcpy(out, "0.1,0.2,...");
+		return;
+	}
+	for (uint32_t i = 1; i <= dim; i++)
+		n += (size_t)snprintf(out + n, 64 - n, "%s0.%u",
+			i > 1 ? "," : "", i);
+}
+
+/* The lines on the collection itself. */
+static int format_head(const struct help_env *env, const char *name, char *out,
+	size_t cap)
+{
+	const char *metric = metric_word(env->metric);
+
+	if (env->dim == 0)
+		return snprintf(out, cap,
+			"Queries of %s: metric %s. The dimension is not known "
+			"yet: write it to\n%s/.config/dim, or the first vector "
+			"says it.\n",
+			name, metric, name);
+	return snprintf(out, cap,
+		"Queries of %s: %u dimensions, metric %s.\n"
+		"A vector is %u x 4 = %u bytes (float32, little-endian), "
+		".npy, JSON or text.\n",
+		name, env->dim, metric, env->dim, env->dim * 4);
+}
+
+static int format_examples(const struct help_env *env, const char *name,
+	char *out, size_t cap)
+{
+	bool is_short = env->dim > 0 && env->dim <= SHORT_DIM;
+	char vector[64];
+	int n;
+
+	format_vector(env->dim, vector);
+	n = snprintf(out, cap, EXAMPLES, name, vector);
+	assert(n > 0 && (size_t)n < cap);
+	if (is_short)
+		n += snprintf(out + n, cap - (size_t)n,
+			"    cat %s/query/%s   # the vector is the name\n",
+			name, vector);
+	return n;
+}
+
+size_t help_format(const struct help_env *env, char *out, size_t cap)
+{
+	char text[TEXT_MAX], name[4 * VG_ID_MAX + 3];
+	int n;
+
+	quote(env->name, name);
+	n = format_head(env, name, text, sizeof(text));
+	assert(n > 0 && (size_t)n < sizeof(text));
+	n += format_examples(env, name, text + n, sizeof(text) - (size_t)n);
+	n += snprintf(text + n, sizeof(text) - (size_t)n, GRAMMAR, VG_K_MAX,
+		VG_EF_MAX, QUERY_THREADS_MAX);
+	assert((size_t)n < sizeof(text));
+	return finish(text, (size_t)n, out, cap);
+}
