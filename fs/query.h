@@ -46,7 +46,8 @@ enum query_src {
 	QUERY_COUNT, /* the number of records */
 };
 
-/* What is asked. Plain values may be changed; copy it by query_init_from. */
+/* What is asked. Nothing in it points into it, so it may be moved by assignment
+ * (and query_init of the old one); a second one is made by query_init_from. */
 struct query {
 	enum query_src src;
 	enum answer_fmt fmt;
