@@ -65,6 +65,7 @@ static size_t utf8_len(const char *p, const char *end, bool *is_cut)
 	unsigned char c = (unsigned char)p[0], lo = 0x80, hi = 0xbf;
 	size_t n;
 
+	assert(p < end);
 	*is_cut = false;
 	if (c < 0x80)
 		return 1;
@@ -145,6 +146,7 @@ static int scan_escape(struct json *j, const char **p)
 	const char *start = *p, *at = start + 1;
 	int unit;
 
+	assert(*start == '\\' && at <= j->end);
 	if (at == j->end)
 		return fail(j, at, NULL);
 	if (*at != 'u') {
@@ -237,6 +239,7 @@ static int scan_number(struct json *j, struct json_token *out)
 	const char *at = j->at, *first;
 	int rc;
 
+	assert(at < j->end);
 	at += *at == '-';
 	first = at;
 	rc = scan_digits(j, &at);
@@ -297,6 +300,7 @@ static int push(struct json *j, bool is_object, struct json_token *out)
 	uint64_t *word = &j->objects[j->depth / 64 % 2];
 	uint64_t bit = 1ull << j->depth % 64;
 
+	assert(j->depth <= JSON_DEPTH_MAX);
 	if (j->depth == JSON_DEPTH_MAX)
 		return fail(j, j->at, "it is nested too deep");
 	*word = is_object ? *word | bit : *word & ~bit;
@@ -319,6 +323,7 @@ static bool is_in_object(const struct json *j)
 /* Closes the innermost container; its bracket is at j->at. */
 static int pop(struct json *j, struct json_token *out)
 {
+	assert(j->at < j->end && *j->at == (is_in_object(j) ? '}' : ']'));
 	out->type = is_in_object(j) ? JSON_OBJECT_END : JSON_ARRAY_END;
 	out->text = j->at++;
 	out->len = 1;
@@ -374,10 +379,9 @@ static int scan_key(struct json *j, struct json_token *out)
 static int scan_more(struct json *j, struct json_token *out)
 {
 	if (j->depth == 0) {
-		if (j->at < j->end) {
-			fail(j, j->at, "something follows the JSON value");
-			return -EINVAL;
-		}
+		if (j->at < j->end)
+			return fail(j, j->at, "something follows the JSON "
+				"value");
 		*out = (struct json_token){JSON_END, false, j->at, 0};
 		return 0;
 	}
@@ -413,6 +417,7 @@ int json_next(struct json *j, struct json_token *out)
 		rc = pop(j, &token);
 	else
 		rc = scan_value(j, &token);
+	assert(j->at <= j->end && (rc == 0 || j->why));
 	if (rc == 0)
 		*out = token;
 	return rc;
@@ -433,6 +438,7 @@ int json_skip(struct json *j, const struct json_token *first,
 		if (rc < 0)
 			return rc;
 	}
+	assert(j->depth == depth && first->text < j->at);
 	token = *first;
 	token.text -= first->type == JSON_STRING; /* the quote */
 	token.len = (size_t)(j->at - token.text);

@@ -27,6 +27,7 @@ static uint32_t hex4(const char *p)
 
 static struct piece utf8_encode(uint32_t c)
 {
+	assert(c <= 0x10ffff && (c < 0xd800 || c > 0xdfff));
 	if (c < 0x80)
 		return (struct piece){{(char)c}, 1};
 	if (c < 0x800)
@@ -48,23 +49,26 @@ static struct piece next_piece(const char **p, const char *end)
 {
 	static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
 	const char *at = *p;
+	size_t len = (size_t)(end - at);
 
+	(void)len; /* with NDEBUG */
+	assert(len > 0);
 	if (*at != '\\') {
 		*p = at + 1;
 		return (struct piece){{*at}, 1};
 	}
-	assert(end - at >= 2);
+	assert(len >= 2);
 	if (at[1] != 'u') {
 		const char *name = memchr(names, at[1], 8);
 		assert(name);
 		*p = at + 2;
 		return (struct piece){{values[name - names]}, 1};
 	}
-	assert(end - at >= 6);
+	assert(len >= 6);
 	uint32_t c = hex4(at + 2);
 	*p = at + 6;
 	if (c >= 0xd800 && c <= 0xdbff) {
-		assert(end - at >= 12);
+		assert(len >= 12);
 		c = 0x10000 + ((c - 0xd800) << 10) + (hex4(at + 8) - 0xdc00);
 		*p = at + 12;
 	} else if (c >= 0xdc80 && c <= 0xdcff) {

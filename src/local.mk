@@ -32,7 +32,7 @@ libvgcore_a_SOURCES += \
 	%D%/meta.c %D%/meta.h \
 	%D%/number.c %D%/number.h \
 	%D%/record.c %D%/record.h %D%/record_int.h \
-	%D%/record_batch.c %D%/record_format.c \
+	%D%/record_batch.c %D%/record_format.c %D%/record_json.c \
 	%D%/record_npy.c %D%/record_npy.h \
 	%D%/rowstream.c %D%/rowstream.h
 

@@ -54,6 +54,7 @@ static int put(struct meta_buf *buf, const char *bytes, size_t n)
 
 static int put_string(struct meta_buf *buf, const struct json_token *token)
 {
+	assert(token->type == JSON_KEY || token->type == JSON_STRING);
 	int rc = reserve(buf, token->len + 2);
 
 	if (rc < 0)
@@ -104,6 +105,7 @@ static int put_value(struct json *j, struct meta_buf *out)
 	struct json_token token;
 	int rc;
 
+	assert(depth <= META_DEPTH_MAX);
 	/* Each turn reads a token, so the text's end ends it. */
 	do {
 		rc = json_next(j, &token);
@@ -155,6 +157,7 @@ static void members_fini(struct members *m)
 
 static int members_add(struct members *m, const struct member *one)
 {
+	assert(m->n <= m->cap && one->key_len >= 2);
 	if (m->n == m->cap) {
 		size_t size = sizeof(*m->at) * m->cap;
 		struct member *at = m->at == m->few ? NULL : m->at;
@@ -222,6 +225,7 @@ static int members_load(struct members *m, struct meta object)
 
 static int compare_keys(const struct member *a, const struct member *b)
 {
+	assert(a->key[0] == '"' && b->key[0] == '"');
 	int order = memcmp(a->key, b->key, VG_MIN(a->key_len, b->key_len));
 
 	if (order != 0)
@@ -277,6 +281,7 @@ static bool members_unite(struct members *m)
 
 static int put_member(struct meta_buf *out, const struct member *m)
 {
+	assert(m->key_len >= 2 && m->value_len >= 1);
 	int rc = put(out, out->len == 0 ? "{" : ",", 1);
 
 	if (rc == 0)
@@ -354,6 +359,7 @@ int meta_parse(const char *in, size_t len, struct meta_buf *out,
 	struct json j;
 	int rc;
 
+	assert(in != out->bytes || !in);
 	out->len = 0;
 	json_init(&j, in, len);
 	struct json ahead = j;
@@ -390,6 +396,7 @@ static struct member *members_find(const struct members *m,
 
 	while (lo < hi) {
 		uint32_t middle = lo + (hi - lo) / 2;
+		assert(middle < hi);
 		int order = compare_keys(&m->at[middle], key);
 		if (order == 0)
 			return &m->at[middle];
@@ -431,6 +438,7 @@ int meta_merge(struct meta old, struct meta changes, struct meta_buf *out)
 	int rc;
 
 	out->len = 0;
+	assert(old.json != out->bytes || !old.json);
 	members_init(&a);
 	members_init(&b);
 	rc = members_load(&a, old);
@@ -455,6 +463,7 @@ int meta_set(struct meta old, struct vg_id key, struct meta value,
 	bool is_found = false;
 	int rc;
 
+	assert(old.json != out->bytes || !old.json);
 	out->len = 0;
 	if (!json_is_utf8(key.bytes, key.len))
 		return -EINVAL;

@@ -23,6 +23,7 @@ static int add_row(struct record_parser *p, struct rows *rows, uint64_t n)
 		return rc;
 	if (rows->n == RECORD_BATCH_MAX)
 		return record_fail(p, "a batch has at most 100,000 vectors");
+	assert(p->vec_len == (size_t)rows->n * n);
 	rows->dim = (uint32_t)n;
 	rows->n++;
 	p->vec_len += n;
@@ -35,6 +36,7 @@ static int reserve_rows(struct record_parser *p, struct rows *rows, uint64_t n,
 {
 	int rc = record_check_count(p, dim, rows->dim);
 
+	assert(p->vec_len == 0);
 	if (rc < 0)
 		return rc;
 	if (n == 0)
@@ -63,6 +65,7 @@ static int check_finite(struct record_parser *p, const struct rows *rows)
 	size_t n = (size_t)rows->n * rows->dim;
 	size_t bad = number_find_nonfinite(p->vec, n);
 
+	assert(n >= 1 && n <= p->vec_cap);
 	if (bad == n)
 		return 0;
 	return record_fail(p, "vector %zu: the number at index %zu is not "
@@ -172,6 +175,7 @@ struct lines {
 
 static void end_line(struct lines *l)
 {
+	assert(!l->is_odd || l->first_width > 0);
 	if (l->width == 0)
 		return;
 	if (l->first_width == 0)

@@ -23,6 +23,10 @@ int record_reserve(struct record_parser *p, size_t n);
 /* Judges how many numbers a vector has. */
 int record_check_count(struct record_parser *p, uint64_t n, uint32_t dim);
 
+/* Says in *out that a vector of n numbers stands behind the rows of p->vec. */
+void record_set_vec(struct record_parser *p, uint64_t n, enum op_source source,
+	struct record *out);
+
 /* 6144 as "6,144". Returns out. */
 #define RECORD_GROUPED_LEN 28
 const char *record_grouped(uint64_t n, char out[RECORD_GROUPED_LEN]);

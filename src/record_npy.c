@@ -17,6 +17,7 @@ struct scan {
 
 static void skip_blanks(struct scan *s)
 {
+	assert(s->at <= s->end);
 	while (s->at < s->end && (*s->at == ' ' || *s->at == '\n' ||
 					 *s->at == '\t' || *s->at == '\r'))
 		s->at++;
@@ -241,6 +242,7 @@ int record_npy_parse(const void *in, size_t len, struct record_npy *out,
 		*why = wrong;
 		return -EINVAL;
 	}
+	assert(npy.dim >= 1 && npy.size >= 1);
 	npy.header_len = text_at + text_len;
 	*out = npy;
 	return 0;
@@ -265,6 +267,7 @@ static float from_half(uint16_t half)
 	uint32_t bits;
 	float f;
 
+	assert(mantissa < 1024 && exponent < 32);
 	if (exponent == 0) {
 		f = (float)mantissa * 0x1p-24f;
 		return sign ? -f : f;
@@ -322,6 +325,7 @@ size_t record_npy_convert(const struct record_npy *npy, const void *in,
 {
 	const char *at = in;
 
+	assert(npy->size >= 1 && npy->size <= 8);
 	if (record_npy_is_f32(npy)) {
 		memcpy(out, in, n * sizeof(*out));
 	} else {

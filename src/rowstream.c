@@ -54,6 +54,7 @@ static int hold(struct rowstream *s, const char *bytes, size_t len)
 	size_t cap = VG_MAX(s->held_cap, (size_t)4096);
 	char *held;
 
+	assert(s->held_len <= s->held_cap);
 	while (cap < s->held_len + len)
 		cap *= 2;
 	if (cap != s->held_cap) {
@@ -94,6 +95,7 @@ static int give_row(struct rowstream *s, const char *bytes,
 	size_t bad;
 	int rc;
 
+	assert(s->dim >= 1 && s->dim <= VG_DIM_MAX);
 	if (is_here) {
 		bad = number_find_nonfinite(vec, s->dim);
 	} else {

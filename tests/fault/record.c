@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* record.c, meta.c, rowstream.c: memory runs out at any allocation. */
+/* record.c: bodies, metadata and imports where any allocation fails. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
