@@ -24,4 +24,7 @@ libvgfs_a_SOURCES += \
 	%D%/options.c %D%/options.h
 
 # pool, import, rowfile: what takes long, as plain objects.
-libvgfs_a_SOURCES += %D%/pool.c %D%/pool.h
+libvgfs_a_SOURCES += \
+	%D%/import.c %D%/import.h \
+	%D%/import_board.c %D%/import_board.h \
+	%D%/pool.c %D%/pool.h

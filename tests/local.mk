@@ -203,10 +203,13 @@ tests_cut_wal_SOURCES = %D%/cut/wal.c
 tests_cut_wal_LDADD = libvgcore.a $(log_libs)
 
 # pool, import, rowfile: bulk in and out.
-check_PROGRAMS += tests/unit/pool
-TESTS += tests/unit/pool
+check_PROGRAMS += tests/unit/pool tests/unit/import
+TESTS += tests/unit/pool tests/unit/import
 tests_unit_pool_SOURCES = %D%/unit/pool.c
 tests_unit_pool_LDADD = libvgtap.a libvgfs.a libvgbase.a
+tests_unit_import_SOURCES = \
+	%D%/unit/import.c %D%/unit/bulk.c %D%/unit/bulk.h
+tests_unit_import_LDADD = libvgtap.a libvgfs.a $(core_libs)
 
 # number, json, meta, record, rowstream: bodies in and out.
 body_tests = %D%/unit/number %D%/unit/json %D%/unit/meta %D%/unit/record \

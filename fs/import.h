@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* import.h: a stream of rows becomes commits, in constant memory. */
+#ifndef FS_IMPORT_H
+#define FS_IMPORT_H
+
+#include "fs/import_board.h"
+#include "src/store.h"
+
+/*
+ * What is written to an open .import/KIND[@PREFIX]. A row is known by its id
+ * or, without one, by the prefix and its number from 0. Its vector replaces
+ * the record's; its metadata is merged into the record's (a key that is
+ * present replaces, null removes, absent keeps); a row without a vector
+ * changes metadata only.
+ *
+ * Rows go in by commits of at most IMPORT_ROWS rows or IMPORT_VECS bytes of
+ * vectors. While one is under way the next is filled; then it is waited for.
+ * So memory is that of two commits and one row, and the writer is slowed to
+ * the pace of the disk and of the index, which answers late when it is behind.
+ *
+ * A bad row (src/rowstream.h; or refused by the store: a zero vector under
+ * cosine, metadata for an id that is not there) is told to the board and does
+ * not stop the others. A failure of the store does: -ENOSPC, -EDQUOT, -EROFS,
+ * -EIO, -ENOMEM, and -ENOENT when the collection was removed. Then every
+ * further call returns that.
+ *
+ * All calls may block. One thread at a time.
+ */
+struct import;
+
+#define IMPORT_ROWS 1024u
+#define IMPORT_VECS (1u << 20)
+
+/*
+ * Begins an import and clears the board. References c and board, copies the
+ * prefix (len 0: none). *out is returned owned. -ENOMEM.
+ */
+int import_new(struct store *s, struct collection *c, enum rowstream_kind kind,
+	struct vg_id prefix, struct import_board *board, struct import **out);
+
+/*
+ * Takes the next bytes of the stream. 0: all of them were taken, bad rows or
+ * not. -EINVAL: the stream is unreadable from here on: what came before goes
+ * in, no more is taken. Or what stopped it, as above.
+ */
+int import_write(struct import *im, const void *bytes, size_t len);
+
+/*
+ * Waits until all rows so far are in. -EINVAL: there was a bad row, the stream
+ * is unreadable, or it ends in the middle; after the last more may be written
+ * (a shell's redirection flushes in the middle). Or what stopped it. Call it
+ * at each flush: a later one says the same again unless something was written.
+ */
+int import_flush(struct import *im);
+
+/* One sentence why the last call failed; "" if it did not. Borrowed until the
+ * next call. */
+const char *import_error(const struct import *im);
+
+/* Flushes if something was written since, frees. NULL is allowed. */
+void import_free(struct import *im);
+
+#endif
