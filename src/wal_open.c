@@ -65,7 +65,8 @@ static int window_get(
 	assert(offset + len <= scan->seg.size);
 	if (offset < scan->window_at ||
 		offset + len > scan->window_at + scan->window_len) {
-		size_t want = VG_MAX(len, (size_t)WINDOW);
+		uint64_t left = scan->seg.size - offset;
+		size_t want = VG_MAX(len, (size_t)VG_MIN(WINDOW, left));
 
 		if (want > scan->window_cap) {
 			uint8_t *bytes = realloc(scan->window, want);

@@ -248,3 +248,16 @@ tests_fuzz_ndjson_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fvecs_SOURCES = %D%/fuzz/fvecs.c $(fuzz_stream) $(fuzz_main)
 tests_fuzz_fvecs_LDADD = libvgtap.a libvgcore.a
 tests_fuzz_fvecs_LDFLAGS = $(fuzz_ldflags)
+check_PROGRAMS += tests/fault/wal
+TESTS += tests/fault/wal
+tests_fault_wal_SOURCES = %D%/fault/wal.c
+tests_fault_wal_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+tests_fault_wal_LDADD = $(log_libs)
+fuzz_targets += tests/fuzz/op tests/fuzz/wal
+tests_fuzz_op_SOURCES = %D%/fuzz/op.c $(fuzz_main)
+tests_fuzz_op_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_op_LDADD = libvgtap.a libvgcore.a libvgbase.a
+tests_fuzz_wal_SOURCES = %D%/fuzz/wal.c $(fuzz_main)
+tests_fuzz_wal_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_wal_LDADD = libvgtap.a libvgstorage.a libvgbase.a $(URING_LIBS)

@@ -175,10 +175,17 @@ static int disk_open(struct io *io, int dirfd, const char *name, int flags)
 			 BELOW(io)->open(BELOW(io), dirfd, name, flags);
 
 	if (fd >= 0 && flags & (O_CREAT | O_RDWR)) {
-		((struct kit_disk *)io)->taken = 0;
+		must(fd < 256);
+		((struct kit_disk *)io)->taken[fd] = 0;
 		((struct kit_disk *)io)->fd = fd;
 	}
 	return fd;
+}
+
+static void disk_close(struct io *io, int fd)
+{
+	((struct kit_disk *)io)->closed_fd = fd;
+	BELOW(io)->close(BELOW(io), fd);
 }
 
 static int disk_stat(struct io *io, int fd, struct io_stat *out)
@@ -205,8 +212,8 @@ static int disk_write(struct io *io, int fd, const void *buf, size_t len,
 		BELOW(io)->write(BELOW(io), fd, buf, len / 2, offset, false);
 		return RC(io);
 	}
-	if (d->is_limited && offset + len > d->taken) {
-		uint64_t more = offset + len - VG_MAX(d->taken, offset);
+	if (d->is_limited && offset + len > d->taken[fd]) {
+		uint64_t more = offset + len - VG_MAX(d->taken[fd], offset);
 
 		if (more > d->room) {
 			BELOW(io)->write(
@@ -214,7 +221,7 @@ static int disk_write(struct io *io, int fd, const void *buf, size_t len,
 			return -ENOSPC;
 		}
 		d->room -= more;
-		d->taken = offset + len;
+		d->taken[fd] = offset + len;
 	}
 	return BELOW(io)->write(
 		BELOW(io), fd, buf, len, offset, durable && !d->no_sync);
@@ -238,12 +245,14 @@ static int disk_allocate(struct io *io, int fd, uint64_t offset, uint64_t len)
 		return d->no_sync ? 0 : -EOPNOTSUPP;
 	if (!d->is_limited)
 		return BELOW(io)->allocate(BELOW(io), fd, offset, len);
-	uint64_t more = offset + len > d->taken ? offset + len - d->taken : 0;
+	uint64_t more = offset + len > d->taken[fd] ?
+				offset + len - d->taken[fd] :
+				0;
 
 	if (more > d->room)
 		return -ENOSPC;
 	d->room -= more;
-	d->taken += more;
+	d->taken[fd] += more;
 	return 0;
 }
 
@@ -253,18 +262,22 @@ static int disk_truncate(struct io *io, int fd, uint64_t size)
 
 	if (fails(io, KIT_TRUNCATE))
 		return RC(io);
-	if (d->is_limited && fd == d->fd && d->taken > size) {
-		d->room += d->taken - size;
-		d->taken = size;
+	if (d->is_limited && d->taken[fd] > size) {
+		d->room += d->taken[fd] - size;
+		d->taken[fd] = size;
 	}
 	return BELOW(io)->truncate(BELOW(io), fd, size);
 }
 
 static int disk_unlink(struct io *io, int dirfd, const char *name)
 {
-	return fails(io, KIT_UNLINK) ?
-		       RC(io) :
-		       BELOW(io)->unlink(BELOW(io), dirfd, name);
+	struct kit_disk *d = (struct kit_disk *)io;
+
+	if (fails(io, KIT_UNLINK))
+		return RC(io);
+	d->room += d->taken[d->closed_fd];
+	d->taken[d->closed_fd] = 0;
+	return BELOW(io)->unlink(BELOW(io), dirfd, name);
 }
 
 static int disk_list(struct io *io, int dirfd, io_name_fn *each, void *ctx)
@@ -280,6 +293,7 @@ void kit_disk_init(struct kit_disk *disk)
 	io_init(&disk->below);
 	disk->io = disk->below;
 	disk->io.open = disk_open;
+	disk->io.close = disk_close;
 	disk->io.stat = disk_stat;
 	disk->io.read = disk_read;
 	disk->io.write = disk_write;

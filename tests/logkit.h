@@ -63,8 +63,9 @@ struct kit_disk {
 	bool is_limited; /* ...if this holds */
 	bool no_fallocate;
 	bool no_sync;	 /* for speed, where nothing depends on it */
-	uint64_t taken;	 /* the allocation of the file opened last: */
-	int fd;
+	uint64_t taken[256]; /* what is allocated, by descriptor */
+	int fd;		 /* of the file opened last for writing */
+	int closed_fd;	 /* closed last; an unlink gives back its space */
 };
 enum kit_call {
 	KIT_OPEN, KIT_STAT, KIT_READ, KIT_WRITE, KIT_SYNC, KIT_ALLOCATE,

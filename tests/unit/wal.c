@@ -570,7 +570,7 @@ static void test_full_rotation(int dir)
 	must(kit_open(dir, &disk.io, 600, &seen, &rep, &wal) == 0);
 	must(kit_write(wal, 1, 20, true) == 0);
 	disk.is_limited = true;
-	disk.taken = 8u << 20;
+	disk.taken[disk.fd] = 8u << 20;
 	disk.room = 1u << 19;
 	ok(kit_write(wal, 1, 1, true) == 0 && !is_there(dir, "0002.wal"),
 		"a segment that finds no space is not begun: the old one grows");
@@ -611,7 +611,7 @@ static void test_no_fallocate(int dir)
 		"a file system without fallocate works, too");
 	size = size_of(dir, "0001.wal");
 	disk.is_limited = true;
-	disk.taken = size;
+	disk.taken[disk.fd] = size;
 	disk.room = 50;
 	syncs = disk.count[KIT_SYNC];
 	must(kit_append(wal, 2, false) == 0 && kit_append(wal, 2, false) == 0);
