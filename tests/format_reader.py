@@ -8,7 +8,8 @@ import os
 import struct
 import sys
 
-from xxh3 import u64, xxh3
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from xxh3 import u64, xxh3  # noqa: E402: python -I knows no other way
 
 
 def header(b, uuid, number):

@@ -261,3 +261,10 @@ tests_fuzz_op_LDADD = libvgtap.a libvgcore.a libvgbase.a
 tests_fuzz_wal_SOURCES = %D%/fuzz/wal.c $(fuzz_main)
 tests_fuzz_wal_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_wal_LDADD = libvgtap.a libvgstorage.a libvgbase.a $(URING_LIBS)
+
+# format: a reader in another language.
+check_PROGRAMS += tests/format_log
+TESTS += tests/format.sh
+EXTRA_DIST += %D%/format.sh %D%/format_reader.py %D%/xxh3.py
+tests_format_log_SOURCES = %D%/format_log.c
+tests_format_log_LDADD = libvgcore.a $(log_libs)
