@@ -137,6 +137,7 @@ mount_tests = \
 	%D%/mount/statistics-tell-what-is-in-a-collection.sh \
 	%D%/mount/system-attributes-are-readable-but-not-listed.sh \
 	%D%/mount/tar-carries-vectors-and-attributes.sh \
+	%D%/mount/what-the-readme-shows-works.sh \
 	%D%/mount/xargs-writes-from-sixteen-processes.sh
 dist_check_SCRIPTS = $(mount_tests)
 TESTS += $(mount_tests)
