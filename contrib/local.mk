@@ -31,3 +31,9 @@ EXTRA_PROGRAMS += contrib/bench/parse
 contrib_bench_parse_SOURCES = %D%/bench/parse.c
 contrib_bench_parse_LDADD = libvgcore.a
 CLEANFILES += contrib/bench/parse
+
+# log: commits of the log beside bare writes; make contrib/bench/log
+EXTRA_PROGRAMS += contrib/bench/log
+contrib_bench_log_SOURCES = %D%/bench/log.c
+contrib_bench_log_LDADD = libvgstorage.a libvgbase.a $(URING_LIBS)
+CLEANFILES += contrib/bench/log

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -676,9 +677,48 @@ static void test_failure(int dir)
 	ok(reopen(dir) == 3 + 9, "which is not begun");
 }
 
+static _Atomic bool reader_stops;
+
+/* Any thread may look: the order of the three holds at each moment. */
+static void *read_stat(void *ctx)
+{
+	const struct wal *log = ctx;
+	struct wal_stat now;
+	bool held = true;
+
+	while (!reader_stops) {
+		wal_stat(log, &now);
+		held = held && now.durable_lsn <= now.written_lsn &&
+		       now.written_lsn <= now.appended_lsn;
+	}
+	return held ? ctx : NULL;
+}
+
+static void test_stat(int dir)
+{
+	struct kit_disk disk;
+	pthread_t reader;
+	void *held;
+
+	kit_disk_init(&disk);
+	disk.no_sync = true;
+	kit_dir_clear(dir);
+	must(kit_open(dir, &disk.io, 100000, &seen, &rep, &wal) == 0);
+	must(pthread_create(&reader, NULL, read_stat, wal) == 0);
+	for (unsigned i = 0; i < 3000; i++) {
+		must(kit_write(wal, i, 1 + i % 3, i % 2 == 0) == 0);
+		if (i % 50 == 0)
+			wal_drop(wal);
+	}
+	reader_stops = true;
+	must(pthread_join(reader, &held) == 0);
+	ok(held, "another thread sees durable <= written <= appended");
+	wal_close(wal);
+}
+
 int main(void)
 {
-	int dir = (plan(96), kit_dir("wal"));
+	int dir = (plan(97), kit_dir("wal"));
 
 	test_new(dir);
 	test_again(dir);
@@ -697,6 +737,7 @@ int main(void)
 	test_full_rotation(dir);
 	test_no_fallocate(dir);
 	test_failure(dir);
+	test_stat(dir);
 	close(dir);
 	return done();
 }
