@@ -47,7 +47,7 @@ none "each file begins with its SPDX line"
 # shellcheck disable=SC2086
 awk 'FNR == 2 && $0 == "/*" { next }
 (FNR == 2 || FNR == 3 && last == "/*") &&
-	!/^(\/| )\* [a-z0-9_]+\.[ch]: / { print FILENAME ": " $0 }
+	!/^(\/| )\* [a-z0-9_]+(\.[ch])?: / { print FILENAME ": " $0 }
 { last = $0 }' $all >"$out"
 none "each file's first comment says what it is"
 
