@@ -27,4 +27,36 @@ libvgfs_a_SOURCES += \
 libvgfs_a_SOURCES += \
 	%D%/import.c %D%/import.h \
 	%D%/import_board.c %D%/import_board.h \
-	%D%/pool.c %D%/pool.h
+	%D%/pool.c %D%/pool.h \
+	%D%/rowfile.c %D%/rowfile.h \
+	%D%/rowfile_int.h %D%/rowfile_rows.c
+
+# the tree: nodes, staged files, views, and the operations of FUSE.
+libvgfs_a_SOURCES += \
+	%D%/ask.c %D%/ask.h \
+	%D%/attr.c %D%/attr.h \
+	%D%/boards.c %D%/boards.h \
+	%D%/change.c %D%/change.h \
+	%D%/fs.h \
+	%D%/handle.c %D%/handle.h \
+	%D%/named.c %D%/named.h \
+	%D%/node.c %D%/node.h \
+	%D%/ops.c %D%/ops.h \
+	%D%/ops_attr.c \
+	%D%/ops_bulk.c \
+	%D%/ops_dir.c \
+	%D%/ops_file.c \
+	%D%/ops_name.c \
+	%D%/ops_query.c \
+	%D%/ops_stage.c \
+	%D%/ops_xattr.c \
+	%D%/serve.c %D%/serve.h \
+	%D%/stage.c %D%/stage.h \
+	%D%/timer.c %D%/timer.h \
+	%D%/view.c %D%/view.h
+
+# the program.
+sbin_PROGRAMS += vecgridfs
+vecgridfs_SOURCES = src/main.c
+vecgridfs_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
+vecgridfs_LDADD = libvgfs.a $(core_libs) $(FUSE3_LIBS)

@@ -515,6 +515,7 @@ void commit_fini(struct store *s)
 		pthread_join(s->committer, NULL);
 	if (s->has_syncer)
 		pthread_join(s->syncer, NULL);
+	s->has_committer = s->has_syncer = false;
 	free(s->batch.buf);
 	s->batch.buf = NULL;
 }

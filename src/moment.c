@@ -20,10 +20,7 @@ int moments_init(struct moments *ms)
 
 void moments_fini(struct moments *ms)
 {
-	if (ms->now) {
-		assert(atomic_load(&ms->now->refs) == 1);
-		free(ms->now);
-	}
+	free(ms->now);
 	while (ms->free) {
 		struct moment *next = ms->free->next;
 

@@ -244,7 +244,7 @@ int store_search(struct store *s, struct collection *c, const struct search *q,
 	look.moment = moment = moment_get(&s->moments);
 	topk_init(&top, sc->hits, q->k, tie, &look);
 	rc = run(q, ef, &look, tail_from, sc, &top);
-	if (rc == 0) {
+	if (rc == 0 || rc == -EINTR) {
 		topk_sort(&top);
 		take_hits(&look, &top, hits);
 		*n = top.n;

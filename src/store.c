@@ -299,12 +299,17 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 	return 0;
 }
 
+void store_quiesce(struct store *s)
+{
+	commit_fini(s);
+	indexer_fini(&s->indexer);
+}
+
 void store_close(struct store *s)
 {
 	if (!s)
 		return;
-	commit_fini(s);
-	indexer_fini(&s->indexer);
+	store_quiesce(s);
 	wal_close(s->wal);
 	search_fini(s);
 	catalogue_fini(&s->catalogue);

@@ -69,6 +69,10 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
  * collections and moments were given back. NULL is allowed. */
 void store_close(struct store *s);
 
+/* Waits until every commit was answered, also those that wait for the
+ * indexers: these are answered now. Nothing commits any more. */
+void store_quiesce(struct store *s);
+
 struct catalogue *store_catalogue(struct store *s);
 struct moments *store_moments(struct store *s);
 
@@ -182,7 +186,8 @@ struct search_hit {
  * room for search->k; *n is how many there are. *changes is the collection's
  * change count that the answer surely saw. A search counts once in
  * coll->searches. -EINVAL: another dim than the collection's, or a zero vector
- * under cosine; -EINTR: cancelled; -ENOMEM. Any thread.
+ * under cosine; -EINTR: cancelled, hits has the best seen until then; -ENOMEM.
+ * Any thread.
  */
 int store_search(struct store *s, struct collection *c,
 	const struct search *search, struct search_hit *hits, uint32_t *n);

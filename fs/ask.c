@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ask.c: see ask.h. */
+#include "fs/ask.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/rowfile.h"
+
+/* Searches whose reading takes longer than some 200 us go to the pool. */
+#define LONG_BYTES (4u << 20)
+
+/* Queries of a batch that are searched before their rows are rendered: bounds
+ * the memory that hits take. */
+#define CHUNK_HITS 262144u
+
+/* The vectors that a query means. */
+struct source {
+	const float *vecs;
+	uint32_t n, dim;
+	struct vg_id leave_out;
+	struct named_request *named; /* referenced */
+	struct moment *moment;	     /* referenced: id= borrows of it */
+};
+
+static void source_fini(struct fs *fs, struct source *src)
+{
+	named_unref(src->named);
+	moment_unref(store_moments(fs->store), src->moment);
+}
+
+static int source_of_id(struct ask *ask, struct source *src)
+{
+	const struct query *q = ask->query;
+	struct vg_id id = {q->key, q->key_len};
+	const struct version *v;
+	uint32_t no;
+
+	src->moment = moment_get(store_moments(ask->fs->store));
+	no = collection_find(ask->coll, id, src->moment);
+	if (no == VERSION_NONE)
+		return -ENOENT;
+	v = collection_version(ask->coll, no);
+	src->vecs = version_vec(v);
+	src->n = 1;
+	src->dim = v->cell->dim;
+	src->leave_out = version_id(v);
+	return 0;
+}
+
+static int source_of_name(struct ask *ask, struct source *src)
+{
+	struct named_key key = {ask->coll, ask->uid,
+		{ask->query->key, ask->query->key_len}};
+
+	src->named = named_get(&ask->fs->named, &key);
+	if (!src->named)
+		return -ENOENT;
+	src->vecs = src->named->vecs;
+	src->n = src->named->n;
+	src->dim = src->named->dim;
+	return 0;
+}
+
+static int source_init(struct ask *ask, struct source *src)
+{
+	const struct query *q = ask->query;
+
+	*src = (struct source){0};
+	if (q->src == QUERY_ID)
+		return source_of_id(ask, src);
+	if (q->src == QUERY_NAME)
+		return source_of_name(ask, src);
+	assert(q->src == QUERY_VEC);
+	src->vecs = q->vec;
+	src->n = q->n_vec;
+	src->dim = q->dim;
+	return 0;
+}
+
+/* Says why a search was refused: the two ways a vector may not fit. */
+static void say_misfit(struct ask *ask, const struct source *src)
+{
+	uint32_t dim = collection_config(ask->coll).dim;
+
+	if (src->dim != dim)
+		snprintf(ask->why, sizeof(ask->why),
+			"the query has %u dimensions, the collection %u",
+			src->dim, dim);
+	else
+		snprintf(ask->why, sizeof(ask->why),
+			"a zero vector has no direction: cosine cannot "
+			"compare it");
+}
+
+/* One chunk of a batch. */
+struct chunk {
+	struct ask *ask;
+	const struct source *src;
+	uint32_t first, k;
+	struct search_hit *hits; /* k for each query */
+	uint32_t *n_hits;
+	_Atomic bool is_cut; /* somewhere the time was up */
+};
+
+static int search_one(void *ctx, size_t item)
+{
+	struct chunk *ch = ctx;
+	const struct query *q = ch->ask->query;
+	struct search search = {
+		.vec = ch->src->vecs + (ch->first + item) * ch->src->dim,
+		.dim = ch->src->dim,
+		.k = ch->k,
+		.ef = q->ef,
+		.exact = q->exact,
+		.leave_out = ch->src->leave_out,
+		.cancel = ch->ask->cancel,
+	};
+	int rc = store_search(ch->ask->fs->store, ch->ask->coll, &search,
+		ch->hits + item * ch->k, &ch->n_hits[item]);
+
+	if (rc == -EINTR && q->partial) {
+		atomic_store_explicit(&ch->is_cut, true, memory_order_relaxed);
+		rc = 0;
+	}
+	return rc;
+}
+
+static float score_of(enum vg_metric metric, float dist)
+{
+	return metric == VG_COSINE ? 1 - dist : -dist;
+}
+
+/* Passes the hits of one query on that the parameters let through. */
+static int add_rows(struct answer *a, const struct query *q, uint32_t no,
+	const struct search_hit *hits, uint32_t n)
+{
+	int rc = 0;
+
+	for (uint32_t i = q->offset; i < n && rc == 0; i++) {
+		struct answer_row row = {
+			.id = version_id(hits[i].version),
+			.dist = hits[i].dist,
+			.meta = version_meta(hits[i].version),
+		};
+
+		if (row.dist > q->max_dist ||
+			score_of(a->spec.metric, row.dist) < q->min_score)
+			break;
+		rc = answer_add(a, no, &row, 1);
+	}
+	return rc;
+}
+
+static int run_chunk(struct chunk *ch, uint32_t n, struct answer *a)
+{
+	const struct query *q = ch->ask->query;
+	unsigned threads = q->threads ? q->threads : POOL_EACH_MAX;
+	int rc;
+
+	memset(ch->n_hits, 0, n * sizeof(*ch->n_hits));
+	if (n == 1)
+		rc = search_one(ch, 0);
+	else
+		rc = pool_each(&ch->ask->fs->pool, n, threads, search_one, ch);
+	for (uint32_t i = 0; i < n && rc == 0; i++)
+		rc = add_rows(a, q, ch->first + i, ch->hits + (size_t)i * ch->k,
+			ch->n_hits[i]);
+	return rc;
+}
+
+static int run_search(struct ask *ask, const struct source *src,
+	struct answer *a, bool *is_partial)
+{
+	const struct query *q = ask->query;
+	struct chunk ch = {.ask = ask, .src = src, .k = q->offset + q->k};
+	uint32_t step = VG_MAX(1u, CHUNK_HITS / ch.k);
+	struct answer_spec spec = {
+		.fmt = q->fmt,
+		.metric = (enum vg_metric)collection_config(ask->coll).metric,
+		.fields = q->fields,
+		.n_fields = q->n_fields,
+		.n = src->n,
+		.k = q->k,
+		.offset = q->offset,
+		.has_distance = true,
+		.trailer = q->trailer,
+	};
+	int rc = answer_open(a, &spec);
+
+	step = VG_MIN(step, src->n);
+	ch.hits = malloc((size_t)step * ch.k * sizeof(*ch.hits));
+	ch.n_hits = malloc(step * sizeof(*ch.n_hits));
+	if (!ch.hits || !ch.n_hits)
+		rc = -ENOMEM;
+	for (; ch.first < src->n && rc == 0; ch.first += step)
+		rc = run_chunk(&ch, VG_MIN(step, src->n - ch.first), a);
+	free(ch.hits);
+	free(ch.n_hits);
+	*is_partial = atomic_load(&ch.is_cut);
+	if (rc == 0)
+		rc = answer_close(a, *is_partial);
+	return rc;
+}
+
+static int run_all(struct ask *ask, struct answer_bytes *out)
+{
+	const struct query *q = ask->query;
+	struct rowfile_spec spec = {
+		.kind = ROWFILE_ALL,
+		.pool = &ask->fs->pool,
+		.threads = q->threads,
+		.fmt = q->fmt,
+		.fields = q->fields,
+		.n_fields = q->n_fields,
+		.offset = q->offset,
+		.k = q->has_k ? q->k : 0,
+		.trailer = q->trailer,
+	};
+	int rc = rowfile_open(ask->fs->store, ask->coll, &spec, ask->cancel,
+		&out->rows);
+
+	if (rc == 0)
+		out->len = rowfile_size(out->rows);
+	return rc;
+}
+
+static int run(struct ask *ask, struct answer_bytes *out)
+{
+	struct source src;
+	struct answer a;
+	int rc;
+
+	if (ask->query->src == QUERY_ALL)
+		return run_all(ask, out);
+	answer_init(&a);
+	if (ask->query->src == QUERY_COUNT) {
+		rc = answer_put_count(&a,
+			atomic_load_explicit(
+				&ask->coll->n_live, memory_order_relaxed));
+	} else {
+		rc = source_init(ask, &src);
+		if (rc == 0)
+			rc = run_search(ask, &src, &a, &out->is_partial);
+		if (rc == -EINVAL)
+			say_misfit(ask, &src);
+		source_fini(ask->fs, &src);
+	}
+	if (rc == 0) {
+		out->bytes = a.bytes;
+		out->len = a.len;
+	} else {
+		answer_fini(&a);
+	}
+	return rc;
+}
+
+int ask_run(struct ask *ask, struct answer_bytes **out)
+{
+	const struct query *q = ask->query;
+	struct answer_bytes *a = calloc(1, sizeof(*a));
+	struct collection *c = ask->coll;
+	struct deadline deadline;
+	bool is_late = false;
+	int rc;
+
+	if (!a)
+		return -ENOMEM;
+	atomic_init(&a->refs, 1);
+	/* Read first: what changes from here on may or may not be seen. */
+	a->changes = atomic_load_explicit(&c->changes, memory_order_acquire);
+	pthread_mutex_lock(&c->lock);
+	a->mtime_ns = c->commit_ns;
+	pthread_mutex_unlock(&c->lock);
+	if (q->timeout_ms)
+		timer_add(&ask->fs->timer, &deadline, q->timeout_ms,
+			ask->cancel);
+	rc = run(ask, a);
+	if (q->timeout_ms)
+		is_late = timer_del(&ask->fs->timer, &deadline);
+	if (rc == -EINTR && is_late)
+		rc = -ETIMEDOUT;
+	if (rc == 0 && a->is_partial && q->strict)
+		rc = -EIO;
+	if (rc < 0) {
+		answer_unref(a);
+		return rc;
+	}
+	*out = a;
+	return 0;
+}
+
+bool ask_is_long(struct ask *ask)
+{
+	const struct query *q = ask->query;
+	struct search search = {
+		.k = q->offset + q->k, .ef = q->ef, .exact = q->exact};
+	uint64_t cost = 0;
+
+	if (q->src == QUERY_COUNT)
+		return false;
+	if (q->src == QUERY_ALL || q->n_vec > 1)
+		return true;
+	if (q->src == QUERY_NAME) {
+		struct named_key key = {ask->coll, ask->uid,
+			{q->key, q->key_len}};
+		struct named_request *r = named_get(&ask->fs->named, &key);
+		bool is_batch = r && r->n > 1;
+
+		named_unref(r);
+		if (is_batch)
+			return true;
+	}
+	cost = store_search_cost(ask->coll, &search);
+	return cost > LONG_BYTES;
+}
+
+int64_t answer_read(struct answer_bytes *a, uint64_t off, char *buf, size_t len)
+{
+	size_t n;
+	int rc;
+
+	if (a->rows) {
+		rc = rowfile_read(a->rows, off, buf, len, &n);
+		return rc < 0 ? rc : (int64_t)n;
+	}
+	if (off >= a->len)
+		return 0;
+	n = VG_MIN(len, a->len - off);
+	memcpy(buf, a->bytes + off, n);
+	return (int64_t)n;
+}

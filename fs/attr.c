@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* attr.c: see attr.h. */
+#include "fs/attr.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "fs/change.h"
+
+static void set_time(struct stat *st, int64_t ns)
+{
+	struct timespec ts = {.tv_sec = ns / 1000000000,
+		.tv_nsec = ns % 1000000000};
+
+	if (ts.tv_nsec < 0) {
+		ts.tv_sec--;
+		ts.tv_nsec += 1000000000;
+	}
+	st->st_mtim = st->st_ctim = st->st_atim = ts;
+}
+
+static void set_size(struct stat *st, uint64_t len)
+{
+	st->st_size = (off_t)len;
+	st->st_blocks = (blkcnt_t)((len + 511) / 512);
+}
+
+/* A number that survives remounts and is the same on every mount. */
+static ino_t ino_of(const struct collection *c, const void *bytes, size_t len)
+{
+	uint64_t seed = XXH3_64bits(c->uuid, sizeof(c->uuid));
+	uint64_t ino = XXH3_64bits_withSeed(bytes, len, seed);
+
+	return ino > 1 ? ino : 2;
+}
+
+/* What everything has: owner, link count, block size. */
+static void begin(struct stat *st, mode_t mode, uint32_t uid, uint32_t gid)
+{
+	memset(st, 0, sizeof(*st));
+	st->st_mode = mode;
+	st->st_nlink = S_ISDIR(mode) ? 2 : 1;
+	st->st_uid = uid;
+	st->st_gid = gid;
+	st->st_blksize = 4096;
+	if (S_ISDIR(mode))
+		set_size(st, 4096);
+}
+
+void attr_root(struct fs *fs, struct stat *st)
+{
+	struct catalogue *cat = store_catalogue(fs->store);
+	int64_t mtime_ns;
+
+	begin(st, S_IFDIR | 0755, fs->uid, fs->gid);
+	st->st_ino = 1;
+	pthread_rwlock_rdlock(&cat->lock);
+	mtime_ns = cat->mtime_ns;
+	pthread_rwlock_unlock(&cat->lock);
+	set_time(st, mtime_ns ? mtime_ns : fs->started_ns);
+}
+
+void attr_alias(struct fs *fs, const struct entry_info *info, struct stat *st)
+{
+	begin(st, S_IFLNK | 0777, fs->uid, fs->gid);
+	st->st_ino = node_encode(
+		(struct node_ref){.kind = NODE_ALIAS, .low = info->cursor});
+	set_size(st, info->target_len);
+	set_time(st, info->mtime_ns);
+}
+
+void attr_coll(struct fs *fs, struct collection *c, struct stat *st)
+{
+	struct op_attr attr = collection_attr(c);
+	int64_t mtime_ns;
+
+	(void)fs;
+	begin(st, S_IFDIR | (attr.mode & 07777), attr.uid, attr.gid);
+	st->st_ino = ino_of(c, "", 0);
+	pthread_mutex_lock(&c->lock);
+	mtime_ns = c->mtime_ns;
+	pthread_mutex_unlock(&c->lock);
+	set_time(st, mtime_ns);
+}
+
+int attr_view(struct fs *fs, enum view view, struct collection *c,
+	uint32_t uid, struct stat *st)
+{
+	const struct view_info *info = view_get(view);
+	struct op_attr owner = {0755, fs->uid, fs->gid};
+	int64_t mtime_ns = fs->started_ns;
+	mode_t mode = info->mode;
+	size_t len = 0;
+	char *bytes;
+	int rc;
+
+	if (c) {
+		owner = collection_attr(c);
+		pthread_mutex_lock(&c->lock);
+		mtime_ns = c->commit_ns ? c->commit_ns : c->mtime_ns;
+		pthread_mutex_unlock(&c->lock);
+	}
+	/* Everybody who may enter may ask; errors show everybody his own. */
+	if (view != VIEW_QUERY && view != VIEW_ERRORS)
+		mode = (mode & S_IFMT) | (mode & owner.mode & 0777);
+	if (S_ISREG(mode))
+		mode &= ~(mode_t)0111;
+	begin(st, mode, owner.uid, owner.gid);
+	st->st_ino = c ? ino_of(c, info->name, strlen(info->name)) ^
+				(ino_t)view << 56
+		       : (ino_t)view + 2;
+	set_time(st, mtime_ns);
+	if (!view_is_text(view))
+		return 0;
+	rc = view_render(fs, view, c, uid, &bytes, &len);
+	if (rc < 0)
+		return rc;
+	free(bytes);
+	set_size(st, len);
+	return 0;
+}
+
+size_t version_format(const struct version_view *as, const struct version *v,
+	char *out, size_t cap)
+{
+	struct meta meta = version_meta(v);
+	struct record_meta rm = {meta.json, meta.len};
+
+	if (as->kind == NODE_META) {
+		if (!meta.json)
+			meta = (struct meta){"{}", 2};
+		if (cap > meta.len) {
+			memcpy(out, meta.json, meta.len);
+			out[meta.len] = '\n';
+		}
+		return (size_t)meta.len + 1;
+	}
+	return record_format(as->kind == NODE_AS ? as->form : RECORD_RAW,
+		version_vec(v), v->cell->dim, &rm, out, cap);
+}
+
+void attr_version(const struct version_view *as, const struct version *v,
+	struct stat *st)
+{
+	struct collection *c = v->cell->coll;
+	struct op_attr owner = collection_attr(c);
+	struct vg_id id = version_id(v);
+
+	begin(st, S_IFREG | (owner.mode & 0666), owner.uid, owner.gid);
+	st->st_ino = ino_of(c, id.bytes, id.len) +
+		     (as->kind == NODE_RECORD ? 0
+					      : (ino_t)as->kind + as->form);
+	set_time(st, v->mtime_ns);
+	if (as->kind == NODE_RECORD)
+		set_size(st, v->cell->dim * sizeof(float));
+	else
+		set_size(st, version_format(as, v, NULL, 0));
+}
+
+void attr_stage(struct fs *fs, struct stage *stage, struct stat *st)
+{
+	struct op_attr owner = collection_attr(stage->coll);
+	size_t len;
+
+	begin(st, S_IFREG | (owner.mode & 0666), stage->uid, owner.gid);
+	if (stage->area == STAGE_RECORD && stage->name[0] != '.')
+		st->st_uid = owner.uid;
+	pthread_mutex_lock(&stage->lock);
+	st->st_ino = ino_of(stage->coll, stage->name, stage->name_len);
+	set_time(st, stage->has_mtime ? stage->mtime_ns : stage->touched_ns);
+	arena_bytes(fs->arena, stage->file, ARENA_BODY, &len);
+	set_size(st, len);
+	pthread_mutex_unlock(&stage->lock);
+}
+
+void attr_qnode(struct fs *fs, struct qnode *node, uint64_t len,
+	int64_t mtime_ns, struct stat *st)
+{
+	struct op_attr owner = collection_attr(node->coll);
+	mode_t mode = S_IFREG | 0444;
+
+	if (node->kind == QNODE_DIR)
+		mode = S_IFDIR | 0555;
+	else if (node->kind == QNODE_RUN)
+		mode = S_IFREG | 0666;
+	else if (node->kind == QNODE_IMPORT)
+		mode = S_IFREG | (0222 & owner.mode);
+	else if (node->query.src == QUERY_NAME)
+		mode = S_IFREG | 0644;
+	begin(st, mode, owner.uid, owner.gid);
+	if (node->kind == QNODE_LEAF && node->query.src == QUERY_NAME)
+		st->st_uid = node->uid;
+	st->st_ino = node->nodeid;
+	if (!S_ISDIR(mode))
+		set_size(st, len);
+	set_time(st, mtime_ns ? mtime_ns : fs->started_ns);
+}

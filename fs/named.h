@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* named.h: named requests: vectors kept under a name to be asked for again. */
+#ifndef FS_NAMED_H
+#define FS_NAMED_H
+
+#include <pthread.h>
+
+#include "src/collection.h"
+
+/*
+ * A named request is this mount's and one user's: (collection, uid, name). It
+ * goes an hour after it was last used; past NAMED_BYTES_MAX the longest unused
+ * go first. Its number changes whenever it is written.
+ */
+struct named_request {
+	_Atomic uint32_t refs;
+	struct named_request *next; /* named->lock */
+	uint32_t coll_no, uid;
+	uint32_t n, dim;
+	uint64_t number;   /* 1, 2, ... of all writes */
+	int64_t used_ns;   /* named->lock: monotonic */
+	int64_t mtime_ns;  /* when it was written */
+	char name[72];
+	float vecs[]; /* n rows of dim */
+};
+
+#define NAMED_KEPT_NS (3600 * 1000000000LL)
+#define NAMED_BYTES_MAX (1ull << 30)
+
+struct named {
+	pthread_mutex_t lock; /* a leaf */
+	struct named_request *list;
+	uint64_t bytes;
+	uint64_t last_number;
+};
+
+void named_init(struct named *nd);
+void named_fini(struct named *nd);
+
+/* Whose request. */
+struct named_key {
+	const struct collection *coll;
+	uint32_t uid;
+	struct vg_id name; /* 1..64 bytes */
+};
+
+/* Puts n rows of dim numbers under a name, copied. -ENOMEM. */
+int named_put(struct named *nd, const struct named_key *key, const float *vecs,
+	uint32_t n, uint32_t dim);
+
+/* The request, referenced (named_unref), or NULL. It counts as used. */
+struct named_request *named_get(struct named *nd, const struct named_key *key);
+void named_unref(struct named_request *r);
+
+/* -ENOENT. */
+int named_del(struct named *nd, const struct named_key *key);
+
+/* Lets what was not used for an hour go. */
+void named_expire(struct named *nd);
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ops.h: what the files of operations share. */
+#ifndef FS_OPS_H
+#define FS_OPS_H
+
+#include "fs/attr.h"
+#include "fs/change.h"
+#include "fs/handle.h"
+
+/* Attributes of a version never change, but for its collection's mode. */
+#define OPS_ATTR_TIMEOUT 1.0
+
+/* A node that exists: what it refers to, referenced. ops_node_put. */
+struct ops_node {
+	struct node_ref ref;
+	struct collection *coll; /* NULL: of the root */
+	const struct version *version; /* RECORD, AS, META: borrowed of coll */
+	struct qnode *qnode;	       /* QUERY */
+	struct stage *stage;	       /* STAGE */
+};
+
+/* -ESTALE: the daemon does not know the nodeid: the kernel looks the name up
+ * again. */
+int ops_node_get(struct fs *fs, fuse_ino_t ino, struct ops_node *out);
+void ops_node_put(struct fs *fs, struct ops_node *node);
+
+/* The attributes of a node as the caller sees it; a leaf's without a search.
+ */
+int ops_attr(struct fs *fs, const struct ops_node *node, uint32_t uid,
+	struct stat *st);
+
+/* Where a directory's names go: records, forms, metadata, requests. -EPERM:
+ * nothing is created there. place->coll borrows from parent. */
+int ops_place(const struct ops_node *parent, struct stage_place *place);
+
+/* Whether the place's name stays a stage whatever is in it. */
+static inline bool ops_is_dotted(const struct stage_place *place)
+{
+	return place->name.bytes[0] == '.';
+}
+
+/* The id that a place's name spells. -EINVAL, -ENAMETOOLONG. */
+int ops_place_id(const struct stage_place *place, char buf[VG_ID_MAX],
+	struct vg_id *id);
+
+/* The view that a directory node is, or VIEW_NONE. */
+enum view ops_view(const struct node_ref *ref);
+
+/* A parser of bodies, to be given back. -ENOMEM: NULL. */
+struct record_parser *ops_parser_get(void);
+
+/*
+ * Turns a stage's bytes into a change of `to` (its own place, or where it is
+ * renamed to) and commits it; the request is answered through finish. Returns
+ * below 0 if there is no change to commit, with a sentence in why[256]; the
+ * request is not answered then. sync: durable in every mode.
+ */
+struct ops_commit {
+	struct stage_place to;
+	bool sync, noreplace, replaces;
+	void (*finish)(struct fs_change *fc, int rc);
+	void *ctx;
+	char why[256];
+};
+int ops_stage_commit(fuse_req_t req, struct stage *st, struct ops_commit *oc);
+
+/* Answers when all that was committed before is on stable storage. */
+void ops_sync(fuse_req_t req);
+
+/* ops_dir.c */
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m);
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent,
+	const char *name);
+void op_readlink(fuse_req_t req, fuse_ino_t ino);
+void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+	struct fuse_file_info *fi);
+void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+/* ops_name.c */
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
+	fuse_ino_t newparent, const char *newname, unsigned flags);
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
+	const char *newname);
+
+/* ops_attr.c */
+void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+	struct fuse_file_info *fi);
+
+/* ops_xattr.c */
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t n);
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
+	const char *value, size_t size, int flags);
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+
+/* ops_file.c */
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m,
+	struct fuse_file_info *fi);
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m,
+	dev_t rdev);
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+	struct fuse_file_info *fi);
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size,
+	off_t off, struct fuse_file_info *fi);
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
+	struct fuse_file_info *fi);
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
+	struct fuse_file_info *fi);
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+/* ops_query.c. query_getattr takes the caller's reference on node. */
+void query_open_leaf(fuse_req_t req, struct qnode *node,
+	struct fuse_file_info *fi);
+void query_getattr(fuse_req_t req, struct qnode *node);
+void query_read_run(fuse_req_t req, struct handle *h, size_t size,
+	uint64_t off);
+int query_write_run(struct handle *h, const char *buf, size_t size,
+	uint64_t off);
+/* Whether the answer that the caller sees of a leaf is partial. */
+bool query_is_partial(struct qnode *node, int pid);
+
+/* ops_bulk.c: imports and exports, on the pool. */
+void bulk_open_export(fuse_req_t req, struct collection *c, enum view view,
+	struct fuse_file_info *fi);
+void bulk_getattr(fuse_req_t req, struct collection *c, enum view view,
+	struct handle *h);
+void bulk_open_import(fuse_req_t req, const struct ops_node *node,
+	struct fuse_file_info *fi);
+void bulk_write(fuse_req_t req, struct handle *h, const char *buf,
+	size_t size, uint64_t off);
+void bulk_flush(fuse_req_t req, struct handle *h);
+void bulk_read(fuse_req_t req, struct handle *h, size_t size, uint64_t off);
+
+#endif

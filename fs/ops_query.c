@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ops_query.c: answers as files: their stat, open and read, and query/.run. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "fs/ask.h"
+#include "fs/ops.h"
+
+/*
+ * One search per look: what a stat computed is taken over by the same caller's
+ * next open within a second if nothing has changed since, and a stat between
+ * open and close says what the handle has. Searches that may take long run on
+ * the pool, where an interrupt reaches them.
+ */
+#define KEPT_NS 1000000000LL
+
+enum work_kind { WORK_OPEN, WORK_GETATTR, WORK_READ_RUN };
+
+/* A request that needs an answer; on the stack, or on the heap for the pool. */
+struct work {
+	struct job job;
+	enum work_kind kind;
+	fuse_req_t req;
+	struct fs *fs;
+	struct qnode *node; /* referenced: OPEN, GETATTR */
+	struct handle *h;   /* READ_RUN */
+	size_t size;
+	uint64_t off;
+	struct fuse_file_info fi; /* OPEN */
+	int pid;
+	uint32_t uid;
+	_Atomic bool cancel;
+	bool is_pooled;
+};
+
+static int64_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+
+/* The write number of the named request that a leaf asks; 0: none. */
+static uint64_t named_number(struct fs *fs, struct qnode *node)
+{
+	struct named_key key = {node->coll, node->uid,
+		{node->query.key, node->query.key_len}};
+	struct named_request *r;
+	uint64_t number;
+
+	if (node->query.src != QUERY_NAME)
+		return 0;
+	r = named_get(&fs->named, &key);
+	number = r ? r->number : 0;
+	named_unref(r);
+	return number;
+}
+
+static bool is_fresh(struct fs *fs, struct qnode *node,
+	const struct answer_bytes *a)
+{
+	return a->changes == atomic_load_explicit(&node->coll->changes,
+				     memory_order_acquire) &&
+	       a->named == named_number(fs, node);
+}
+
+/* ---- what is known already ---- */
+
+/* The answer that a stat by this caller left, referenced, or NULL. */
+static struct answer_bytes *take_kept(struct work *w)
+{
+	struct answer_bytes *a = NULL;
+
+	pthread_mutex_lock(&w->node->lock);
+	if (w->node->kept && w->node->kept_pid == w->pid) {
+		a = w->node->kept;
+		w->node->kept = NULL;
+		if (now() - w->node->kept_ns > KEPT_NS ||
+			!is_fresh(w->fs, w->node, a)) {
+			answer_unref(a);
+			a = NULL;
+		}
+	}
+	pthread_mutex_unlock(&w->node->lock);
+	return a;
+}
+
+static void keep(struct work *w, struct answer_bytes *a)
+{
+	pthread_mutex_lock(&w->node->lock);
+	answer_unref(w->node->kept);
+	w->node->kept = answer_ref(a);
+	w->node->kept_pid = w->pid;
+	w->node->kept_ns = now();
+	pthread_mutex_unlock(&w->node->lock);
+}
+
+/* The answer that a stat by pid should tell of, referenced, or NULL. */
+static struct answer_bytes *find_open(
+	struct fs *fs, struct qnode *node, int pid)
+{
+	struct answer_bytes *a = NULL;
+
+	pthread_mutex_lock(&node->lock);
+	for (struct query_open *o = node->opens; o && !a; o = o->next)
+		if (o->pid == pid)
+			a = answer_ref(o->answer);
+	/* A thread of who opened it has another pid here. */
+	for (struct query_open *o = node->opens; o && !a; o = o->next)
+		if (is_fresh(fs, node, o->answer))
+			a = answer_ref(o->answer);
+	if (!a && node->kept && now() - node->kept_ns <= KEPT_NS &&
+		is_fresh(fs, node, node->kept))
+		a = answer_ref(node->kept);
+	pthread_mutex_unlock(&node->lock);
+	return a;
+}
+
+bool query_is_partial(struct qnode *node, int pid)
+{
+	bool is_partial = false;
+
+	pthread_mutex_lock(&node->lock);
+	for (struct query_open *o = node->opens; o; o = o->next)
+		is_partial = is_partial ||
+			     (o->pid == pid && o->answer->is_partial);
+	if (!node->opens && node->kept)
+		is_partial = node->kept->is_partial;
+	pthread_mutex_unlock(&node->lock);
+	return is_partial;
+}
+
+/* ---- asking ---- */
+
+static void note(struct work *w, struct collection *c, struct vg_id name,
+	int rc, const char *why)
+{
+	if (why[0])
+		fs_note_error(w->req, c, name, rc, why);
+}
+
+static int ask(struct work *w, struct collection *c, const struct query *q,
+	struct answer_bytes **out)
+{
+	struct ask a = {.fs = w->fs,
+		.coll = c,
+		.query = q,
+		.uid = w->uid,
+		.cancel = &w->cancel};
+	int rc = ask_run(&a, out);
+
+	if (rc == -EINVAL)
+		note(w, c, (struct vg_id){0}, rc, a.why);
+	return rc;
+}
+
+static int ask_leaf(struct work *w, struct answer_bytes **out)
+{
+	uint64_t number = named_number(w->fs, w->node);
+	int rc = ask(w, w->node->coll, &w->node->query, out);
+
+	if (rc == 0)
+		(*out)->named = number;
+	return rc;
+}
+
+static void do_open(struct work *w)
+{
+	struct query_open *opened = calloc(1, sizeof(*opened));
+	struct handle *h = handle_new(w->fs, HANDLE_BYTES, w->node->coll);
+	struct answer_bytes *a = NULL;
+	int rc = opened && h ? 0 : -ENOMEM;
+
+	if (rc == 0) {
+		a = take_kept(w);
+		rc = a ? 0 : ask_leaf(w, &a);
+	}
+	if (rc < 0) {
+		free(opened);
+		handle_free(w->fs, h);
+		fuse_reply_err(w->req, fs_errno(rc));
+		nodes_unref(&w->fs->nodes, w->node);
+		return;
+	}
+	opened->answer = answer_ref(a);
+	opened->pid = w->pid;
+	opened->uid = w->uid;
+	pthread_mutex_lock(&w->node->lock);
+	opened->next = w->node->opens;
+	w->node->opens = opened;
+	pthread_mutex_unlock(&w->node->lock);
+	h->answer = a;
+	h->opened = opened;
+	h->node = w->node;
+	w->fi.fh = (uint64_t)(uintptr_t)h;
+	if (fuse_reply_open(w->req, &w->fi) < 0)
+		handle_free(w->fs, h);
+}
+
+static void do_getattr(struct work *w)
+{
+	struct answer_bytes *a = find_open(w->fs, w->node, w->pid);
+	struct stat st;
+	int rc = 0;
+
+	if (!a) {
+		rc = ask_leaf(w, &a);
+		if (rc == 0)
+			keep(w, a);
+	}
+	if (rc < 0) {
+		fuse_reply_err(w->req, fs_errno(rc));
+	} else {
+		attr_qnode(w->fs, w->node, a->len, a->mtime_ns, &st);
+		fuse_reply_attr(w->req, &st, 0);
+		answer_unref(a);
+	}
+	nodes_unref(&w->fs->nodes, w->node);
+}
+
+/* ---- .run ---- */
+
+int query_write_run(struct handle *h, const char *buf, size_t size,
+	uint64_t off)
+{
+	struct run_state *run = &h->run;
+	int rc = 0;
+
+	pthread_mutex_lock(&h->lock);
+	if (run->is_asked) {
+		run->is_asked = false;
+		run->len = 0;
+	}
+	if (size > VG_BODY_MAX - run->len) {
+		rc = -EFBIG;
+	} else if (run->len + size > run->cap) {
+		size_t cap = VG_MAX(run->len + size, 2 * run->cap);
+		char *grown = realloc(run->request, cap);
+
+		rc = grown ? 0 : -ENOMEM;
+		if (grown) {
+			run->request = grown;
+			run->cap = cap;
+		}
+	}
+	if (rc == 0) {
+		memcpy(run->request + run->len, buf, size);
+		run->len += size;
+		run->end = off + size;
+	}
+	pthread_mutex_unlock(&h->lock);
+	return rc;
+}
+
+/* Parses the request on top of the path's parameters. */
+static int parse_run(struct work *w, struct query *q)
+{
+	struct handle *h = w->h;
+	int rc = query_init_from(q, &h->node->query);
+
+	if (rc == 0)
+		rc = query_parse_request(q, h->run.request, h->run.len,
+			collection_config(h->coll).dim);
+	if (rc == -EINVAL)
+		note(w, h->coll, (struct vg_id){".run", 4}, rc, q->error);
+	return rc;
+}
+
+static int ask_run_locked(struct work *w)
+{
+	struct run_state *run = &w->h->run;
+	struct answer_bytes *a = NULL;
+	struct query q;
+	int rc;
+
+	answer_unref(run->answer);
+	run->answer = NULL;
+	run->is_asked = true;
+	run->base = w->off >= run->end ? run->end : 0;
+	if (run->len == 0)
+		return 0;
+	query_init(&q);
+	rc = parse_run(w, &q);
+	if (rc == 0)
+		rc = ask(w, w->h->coll, &q, &a);
+	query_fini(&q);
+	run->answer = a;
+	return rc;
+}
+
+static void do_read_run(struct work *w)
+{
+	struct run_state *run = &w->h->run;
+	int rc = 0;
+	char *buf;
+	int64_t n = 0;
+	size_t size = w->size;
+
+	pthread_mutex_lock(&w->h->lock);
+	if (!run->is_asked && run->len)
+		rc = ask_run_locked(w);
+	if (w->off < run->base)
+		run->base = 0;
+	if (rc == 0 && run->answer && !run->answer->rows) {
+		uint64_t at = w->off - run->base;
+
+		at = VG_MIN(at, (uint64_t)run->answer->len);
+		n = (int64_t)VG_MIN(size, run->answer->len - (size_t)at);
+		fuse_reply_buf(w->req, run->answer->bytes + at, (size_t)n);
+		pthread_mutex_unlock(&w->h->lock);
+		return;
+	}
+	buf = malloc(size);
+	if (rc == 0 && run->answer)
+		n = buf ? answer_read(run->answer, w->off - run->base, buf, size)
+			: -ENOMEM;
+	pthread_mutex_unlock(&w->h->lock);
+	if (rc == 0 && n < 0)
+		rc = (int)n;
+	if (rc < 0)
+		fuse_reply_err(w->req, fs_errno(rc));
+	else
+		fuse_reply_buf(w->req, buf, (size_t)n);
+	free(buf);
+}
+
+/* ---- here or on the pool ---- */
+
+static void on_interrupt(fuse_req_t req, void *data)
+{
+	struct work *w = data;
+
+	(void)req;
+	atomic_store_explicit(&w->cancel, true, memory_order_relaxed);
+}
+
+static void run_work(struct work *w)
+{
+	switch (w->kind) {
+	case WORK_OPEN:
+		do_open(w);
+		break;
+	case WORK_GETATTR:
+		do_getattr(w);
+		break;
+	case WORK_READ_RUN:
+		do_read_run(w);
+		break;
+	}
+}
+
+static void run_pooled(struct job *job)
+{
+	struct work *w = (struct work *)job;
+
+	run_work(w);
+	free(w);
+}
+
+/* The reply frees the request; libfuse calls no interrupt after it. */
+static void start(struct work *w, bool is_long)
+{
+	struct work *pooled;
+
+	w->fs = fs_of(w->req);
+	w->pid = fuse_req_ctx(w->req)->pid;
+	w->uid = fuse_req_ctx(w->req)->uid;
+	pooled = is_long ? malloc(sizeof(*pooled)) : NULL;
+	if (!pooled) {
+		run_work(w);
+		return;
+	}
+	*pooled = *w;
+	pooled->is_pooled = true;
+	pooled->job.run = run_pooled;
+	fuse_req_interrupt_func(w->req, on_interrupt, pooled);
+	pool_put(&pooled->fs->pool, &pooled->job);
+}
+
+static bool is_long(fuse_req_t req, struct collection *c,
+	const struct query *q)
+{
+	struct ask a = {.fs = fs_of(req),
+		.coll = c,
+		.query = q,
+		.uid = fuse_req_ctx(req)->uid};
+
+	return ask_is_long(&a);
+}
+
+void query_open_leaf(fuse_req_t req, struct qnode *node,
+	struct fuse_file_info *fi)
+{
+	struct work w = {
+		.kind = WORK_OPEN, .req = req, .node = node, .fi = *fi};
+
+	/* The handle's reference: the operation gives its own back. */
+	w.node = nodes_get(&fs_of(req)->nodes, node->nodeid);
+	assert(w.node == node);
+	start(&w, is_long(req, node->coll, &node->query));
+}
+
+void query_getattr(fuse_req_t req, struct qnode *node)
+{
+	struct work w = {.kind = WORK_GETATTR, .req = req, .node = node};
+
+	start(&w, is_long(req, node->coll, &node->query));
+}
+
+void query_read_run(
+	fuse_req_t req, struct handle *h, size_t size, uint64_t off)
+{
+	struct work w = {.kind = WORK_READ_RUN,
+		.req = req,
+		.h = h,
+		.size = size,
+		.off = off};
+	struct run_state *run = &h->run;
+	struct query q;
+	bool goes_long;
+
+	/* A request of one short vector is searched here; what looks like more
+	 * is the pool's. */
+	query_init(&q);
+	q.src = QUERY_VEC;
+	pthread_mutex_lock(&h->lock);
+	goes_long = !run->is_asked && (run->len > 65536 ||
+		is_long(req, h->coll, &q));
+	if (!goes_long && !run->is_asked && run->len)
+		goes_long = memmem(run->request, run->len, "\"exact\"", 7) ||
+			    memmem(run->request, run->len, "\"vectors\"", 9);
+	pthread_mutex_unlock(&h->lock);
+	start(&w, goes_long);
+}

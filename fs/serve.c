@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* serve.c: see serve.h. */
+#include "fs/serve.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "fs/boards.h"
+#include "fs/change.h"
+#include "fs/handle.h"
+#include "fs/loop.h"
+#include "fs/options.h"
+#include "src/log.h"
+
+/* How long a new mount waits for the directory's owner to end. */
+#define OWNER_WAIT_MS 30000
+
+static void tidy(void *ctx)
+{
+	struct fs *fs = ctx;
+
+	named_expire(&fs->named);
+	stages_expire(&fs->stages, fs_now());
+}
+
+/* Before 6.18 the kernel is told of each name by itself. */
+static void forget_name(struct fs *fs, uint64_t nodeid)
+{
+	struct qnode *node = nodes_get(&fs->nodes, nodeid);
+	const char *name;
+	size_t len;
+
+	if (!node)
+		return;
+	len = node->path_len - (node->kind == QNODE_DIR);
+	name = node->path + len;
+	while (name > node->path && name[-1] != '/')
+		name--;
+	fuse_lowlevel_notify_inval_entry(fs->se, node->parent, name,
+		len - (size_t)(name - node->path));
+	nodes_unref(&fs->nodes, node);
+}
+
+/* Asks the kernel to forget the oldest names below query/: it would remember
+ * each of them until it is short of memory. */
+static void *pruner_main(void *arg)
+{
+	struct fs *fs = arg;
+	uint64_t *nodeid = calloc(NODES_PRUNE, sizeof(*nodeid));
+	bool by_name = false;
+	size_t n;
+
+	while (nodeid &&
+		(n = nodes_wait_prune(&fs->nodes, nodeid, NODES_PRUNE)) > 0) {
+		if (!by_name)
+			by_name = loop_prune(fs->se, nodeid, n) == -EINVAL;
+		for (size_t i = 0; i < n && by_name; i++)
+			forget_name(fs, nodeid[i]);
+	}
+	free(nodeid);
+	return NULL;
+}
+
+static int fs_init(struct fs *fs, struct boards *boards)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	int rc;
+
+	fs->session = arena_session(fs->arena);
+	fs->uid = getuid();
+	fs->gid = getgid();
+	fs->started_ns = fs_now();
+	fs->boards = boards;
+	pthread_mutex_init(&fs->handles_lock, NULL);
+	boards_init(boards);
+	nodes_init(&fs->nodes, fs->session);
+	stages_init(&fs->stages, fs->arena);
+	named_init(&fs->named);
+	rc = pool_init(&fs->pool, (unsigned)VG_MAX(2L, VG_MIN(cpus, 64L)));
+	if (rc < 0)
+		return rc;
+	rc = timer_init(&fs->timer, tidy, fs);
+	if (rc < 0)
+		pool_fini(&fs->pool);
+	return rc;
+}
+
+/* Nothing is served any more; what the kernel did not close is closed. */
+static void fs_fini(struct fs *fs)
+{
+	pool_fini(&fs->pool);
+	while (fs->handles)
+		handle_free(fs, fs->handles);
+	timer_fini(&fs->timer);
+	nodes_fini(&fs->nodes);
+	stages_fini(&fs->stages);
+	named_fini(&fs->named);
+	boards_fini(fs->boards);
+	pthread_mutex_destroy(&fs->handles_lock);
+}
+
+static int serve_tree(struct fs *fs, struct holder_env *env)
+{
+	struct loop_config loop = {.n_threads = env->options->n_threads,
+		.spin_us = env->options->spin_us};
+	struct boards boards;
+	pthread_t pruner;
+	int rc = fs_init(fs, &boards);
+
+	if (rc < 0)
+		return rc;
+	rc = holder_session(env, &fs_ops, sizeof(fs_ops), fs, &fs->se);
+	if (rc < 0)
+		goto fini_fs;
+	rc = holder_ready(env, fs->se);
+	if (rc < 0)
+		goto destroy_session;
+	rc = -pthread_create(&pruner, NULL, pruner_main, fs);
+	if (rc < 0)
+		goto destroy_session;
+	rc = loop_run(fs->se, &loop);
+	nodes_stop(&fs->nodes);
+	pthread_join(pruner, NULL);
+	store_quiesce(fs->store);
+destroy_session:
+	/* Requests that wait hold on to the session until they are answered. */
+	pool_fini(&fs->pool);
+	fuse_session_destroy(fs->se);
+fini_fs:
+	fs_fini(fs);
+	return rc;
+}
+
+static int open_store(struct holder_env *env, struct store **out)
+{
+	static const enum store_durability modes[] = {
+		[OPTIONS_CLOSE] = STORE_CLOSE,
+		[OPTIONS_FSYNC] = STORE_FSYNC,
+		[OPTIONS_ASYNC] = STORE_ASYNC};
+	struct store_config cfg = {
+		.dir = env->options->data_dir,
+		.durability = modes[env->options->durability],
+		.wait_ms = OWNER_WAIT_MS,
+	};
+	struct store_report rep;
+	int rc = store_open(&cfg, &rep, out);
+
+	if (rc < 0) {
+		snprintf(env->why, sizeof(env->why), "%s", rep.error);
+		return rc;
+	}
+	if (!rep.uring)
+		log_info("log: io_uring is not to be had here; "
+			 "using pwrite and fdatasync");
+	log_info("opened data=%s replayed=%llu", env->options->data_dir,
+		(unsigned long long)rep.replayed);
+	return 0;
+}
+
+int serve(void *ctx, struct holder_env *env)
+{
+	struct fs *fs = calloc(1, sizeof(*fs));
+	int rc;
+
+	(void)ctx;
+	if (!fs)
+		return -ENOMEM;
+#ifdef PR_SET_IO_FLUSHER
+	/* Memory that we ask for must not wait for our own answers. */
+	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+#endif
+	rc = open_store(env, &fs->store);
+	if (rc < 0)
+		goto free_fs;
+	rc = arena_open(env->arena_fd, &fs->arena);
+	if (rc == 0)
+		rc = serve_tree(fs, env);
+	arena_close(fs->arena);
+	store_close(fs->store);
+free_fs:
+	free(fs);
+	return rc;
+}

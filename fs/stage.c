@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stage.c: see stage.h. */
+#include "fs/stage.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+void stages_init(struct stages *ss, struct arena *arena)
+{
+	*ss = (struct stages){.arena = arena};
+	pthread_mutex_init(&ss->lock, NULL);
+}
+
+static void stage_free(struct stages *ss, struct stage *st)
+{
+	arena_file_del(ss->arena, st->file);
+	collection_unref(st->coll);
+	pthread_mutex_destroy(&st->lock);
+	free(st);
+}
+
+void stages_fini(struct stages *ss)
+{
+	while (ss->list) {
+		struct stage *next = ss->list->next;
+
+		stage_free(ss, ss->list);
+		ss->list = next;
+	}
+	pthread_mutex_destroy(&ss->lock);
+	*ss = (struct stages){0};
+}
+
+static bool is_place(const struct stage *st, const struct stage_place *p)
+{
+	return st->is_named && st->coll == p->coll && st->area == p->area &&
+	       (p->area != STAGE_AS || st->form == p->form) &&
+	       st->name_len == p->name.len &&
+	       memcmp(st->name, p->name.bytes, p->name.len) == 0;
+}
+
+/* Few files are being written at a time, so a list will do. */
+static struct stage *find_locked(
+	struct stages *ss, const struct stage_place *place)
+{
+	struct stage *st = ss->list;
+
+	while (st && !is_place(st, place))
+		st = st->next;
+	return st;
+}
+
+static int64_t clock_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+
+/* What the arena is told of a stage: enough for another daemon to go on. */
+static int save_attr(struct stages *ss, const struct stage *st, bool is_made,
+	uint32_t *file)
+{
+	struct arena_attr attr = {
+		.serial = st->serial,
+		.mtime_ns = st->touched_ns,
+		.ctime_ns = st->touched_ns,
+		.uid = st->uid,
+		.flags = (uint32_t)st->is_named | (uint32_t)st->form << 8,
+		.area = (uint8_t)st->area,
+		.name_len = (uint8_t)st->name_len,
+	};
+
+	memcpy(attr.uuid, st->coll->uuid, sizeof(attr.uuid));
+	memcpy(attr.name, st->name, st->name_len);
+	if (is_made)
+		return arena_file_put(ss->arena, st->file, &attr);
+	return arena_file_new(ss->arena, &attr, file);
+}
+
+static struct stage *stage_new(
+	const struct stage_place *place, bool is_named, uint32_t uid)
+{
+	struct stage *st = calloc(1, sizeof(*st));
+
+	if (!st)
+		return NULL;
+	st->coll = collection_ref(place->coll);
+	st->area = place->area;
+	st->form = place->form;
+	st->is_named = is_named;
+	st->uid = uid;
+	st->n_refs = 1;
+	st->name_len = place->name.len;
+	memcpy(st->name, place->name.bytes, place->name.len);
+	st->touched_ns = clock_now();
+	pthread_mutex_init(&st->lock, NULL);
+	return st;
+}
+
+int stages_add(struct stages *ss, const struct stage_place *place,
+	bool is_named, uint32_t uid, struct stage **out)
+{
+	struct stage *st = stage_new(place, is_named, uid);
+	int rc;
+
+	assert(place->name.len > 0 && place->name.len <= NAME_LEN_MAX);
+	if (!st)
+		return -ENOMEM;
+	pthread_mutex_lock(&ss->lock);
+	st->serial = ++ss->last_serial;
+	rc = is_named && find_locked(ss, place)
+		     ? -EEXIST
+		     : save_attr(ss, st, false, &st->file);
+	if (rc == 0) {
+		st->next = ss->list;
+		ss->list = st;
+	}
+	pthread_mutex_unlock(&ss->lock);
+	if (rc < 0) {
+		collection_unref(st->coll);
+		pthread_mutex_destroy(&st->lock);
+		free(st);
+		return rc;
+	}
+	*out = st;
+	return 0;
+}
+
+struct stage *stages_get_name(
+	struct stages *ss, const struct stage_place *place)
+{
+	struct stage *st;
+
+	pthread_mutex_lock(&ss->lock);
+	st = find_locked(ss, place);
+	if (st)
+		st->n_refs++;
+	pthread_mutex_unlock(&ss->lock);
+	return st;
+}
+
+struct stage *stages_get(struct stages *ss, uint64_t serial)
+{
+	struct stage *st;
+
+	pthread_mutex_lock(&ss->lock);
+	st = ss->list;
+	while (st && st->serial != serial)
+		st = st->next;
+	if (st)
+		st->n_refs++;
+	pthread_mutex_unlock(&ss->lock);
+	return st;
+}
+
+/* Takes st out of the list if nobody has it and no name keeps it. */
+static bool leave_locked(struct stages *ss, struct stage *st)
+{
+	struct stage **link = &ss->list;
+
+	if (st->n_refs || st->is_named)
+		return false;
+	while (*link != st)
+		link = &(*link)->next;
+	*link = st->next;
+	return true;
+}
+
+void stages_unref(struct stages *ss, struct stage *st)
+{
+	bool is_last;
+
+	pthread_mutex_lock(&ss->lock);
+	assert(st->n_refs > 0);
+	st->n_refs--;
+	is_last = leave_locked(ss, st);
+	pthread_mutex_unlock(&ss->lock);
+	if (is_last)
+		stage_free(ss, st);
+}
+
+void stages_del_name(struct stages *ss, struct stage *st)
+{
+	pthread_mutex_lock(&ss->lock);
+	assert(st->n_refs > 0);
+	st->is_named = false;
+	save_attr(ss, st, true, NULL);
+	pthread_mutex_unlock(&ss->lock);
+}
+
+void stages_rename(struct stages *ss, struct stage *st, struct vg_id name)
+{
+	struct stage_place place = {st->coll, st->area, st->form, name};
+	struct stage *other;
+	bool is_last = false;
+
+	assert(name.len > 0 && name.len <= NAME_LEN_MAX);
+	pthread_mutex_lock(&ss->lock);
+	other = find_locked(ss, &place);
+	if (other && other != st) {
+		other->is_named = false;
+		is_last = leave_locked(ss, other);
+	}
+	memcpy(st->name, name.bytes, name.len);
+	st->name[name.len] = '\0';
+	st->name_len = name.len;
+	save_attr(ss, st, true, NULL);
+	pthread_mutex_unlock(&ss->lock);
+	if (is_last)
+		stage_free(ss, other);
+}
+
+struct stage *stages_next(struct stages *ss, const struct collection *coll,
+	uint64_t from)
+{
+	struct stage *best = NULL;
+
+	pthread_mutex_lock(&ss->lock);
+	for (struct stage *st = ss->list; st; st = st->next)
+		if (st->is_named && st->coll == coll && st->serial > from &&
+			(!best || st->serial < best->serial))
+			best = st;
+	if (best)
+		best->n_refs++;
+	pthread_mutex_unlock(&ss->lock);
+	return best;
+}
+
+void stages_expire(struct stages *ss, int64_t now_ns)
+{
+	struct stage **link = &ss->list, *gone = NULL;
+
+	pthread_mutex_lock(&ss->lock);
+	while (*link) {
+		struct stage *st = *link;
+
+		if (st->n_refs || now_ns - st->touched_ns < STAGE_KEPT_NS) {
+			link = &st->next;
+			continue;
+		}
+		*link = st->next;
+		st->next = gone;
+		gone = st;
+	}
+	pthread_mutex_unlock(&ss->lock);
+	while (gone) {
+		struct stage *next = gone->next;
+
+		stage_free(ss, gone);
+		gone = next;
+	}
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stage.h: files that are being written: bytes that are no record yet. */
+#ifndef FS_STAGE_H
+#define FS_STAGE_H
+
+#include <pthread.h>
+
+#include "fs/arena.h"
+#include "fs/name.h"
+#include "src/collection.h"
+#include "src/record.h"
+
+/*
+ * A stage holds what was written to a file until its close() makes a change of
+ * it. There are two ways to one:
+ *
+ *   open for writing of what exists   a stage of its own, without a name: who
+ *                                     reads the name meanwhile sees the old
+ *   create                            a named stage: the name resolves to it
+ *                                     until the first commit, whose record
+ *                                     takes the name over
+ *
+ * A name with a leading dot stays a stage whatever is in it; renaming it to an
+ * undotted one makes the record. Bytes, name and metadata are in the arena;
+ * struct stage is what this daemon knows of them.
+ */
+enum stage_area {
+	STAGE_RECORD = 1, /* c/ID: form RECORD_ANY */
+	STAGE_AS = 2,	  /* c/.as/FORM/ID */
+	STAGE_META = 3,	  /* c/.meta/ID */
+	STAGE_QUERY = 4,  /* c/query/NAME */
+};
+
+/* Where a name stands. */
+struct stage_place {
+	struct collection *coll; /* borrowed */
+	enum stage_area area;
+	enum record_form form; /* STAGE_AS */
+	struct vg_id name;     /* as in the directory */
+};
+
+struct stage {
+	struct stage *next;    /* stages->lock: of the list */
+	uint64_t serial;       /* its nodeid's low part */
+	struct collection *coll; /* referenced */
+	enum stage_area area;
+	enum record_form form;
+	uint32_t file;	  /* of the arena */
+	uint32_t uid;	  /* of who made it */
+	uint32_t n_refs;  /* stages->lock: handles and work on it */
+	bool is_named;	  /* stages->lock: the name resolves to it */
+	bool is_gone;	  /* stages->lock: leave nothing at the last unref */
+	uint32_t name_len; /* stages->lock: rename moves it */
+	char name[NAME_LEN_MAX + 1];
+
+	pthread_mutex_t lock; /* bytes, and below; held for no I/O */
+	bool is_new;	  /* CREATE made it: the record starts afresh */
+	bool is_excl;	  /* with O_EXCL: checked again at commit */
+	bool is_dirty;	  /* bytes were written since the last commit */
+	bool is_failed;	  /* a write was refused: the bytes are not all */
+	bool is_committed; /* a record was made of it */
+	bool has_mtime;	  /* mtime was set: it goes with the next commit */
+	int64_t mtime_ns;
+	uint64_t original; /* bytes of what it was opened on without O_TRUNC;
+			      0: none: it cannot grow beyond them */
+	int64_t touched_ns; /* for the 24 h after which staging goes */
+};
+
+#define STAGE_KEPT_NS (24 * 3600 * 1000000000LL)
+
+struct stages {
+	pthread_mutex_t lock;
+	struct stage *list;
+	uint64_t last_serial;
+	struct arena *arena; /* borrowed */
+};
+
+void stages_init(struct stages *ss, struct arena *arena);
+void stages_fini(struct stages *ss);
+
+/*
+ * Makes a stage; named: its name resolves. Referenced: stages_unref. -EEXIST:
+ * the name has a stage. -ENOSPC: the arena is full; -ENOMEM.
+ */
+int stages_add(struct stages *ss, const struct stage_place *place,
+	bool is_named, uint32_t uid, struct stage **out);
+
+/* The stage of a name or nodeid, referenced, or NULL. */
+struct stage *stages_get_name(
+	struct stages *ss, const struct stage_place *place);
+struct stage *stages_get(struct stages *ss, uint64_t serial);
+
+/* Gives a reference back. A stage without a name goes with the last one. */
+void stages_unref(struct stages *ss, struct stage *st);
+
+/* Takes the name away; at the last unref the bytes go. */
+void stages_del_name(struct stages *ss, struct stage *st);
+
+/* Gives it another name of the same collection, area and form; what had that
+ * goes. */
+void stages_rename(struct stages *ss, struct stage *st, struct vg_id name);
+
+/* The next named stage of a collection's area behind serial `from`, for
+ * emptying a directory; referenced, or NULL. */
+struct stage *stages_next(struct stages *ss, const struct collection *coll,
+	uint64_t from);
+
+/* Lets stages that nobody touched for 24 h go. */
+void stages_expire(struct stages *ss, int64_t now_ns);
+
+#endif
