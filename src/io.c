@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -43,6 +44,7 @@ static ssize_t plain_read(
 	size_t done = 0;
 
 	(void)io;
+	assert(len <= SSIZE_MAX);
 	while (done < len) { /* ends: each turn reads a byte or returns */
 		ssize_t n = pread(fd, (char *)buf + done, len - done,
 			(off_t)(offset + done));
@@ -64,6 +66,7 @@ static int plain_write(struct io *io, int fd, const void *buf, size_t len,
 	size_t done = 0;
 
 	(void)io;
+	assert(buf || len == 0);
 	while (done < len) { /* ends: each turn writes a byte or returns */
 		ssize_t n = pwrite(fd, (const char *)buf + done, len - done,
 			(off_t)(offset + done));
