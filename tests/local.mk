@@ -204,13 +204,16 @@ tests_cut_wal_SOURCES = %D%/cut/wal.c
 tests_cut_wal_LDADD = libvgcore.a $(log_libs)
 
 # pool, import, rowfile: bulk in and out.
-check_PROGRAMS += tests/unit/pool tests/unit/import
-TESTS += tests/unit/pool tests/unit/import
+check_PROGRAMS += tests/unit/pool tests/unit/import tests/unit/rowfile
+TESTS += tests/unit/pool tests/unit/import tests/unit/rowfile
 tests_unit_pool_SOURCES = %D%/unit/pool.c
 tests_unit_pool_LDADD = libvgtap.a libvgfs.a libvgbase.a
 tests_unit_import_SOURCES = \
 	%D%/unit/import.c %D%/unit/bulk.c %D%/unit/bulk.h
 tests_unit_import_LDADD = libvgtap.a libvgfs.a $(core_libs)
+tests_unit_rowfile_SOURCES = \
+	%D%/unit/rowfile.c %D%/unit/bulk.c %D%/unit/bulk.h
+tests_unit_rowfile_LDADD = libvgtap.a libvgfs.a $(core_libs)
 
 # number, json, meta, record, rowstream: bodies in and out.
 body_tests = %D%/unit/number %D%/unit/json %D%/unit/meta %D%/unit/record \

@@ -10,10 +10,10 @@
 
 #include "tests/tap.h"
 
-struct store *bulk_open(const char *name)
+struct store *bulk_open(const char *name, enum store_durability durability)
 {
 	char dir[160];
-	struct store_config cfg = {.dir = dir};
+	struct store_config cfg = {.dir = dir, .durability = durability};
 	struct store_report rep;
 	struct store *s = NULL;
 

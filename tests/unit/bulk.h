@@ -7,7 +7,7 @@
 #include "src/store.h"
 
 /* Opens the store at scratch()/name. */
-struct store *bulk_open(const char *name);
+struct store *bulk_open(const char *name, enum store_durability durability);
 
 /* Makes a collection with a reference; metric and index NULL: defaults. */
 struct collection *bulk_make(struct store *s, const char *name,

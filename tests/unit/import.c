@@ -482,7 +482,7 @@ static void test_removed(struct store *s)
 /* In a process of its own: files may not grow, so that the log fails. */
 static int import_into_full_log(const char *name)
 {
-	struct store *s = bulk_open(name);
+	struct store *s = bulk_open(name, STORE_CLOSE);
 	struct collection *c = bulk_make(s, "c", NULL, "flat");
 	struct import_board *b = board_new();
 	struct import *im = begin(s, c, ROWSTREAM_FVECS, "", b);
@@ -520,7 +520,7 @@ static void test_failing_log(void)
 	must(waitpid(pid, &status, 0) == pid);
 	ok(WIFEXITED(status) && WEXITSTATUS(status) == 42,
 		"a log that takes no more stops the import (%#x)", status);
-	struct store *s = bulk_open("full");
+	struct store *s = bulk_open("full", STORE_CLOSE);
 	struct entry_info info;
 
 	must(catalogue_get(store_catalogue(s), bulk_id("c"), &info) == 0);
@@ -656,7 +656,7 @@ int main(void)
 
 	plan(70);
 	test_failing_log(); /* forks: before there are threads */
-	s = bulk_open("data");
+	s = bulk_open("data", STORE_CLOSE);
 	test_kinds(s);
 	test_bad_lines(s);
 	test_bad_rows(s);

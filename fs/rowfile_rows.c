@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rowfile_rows.c: which versions a moment sees, in the order of slots or ids. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/rowfile_int.h"
+
+/* Rows between two looks at cancel: some hundred microseconds. */
+#define CANCEL_ROWS 4096u
+
+int rowfile_check_cancel(const struct rowfile_help *help)
+{
+	return help->cancel && atomic_load_explicit(help->cancel,
+				       memory_order_relaxed)
+		       ? -EINTR
+		       : 0;
+}
+
+static int put_row(struct rowfile *rf, uint32_t no, uint64_t *cap)
+{
+	uint32_t *rows = rf->rows;
+
+	if (rf->n == *cap) {
+		*cap += *cap / 2 + 1024;
+		rows = realloc(rows, *cap * sizeof(*rows));
+		if (!rows)
+			return -ENOMEM;
+		rf->rows = rows;
+	}
+	rows[rf->n++] = no;
+	return 0;
+}
+
+static int put_cell(struct rowfile *rf, const struct cell *cell,
+	const struct rowfile_help *help)
+{
+	uint32_t n = atomic_load_explicit(&cell->n_slots, memory_order_acquire);
+	uint64_t cap = 0;
+	int rc = 0;
+
+	for (uint32_t slot = 0; slot < n && rc == 0; slot++) {
+		uint32_t no = cell_find(cell, slot, rf->moment);
+
+		if (no != VERSION_NONE)
+			rc = put_row(rf, no, &cap);
+		if (slot % CANCEL_ROWS == 0 && rc == 0)
+			rc = rowfile_check_cancel(help);
+	}
+	if (rf->n > 0)
+		rf->dim = cell->dim;
+	return rc;
+}
+
+/*
+ * A collection gets a new cell only while it is empty, or with the record that
+ * replaces its only one: whatever a moment sees is in one cell. Mostly that is
+ * the newest; it is an older one if the newest came after the moment.
+ */
+int rowfile_put_rows(struct rowfile *rf, const struct rowfile_help *help)
+{
+	const struct cell *cell = atomic_load_explicit(
+		&rf->coll->cell, memory_order_acquire);
+	int rc = 0;
+
+	for (; cell && rf->n == 0 && rc == 0; cell = cell->retired)
+		rc = put_cell(rf, cell, help);
+	return rc;
+}
+
+/* ---- by id ---- */
+
+/*
+ * Runs are sorted, then merged by twos until one is left, runs and pairs by
+ * as many threads as help: unlike one call of qsort this can be stopped.
+ */
+#define RUN 32768u
+
+/* The first 8 bytes of an id, the first of them on top: mostly they decide,
+ * without a look at the id. */
+struct key {
+	uint64_t prefix;
+	uint32_t no;
+};
+
+struct sorting {
+	const struct collection *coll;
+	const struct rowfile_help *help;
+	struct key *from, *to;
+	uint64_t n, width; /* of a sorted run in from */
+};
+
+static struct key key_of(const struct collection *c, uint32_t no)
+{
+	struct vg_id id = version_id(collection_version(c, no));
+	struct key key = {.no = no};
+
+	for (uint32_t i = 0; i < 8; i++)
+		key.prefix = key.prefix << 8 |
+			(i < id.len ? (uint8_t)id.bytes[i] : 0);
+	return key;
+}
+
+static int compare(const void *a, const void *b, void *ctx)
+{
+	const struct key *x = a, *y = b;
+	struct vg_id p, q;
+	int rc;
+
+	if (x->prefix != y->prefix)
+		return x->prefix < y->prefix ? -1 : 1;
+	p = version_id(collection_version(ctx, x->no));
+	q = version_id(collection_version(ctx, y->no));
+	rc = memcmp(p.bytes, q.bytes, VG_MIN(p.len, q.len));
+	return rc ? rc : (p.len > q.len) - (p.len < q.len);
+}
+
+static int sort_run(void *ctx, size_t item)
+{
+	struct sorting *s = ctx;
+	uint64_t begin = (uint64_t)item * RUN;
+
+	qsort_r(s->from + begin, VG_MIN(s->n - begin, (uint64_t)RUN),
+		sizeof(*s->from), compare, (void *)(uintptr_t)s->coll);
+	return rowfile_check_cancel(s->help);
+}
+
+static int merge_pair(void *ctx, size_t item)
+{
+	struct sorting *s = ctx;
+	uint64_t at = 2 * s->width * item;
+	uint64_t a = at, a_end = VG_MIN(s->n, at + s->width);
+	uint64_t b = a_end, end = VG_MIN(s->n, at + 2 * s->width);
+
+	while (at < end) {
+		bool takes_a = b == end ||
+			(a < a_end && compare(&s->from[a], &s->from[b],
+					      (void *)(uintptr_t)s->coll) < 0);
+
+		s->to[at++] = takes_a ? s->from[a++] : s->from[b++];
+		if (at % CANCEL_ROWS == 0 && rowfile_check_cancel(s->help) < 0)
+			return -EINTR;
+	}
+	assert(a == a_end && b == end);
+	return 0;
+}
+
+static int sort_keys(struct sorting *s)
+{
+	int rc = pool_each(s->help->pool, (s->n + RUN - 1) / RUN,
+		s->help->threads, sort_run, s);
+
+	for (s->width = RUN; s->width < s->n && rc == 0; s->width *= 2) {
+		struct key *from = s->from;
+
+		rc = pool_each(s->help->pool,
+			(s->n + 2 * s->width - 1) / (2 * s->width),
+			s->help->threads, merge_pair, s);
+		s->from = s->to;
+		s->to = from;
+	}
+	return rc;
+}
+
+int rowfile_sort(struct rowfile *rf, const struct rowfile_help *help)
+{
+	struct sorting s = {.coll = rf->coll, .help = help, .n = rf->n};
+	int rc = -ENOMEM;
+
+	s.from = malloc((rf->n + 1) * sizeof(*s.from));
+	s.to = malloc((rf->n + 1) * sizeof(*s.to));
+	if (!s.from || !s.to)
+		goto free_keys;
+	for (uint64_t i = 0; i < rf->n; i++)
+		s.from[i] = key_of(rf->coll, rf->rows[i]);
+	rc = sort_keys(&s);
+	for (uint64_t i = 0; i < rf->n && rc == 0; i++)
+		rf->rows[i] = s.from[i].no;
+free_keys:
+	free(s.from);
+	free(s.to);
+	return rc;
+}
