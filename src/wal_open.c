@@ -103,6 +103,7 @@ static int frame_get(struct scan *scan, uint64_t offset, struct wire_frame *f,
 	const uint8_t *bytes;
 	int rc;
 
+	assert(offset >= WAL_HEADER && offset % 8 == 0);
 	salt.segment = scan->seg.number;
 	if (offset > scan->seg.size || scan->seg.size - offset < WIRE_HEAD)
 		return 0;
@@ -293,6 +294,7 @@ static int replay_segment(struct scan *scan, uint64_t limit, uint64_t *end)
 			return rc;
 		offset += wire_frame_size(f.len);
 	}
+	assert(limit == 0 || scan->lsn <= limit);
 	*end = offset;
 	return 0;
 }
@@ -429,6 +431,9 @@ static int stand_ready(struct scan *scan, uint64_t end)
 	bool is_shared = seg->links > 1;
 	char name[WAL_NAME_MAX];
 	int rc;
+
+	assert(seg->fd >= 0 && seg->has_header);
+	assert(end >= WAL_HEADER && end <= seg->size);
 
 	if (seg->size > end) {
 		scan->rep->cut_segment = seg->number;
