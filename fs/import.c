@@ -37,14 +37,14 @@ struct import {
 	uint64_t number;	    /* ours on the board */
 	struct rowstream stream;
 	struct lot *lot[2];
-	unsigned filling; /* the other one may be flying */
+	unsigned filling;     /* the other one may be flying */
 	pthread_mutex_t lock; /* a leaf */
 	pthread_cond_t cond;  /* a lot has landed */
 	uint64_t n_bad, first_bad;
 	char first_why[256];
-	int rc;		    /* what stopped it, or 0 */
-	bool is_flushed;    /* nothing was written since */
-	char stopped[320];  /* a sentence, if rc < 0 */
+	int rc;		   /* what stopped it, or 0 */
+	bool is_flushed;   /* nothing was written since */
+	char stopped[320]; /* a sentence, if rc < 0 */
 	char error[800];
 	uint32_t prefix_len;
 	char prefix[VG_ID_MAX];
@@ -118,8 +118,8 @@ static void settle(struct import *im, struct lot *lot)
 		} else {
 			/* The same sentence again and again helps nobody. */
 			im->n_bad++;
-			import_board_put(im->board, im->number,
-				lot->place[i], NULL);
+			import_board_put(im->board, im->number, lot->place[i],
+				NULL);
 		}
 	}
 	import_board_add(im->board, im->number, rows, 0);
@@ -178,8 +178,7 @@ static struct vg_id put_id(const struct import *im, struct lot *lot,
 		put_text(lot, im->prefix, im->prefix_len);
 		put_text(lot, digits, number_format_uint(number, digits));
 	}
-	return (struct vg_id){
-		at, (uint32_t)(lot->text + lot->text_len - at)};
+	return (struct vg_id){at, (uint32_t)(lot->text + lot->text_len - at)};
 }
 
 static void put_row(struct import *im, const struct record *r, uint64_t number,
@@ -195,8 +194,8 @@ static void put_row(struct import *im, const struct record *r, uint64_t number,
 		.meta_mode = r->meta ? CHANGE_META_MERGE : CHANGE_META_KEEP,
 	};
 	if (r->meta)
-		ch->meta = (struct meta){
-			put_text(lot, r->meta, r->meta_len), r->meta_len};
+		ch->meta = (struct meta){put_text(lot, r->meta, r->meta_len),
+			r->meta_len};
 	if (r->vec) {
 		ch->vec = lot->vecs + lot->vecs_len;
 		ch->dim = r->dim;
@@ -212,22 +211,24 @@ static void put_row(struct import *im, const struct record *r, uint64_t number,
 static bool has_room(const struct lot *lot, const struct record *r)
 {
 	return lot->commit.n < IMPORT_ROWS &&
-		LOT_VECS - lot->vecs_len >= r->dim &&
-		LOT_TEXT - lot->text_len >= VG_ID_MAX + r->meta_len;
+	       LOT_VECS - lot->vecs_len >= r->dim &&
+	       LOT_TEXT - lot->text_len >= VG_ID_MAX + r->meta_len;
 }
 
 /* What the stream calls for each row. */
 static int take_row(void *ctx, const struct record *r, uint64_t number)
 {
 	struct import *im = ctx;
-	uint64_t place = im->stream.kind == ROWSTREAM_NDJSON ? im->stream.line
-							     : number;
+	uint64_t place =
+		im->stream.kind == ROWSTREAM_NDJSON ? im->stream.line : number;
 	char digits[NUMBER_UINT_LEN];
 	int rc;
 
-	if (r->id.len == 0 && im->prefix_len + number_format_uint(number,
-						digits) > VG_ID_MAX) {
-		put_bad(im, place, "the prefix and the row's number are longer "
+	if (r->id.len == 0 &&
+		im->prefix_len + number_format_uint(number, digits) >
+			VG_ID_MAX) {
+		put_bad(im, place,
+			"the prefix and the row's number are longer "
 			"than 255 bytes");
 		return 0;
 	}
@@ -254,8 +255,8 @@ static uint32_t known_dim(struct collection *c)
 {
 	struct op_config config = collection_config(c);
 
-	return config.dim_source && atomic_load(&c->n_live) == 0 ? 0
-								 : config.dim;
+	return config.dim_source && atomic_load(&c->n_live) == 0 ? 0 :
+								   config.dim;
 }
 
 static int lot_new(struct import *im, struct lot **out)

@@ -38,7 +38,7 @@ struct import_board {
 	enum state state;
 	enum rowstream_kind kind;
 	uint64_t rows, errors, bytes;
-	int64_t begin_ns, end_ns; /* end_ns: of the last close */
+	int64_t begin_ns, end_ns;	  /* end_ns: of the last close */
 	struct bad bad[IMPORT_BOARD_MAX]; /* by place */
 	uint32_t n_bad;
 	char error[512];
@@ -80,8 +80,8 @@ static void clear(struct import_board *b)
 
 void import_board_unref(struct import_board *b)
 {
-	if (!b || atomic_fetch_sub_explicit(
-			  &b->refs, 1, memory_order_acq_rel) != 1)
+	if (!b || atomic_fetch_sub_explicit(&b->refs, 1,
+			  memory_order_acq_rel) != 1)
 		return;
 	clear(b);
 	pthread_mutex_destroy(&b->lock);

@@ -123,8 +123,8 @@ struct helper {
 static void work(struct each *each)
 {
 	while (atomic_load_explicit(&each->rc, memory_order_relaxed) == 0) {
-		size_t item = atomic_fetch_add_explicit(
-			&each->next, 1, memory_order_relaxed);
+		size_t item = atomic_fetch_add_explicit(&each->next, 1,
+			memory_order_relaxed);
 		int none = 0, rc;
 
 		if (item >= each->n)

@@ -20,8 +20,8 @@ struct job {
 };
 
 struct pool {
-	pthread_mutex_t lock; /* a leaf */
-	pthread_cond_t cond;  /* there is a job, or is_stopping */
+	pthread_mutex_t lock;		/* a leaf */
+	pthread_cond_t cond;		/* there is a job, or is_stopping */
 	struct job *queue, **queue_end; /* lock */
 	unsigned n_queued;		/* lock */
 	unsigned n_idle;		/* lock: threads that wait for a job */
@@ -56,7 +56,7 @@ void pool_put(struct pool *p, struct job *job);
  * pool's own thread.
  */
 typedef int pool_each_fn(void *ctx, size_t item);
-int pool_each(struct pool *p, size_t n, unsigned max_threads,
-	pool_each_fn *fn, void *ctx);
+int pool_each(struct pool *p, size_t n, unsigned max_threads, pool_each_fn *fn,
+	void *ctx);
 
 #endif

@@ -39,8 +39,9 @@ static int scratch_init(struct scratch *sc, const struct rowfile *rf)
 {
 	*sc = (struct scratch){0};
 	answer_init(&sc->answer);
-	return rf->kind == ROWFILE_NDJSON ? 0
-					  : answer_open(&sc->answer, &rf->answer);
+	return rf->kind == ROWFILE_NDJSON ?
+		       0 :
+		       answer_open(&sc->answer, &rf->answer);
 }
 
 static void scratch_fini(struct scratch *sc)
@@ -83,8 +84,8 @@ static int reserve(struct scratch *sc, size_t cap)
 static int render_record(const struct rowfile *rf, uint64_t i,
 	struct scratch *sc, struct text *out)
 {
-	static const char begin[] = "{\"id\":", rest[] =
-		"{\"vector\":[],\"metadata\":}\n";
+	static const char begin[] = "{\"id\":";
+	static const char rest[] = "{\"vector\":[],\"metadata\":}\n";
 	const struct version *v = row_version(rf, i);
 	struct meta meta = version_meta(v);
 	struct record_meta record_meta = {meta.json, meta.len};
@@ -111,8 +112,8 @@ static int render_record(const struct rowfile *rf, uint64_t i,
 static int render(const struct rowfile *rf, uint64_t i, struct scratch *sc,
 	struct text *out)
 {
-	return rf->kind == ROWFILE_NDJSON ? render_record(rf, i, sc, out)
-					  : render_answer(rf, i, sc, out);
+	return rf->kind == ROWFILE_NDJSON ? render_record(rf, i, sc, out) :
+					    render_answer(rf, i, sc, out);
 }
 
 /* ---- reading ---- */
@@ -137,9 +138,9 @@ static void show(const struct window *w, uint64_t at, const void *bytes,
 static void read_numbers(const struct rowfile *rf, const struct window *w)
 {
 	size_t prefix = rf->kind == ROWFILE_FVECS ? sizeof(rf->dim) : 0;
-	uint64_t i = w->begin > rf->head_len
-			     ? (w->begin - rf->head_len) / rf->row_len
-			     : 0;
+	uint64_t i = w->begin > rf->head_len ?
+			     (w->begin - rf->head_len) / rf->row_len :
+			     0;
 
 	for (; i < rf->n; i++) {
 		uint64_t at = rf->head_len + i * rf->row_len;
@@ -309,8 +310,8 @@ static int count_block(void *ctx, size_t item)
 
 static uint32_t block_rows(const struct rowfile *rf)
 {
-	bool is_line = rf->answer.fmt == ANSWER_IDS ||
-		       rf->answer.fmt == ANSWER_TSV;
+	bool is_line =
+		rf->answer.fmt == ANSWER_IDS || rf->answer.fmt == ANSWER_TSV;
 	size_t about = is_line ? 24 : 128;
 
 	if (rf->kind == ROWFILE_NDJSON)

@@ -17,8 +17,8 @@
  */
 struct rowfile {
 	struct store *store;
-	struct collection *coll;  /* referenced */
-	struct moment *moment;	  /* referenced */
+	struct collection *coll; /* referenced */
+	struct moment *moment;	 /* referenced */
 	enum rowfile_kind kind;
 	struct answer_spec answer; /* IDS and ALL; fields are owned */
 	uint32_t dim;		   /* of every row */
@@ -29,10 +29,10 @@ struct rowfile {
 
 	char head[ROWFILE_HEAD], tail[ROWFILE_TAIL];
 	size_t head_len, tail_len;
-	size_t row_len;		/* 0: text */
-	uint32_t block_rows;	/* text: rows of a block, 1..256 */
+	size_t row_len;	     /* 0: text */
+	uint32_t block_rows; /* text: rows of a block, 1..256 */
 	uint64_t n_blocks;
-	uint64_t *offset;	/* owned: n_blocks + 1, from the head's end */
+	uint64_t *offset; /* owned: n_blocks + 1, from the head's end */
 };
 
 /* What opening needs: who helps, who stops it. */

@@ -13,9 +13,9 @@
 int rowfile_check_cancel(const struct rowfile_help *help)
 {
 	return help->cancel && atomic_load_explicit(help->cancel,
-				       memory_order_relaxed)
-		       ? -EINTR
-		       : 0;
+				       memory_order_relaxed) ?
+		       -EINTR :
+		       0;
 }
 
 static int put_row(struct rowfile *rf, uint32_t no, uint64_t *cap)
@@ -60,8 +60,8 @@ static int put_cell(struct rowfile *rf, const struct cell *cell,
  */
 int rowfile_put_rows(struct rowfile *rf, const struct rowfile_help *help)
 {
-	const struct cell *cell = atomic_load_explicit(
-		&rf->coll->cell, memory_order_acquire);
+	const struct cell *cell =
+		atomic_load_explicit(&rf->coll->cell, memory_order_acquire);
 	int rc = 0;
 
 	for (; cell && rf->n == 0 && rc == 0; cell = cell->retired)
@@ -98,7 +98,7 @@ static struct key key_of(const struct collection *c, uint32_t no)
 
 	for (uint32_t i = 0; i < 8; i++)
 		key.prefix = key.prefix << 8 |
-			(i < id.len ? (uint8_t)id.bytes[i] : 0);
+			     (i < id.len ? (uint8_t)id.bytes[i] : 0);
 	return key;
 }
 
@@ -134,7 +134,8 @@ static int merge_pair(void *ctx, size_t item)
 	uint64_t b = a_end, end = VG_MIN(s->n, at + 2 * s->width);
 
 	while (at < end) {
-		bool takes_a = b == end ||
+		bool takes_a =
+			b == end ||
 			(a < a_end && compare(&s->from[a], &s->from[b],
 					      (void *)(uintptr_t)s->coll) < 0);
 

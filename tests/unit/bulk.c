@@ -31,14 +31,15 @@ struct vg_id bulk_id(const char *s)
 
 int bulk_run(struct store *s, struct change *ch)
 {
-	return store_commit_wait(
-		s, &(struct commit){.changes = ch, .n = 1});
+	return store_commit_wait(s, &(struct commit){.changes = ch, .n = 1});
 }
 
 static void configure(struct store *s, struct collection *c, const char *key,
 	const char *value)
 {
-	struct change ch = {.type = OP_CONFIG, .coll = c, .id = bulk_id(key),
+	struct change ch = {.type = OP_CONFIG,
+		.coll = c,
+		.id = bulk_id(key),
 		.meta = {value, (uint32_t)strlen(value)}};
 
 	must(bulk_run(s, &ch) == 0);
@@ -47,7 +48,8 @@ static void configure(struct store *s, struct collection *c, const char *key,
 struct collection *bulk_make(struct store *s, const char *name,
 	const char *metric, const char *index)
 {
-	struct change ch = {.type = OP_CREATE, .name = bulk_id(name),
+	struct change ch = {.type = OP_CREATE,
+		.name = bulk_id(name),
 		.attr = {.mode = 0755}};
 	struct entry_info info;
 
@@ -63,8 +65,13 @@ struct collection *bulk_make(struct store *s, const char *name,
 int bulk_put(struct store *s, struct collection *c, struct vg_id id,
 	const float *vec, uint32_t dim)
 {
-	struct change ch = {.type = OP_PUT, .coll = c, .id = id, .vec = vec,
-		.dim = dim, .source = OP_SOURCE_RAW, .body_len = dim * 4};
+	struct change ch = {.type = OP_PUT,
+		.coll = c,
+		.id = id,
+		.vec = vec,
+		.dim = dim,
+		.source = OP_SOURCE_RAW,
+		.body_len = dim * 4};
 
 	return bulk_run(s, &ch);
 }
@@ -79,15 +86,17 @@ int bulk_del(struct store *s, struct collection *c, struct vg_id id)
 int bulk_meta(struct store *s, struct collection *c, struct vg_id id,
 	const char *json)
 {
-	struct change ch = {.type = OP_SET, .coll = c, .id = id,
+	struct change ch = {.type = OP_SET,
+		.coll = c,
+		.id = id,
 		.meta_mode = CHANGE_META_MERGE,
 		.meta = {json, (uint32_t)strlen(json)}};
 
 	return bulk_run(s, &ch);
 }
 
-const struct version *bulk_find(
-	struct store *s, struct collection *c, struct vg_id id)
+const struct version *bulk_find(struct store *s, struct collection *c,
+	struct vg_id id)
 {
 	struct moment *m = moment_get(store_moments(s));
 	uint32_t no = collection_find(c, id, m);
@@ -103,7 +112,7 @@ bool bulk_has_meta(struct store *s, struct collection *c, const char *id,
 	size_t len = json ? strlen(json) : 0;
 
 	return v && v->meta_len == len &&
-		(len == 0 || memcmp(v->meta, json, len) == 0);
+	       (len == 0 || memcmp(v->meta, json, len) == 0);
 }
 
 float bulk_number(uint64_t n, uint32_t i)
@@ -194,9 +203,8 @@ int bulk_feed(struct import *im, const struct bulk *b, size_t piece)
 	return rc;
 }
 
-int bulk_import(struct store *s, struct collection *c,
-	enum rowstream_kind kind, const struct bulk *b,
-	struct import_board *board)
+int bulk_import(struct store *s, struct collection *c, enum rowstream_kind kind,
+	const struct bulk *b, struct import_board *board)
 {
 	struct import_board *own = NULL;
 	struct import *im;

@@ -24,8 +24,8 @@ int bulk_meta(struct store *s, struct collection *c, struct vg_id id,
 	const char *json);
 
 /* The record, or NULL: there is none. Borrowed from the collection. */
-const struct version *bulk_find(
-	struct store *s, struct collection *c, struct vg_id id);
+const struct version *bulk_find(struct store *s, struct collection *c,
+	struct vg_id id);
 
 /* Whether id has this metadata, as text; NULL: it has none, but a record. */
 bool bulk_has_meta(struct store *s, struct collection *c, const char *id,
@@ -54,9 +54,8 @@ int bulk_feed(struct import *im, const struct bulk *b, size_t piece);
 
 /* An import from beginning to end: what flush says. board NULL: one of its
  * own. */
-int bulk_import(struct store *s, struct collection *c,
-	enum rowstream_kind kind, const struct bulk *b,
-	struct import_board *board);
+int bulk_import(struct store *s, struct collection *c, enum rowstream_kind kind,
+	const struct bulk *b, struct import_board *board);
 
 /* The value of a key in a board's status, and its errors, as text that the
  * next call overwrites. */

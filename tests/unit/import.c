@@ -4,11 +4,14 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -52,7 +55,7 @@ static uint64_t count_rows(struct store *s, struct collection *c,
 
 		bulk_vec(i, dim, vec);
 		n += v && v->cell->dim == dim &&
-			memcmp(version_vec(v), vec, dim * sizeof(*vec)) == 0;
+		     memcmp(version_vec(v), vec, dim * sizeof(*vec)) == 0;
 	}
 	free(vec);
 	return n;
@@ -91,7 +94,8 @@ static void test_kinds(struct store *s)
 		struct bulk in = {0};
 		char bytes[32];
 
-		ok(is_status(b, "state", "running"), "%s: it runs", names[kind]);
+		ok(is_status(b, "state", "running"), "%s: it runs",
+			names[kind]);
 		bulk_stream(&in, (enum rowstream_kind)kind, 0, ROWS, DIM);
 		ok(bulk_feed(im, &in, 3000) == 0 && import_flush(im) == 0 &&
 				import_error(im)[0] == '\0',
@@ -99,20 +103,22 @@ static void test_kinds(struct store *s)
 		ok(count_rows(s, c, prefixes[kind], ROWS, DIM) == ROWS &&
 				atomic_load(&c->n_live) == ROWS,
 			"%s: every row is in, named by prefix and number or "
-			"by its id", names[kind]);
-		ok(is_status(b, "state", "done") && is_status(b, "rows", "3000")
-				&& is_status(b, "kind", names[kind]),
+			"by its id",
+			names[kind]);
+		ok(is_status(b, "state", "done") &&
+				is_status(b, "rows", "3000") &&
+				is_status(b, "kind", names[kind]),
 			"%s: the board says so", names[kind]);
 		snprintf(bytes, sizeof(bytes), "%zu", in.len);
-		ok(is_status(b, "bytes", bytes) && is_status(b, "errors", "0")
-				&& is_errors(b, ""),
+		ok(is_status(b, "bytes", bytes) &&
+				is_status(b, "errors", "0") && is_errors(b, ""),
 			"%s: with the bytes and no error", names[kind]);
 		struct op_config config = collection_config(c);
 		ok(config.dim == DIM && config.dim_body_len == DIM * 4 &&
 				config.dim_source ==
-					(kind == ROWSTREAM_NDJSON
-							? OP_SOURCE_JSON
-							: OP_SOURCE_NPY + kind),
+					(kind == ROWSTREAM_NDJSON ?
+							OP_SOURCE_JSON :
+							OP_SOURCE_NPY + kind),
 			"%s: the dimension is known from %s", names[kind],
 			sources[kind]);
 		import_free(im);
@@ -139,21 +145,23 @@ static void test_bad_lines(struct store *s)
 		else if (i == 160)
 			bulk_print(&in, "{\"id\":\"z\",\"vector\":[0,0,0]}\n");
 		else if (i == 161)
-			bulk_print(&in, "{\"id\":\"%0256d\",\"vector\":[1,2,3]}\n",
-				7);
+			bulk_print(&in,
+				"{\"id\":\"%0256d\",\"vector\":[1,2,3]}\n", 7);
 		else if (i == 170)
-			bulk_print(&in, "{\"id\":\"none\",\"metadata\":{\"a\":1}}\n");
+			bulk_print(&in,
+				"{\"id\":\"none\",\"metadata\":{\"a\":1}}\n");
 		else if (i == 180)
 			bulk_print(&in, "\n");
 		else
-			bulk_print(&in, "{\"id\":\"r%d\",\"vector\":[%d,1,2]}\n",
-				i, i);
+			bulk_print(&in,
+				"{\"id\":\"r%d\",\"vector\":[%d,1,2]}\n", i, i);
 	}
 	im = begin(s, c, ROWSTREAM_NDJSON, "", b);
 	ok(bulk_feed(im, &in, 100) == 0, "bad lines do not stop an import");
 	ok(import_flush(im) == -EINVAL, "flush says that there were some");
-	ok(!strcmp(import_error(im), "5 bad rows; the first is line 100: this "
-		"collection has 3 dimensions, the body has 2 numbers"),
+	ok(!strcmp(import_error(im),
+		   "5 bad rows; the first is line 100: this "
+		   "collection has 3 dimensions, the body has 2 numbers"),
 		"in a sentence: %s", import_error(im));
 	ok(atomic_load(&c->n_live) == 194 && bulk_find(s, c, bulk_id("r99")) &&
 			bulk_find(s, c, bulk_id("r200")),
@@ -162,13 +170,13 @@ static void test_bad_lines(struct store *s)
 			is_status(b, "errors", "5"),
 		"the board counts both");
 	ok(is_errors(b,
-		"line 100: this collection has 3 dimensions, the body has 2 "
-		"numbers\n"
-		"line 150: JSON: this is no JSON value at byte 1\n"
-		"line 160: a zero vector has no direction: cosine cannot "
-		"compare it\n"
-		"line 161: the id is longer than 255 bytes (it has 256)\n"
-		"line 170: there is no such id\n"),
+		   "line 100: this collection has 3 dimensions, the body has 2 "
+		   "numbers\n"
+		   "line 150: JSON: this is no JSON value at byte 1\n"
+		   "line 160: a zero vector has no direction: cosine cannot "
+		   "compare it\n"
+		   "line 161: the id is longer than 255 bytes (it has 256)\n"
+		   "line 170: there is no such id\n"),
 		"each with its line, in order");
 	ok(import_flush(im) == -EINVAL && is_status(b, "errors", "5"),
 		"a second flush says it again and counts nothing twice");
@@ -204,7 +212,7 @@ static void test_bad_rows(struct store *s)
 			sizeof(nan));
 		ok(bulk_import(s, c, kinds[k], &in, b) == -EINVAL &&
 				is_errors(b, "row 250: the number at index 22 "
-					"is not finite as float32\n"),
+					     "is not finite as float32\n"),
 			"%s: a row with a NaN is named", k ? "fvecs" : "npy");
 		ok(count_rows(s, c, "", 500, DIM) == 499,
 			"all others are in, under their own numbers");
@@ -226,7 +234,8 @@ static void test_many_bad(struct store *s)
 	/* Some are found by the parser, some, later, by the store. */
 	for (int i = 1; i <= 5000; i++)
 		bulk_print(&in, i % 3 == 0 ? "[1,2,3]\n" :
-				i % 3 == 1 ? "[0,0,0]\n" : "[1,2,x]\n");
+				i % 3 == 1 ? "[0,0,0]\n" :
+					     "[1,2,x]\n");
 	ok(bulk_import(s, c, ROWSTREAM_NDJSON, &in, b) == -EINVAL &&
 			is_status(b, "rows", "1666") &&
 			is_status(b, "errors", "3334"),
@@ -257,7 +266,8 @@ static void test_metadata(struct store *s)
 	struct bulk in = {0};
 
 	bulk_print(&in,
-		"{\"id\":\"a\",\"vector\":[1,2],\"metadata\":{\"x\":1,\"y\":2}}\n"
+		"{\"id\":\"a\",\"vector\":[1,2],\"metadata\":{\"x\":1,\"y\":2}}"
+		"\n"
 		"{\"id\":\"b\",\"vector\":[1,2],\"metadata\":{\"x\":1}}\n"
 		"{\"id\":\"c\",\"vector\":[1,2]}\n"
 		"{\"vector\":[3,4],\"metadata\":{\"n\":null}}\n"
@@ -293,8 +303,10 @@ static void test_large_rows(struct store *s)
 	memset(word, 'x', 900000);
 	word[900000] = '\0';
 	for (int i = 0; i < 7; i++)
-		bulk_print(&in, "{\"id\":\"%d\",\"vector\":[1],"
-			"\"metadata\":{\"w\":\"%s\"}}\n", i, word);
+		bulk_print(&in,
+			"{\"id\":\"%d\",\"vector\":[1],"
+			"\"metadata\":{\"w\":\"%s\"}}\n",
+			i, word);
 	ok(bulk_import(s, c, ROWSTREAM_NDJSON, &in, NULL) == 0,
 		"rows of a megabyte of metadata go in");
 	for (int i = 0; i < 7; i++) {
@@ -334,8 +346,7 @@ static void test_flushes(struct store *s)
 			!strcmp(import_error(im),
 				"the stream ends inside row 10 of 100"),
 		"a flush in the middle says so: %s", import_error(im));
-	ok(count_rows(s, c, "", 9, DIM) == 9 &&
-			atomic_load(&c->n_live) == 9,
+	ok(count_rows(s, c, "", 9, DIM) == 9 && atomic_load(&c->n_live) == 9,
 		"with all whole rows in");
 	ok(is_status(b, "state", "failed") &&
 			is_errors(b, "the stream ends inside row 10 of 100\n"),
@@ -422,8 +433,7 @@ static void test_prefix(struct store *s)
 				"row 11: the prefix and the row's number are "
 				"longer than 255 bytes\n"),
 		"a prefix that leaves no room for numbers refuses rows");
-	ok(count_rows(s, c, prefix, 10, DIM) == 10,
-		"ids of 255 bytes are ids");
+	ok(count_rows(s, c, prefix, 10, DIM) == 10, "ids of 255 bytes are ids");
 	import_free(im);
 	free(in.bytes);
 	import_board_unref(b);
@@ -464,10 +474,11 @@ static void test_removed(struct store *s)
 
 	must(bulk_run(s, &(struct change){.type = OP_DROP, .coll = c}) == 0);
 	must(import_write(im, "[1,2]\n[3,4]\n", 12) == 0);
-	ok(import_flush(im) == -ENOENT, "a collection may be removed meanwhile");
+	ok(import_flush(im) == -ENOENT,
+		"a collection may be removed meanwhile");
 	ok(!strcmp(import_error(im), "the import stopped at line 1: the "
-		"collection was removed"), "that is said: %s",
-		import_error(im));
+				     "collection was removed"),
+		"that is said: %s", import_error(im));
 	ok(import_write(im, "[5,6]\n", 6) == -ENOENT && import_error(im)[0] &&
 			import_flush(im) == -ENOENT,
 		"and stays so");
@@ -479,8 +490,8 @@ static void test_removed(struct store *s)
 	collection_unref(c);
 }
 
-/* In a process of its own: files may not grow, so that the log fails. */
-static int import_into_full_log(const char *name)
+/* In a process of its own: the log fails. What the import says each time. */
+static int import_until_it_fails(const char *name)
 {
 	struct store *s = bulk_open(name, STORE_CLOSE);
 	struct collection *c = bulk_make(s, "c", NULL, "flat");
@@ -488,16 +499,21 @@ static int import_into_full_log(const char *name)
 	struct import *im = begin(s, c, ROWSTREAM_FVECS, "", b);
 	struct rlimit limit = {4 << 20, 4 << 20};
 	struct bulk in = {0};
-	int rc, again, end;
+	int rc, again, end, del;
 
-	signal(SIGXFSZ, SIG_IGN);
-	must(setrlimit(RLIMIT_FSIZE, &limit) == 0);
-	bulk_stream(&in, ROWSTREAM_FVECS, 0, 8000, 256);
+	if (!strcmp(name, "limited")) {
+		signal(SIGXFSZ, SIG_IGN);
+		must(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+	}
+	bulk_stream(&in, ROWSTREAM_FVECS, 0, 24000, 256);
 	rc = bulk_feed(im, &in, 100000);
 	if (rc == 0)
 		rc = import_flush(im);
 	again = import_write(im, in.bytes, 100);
 	end = import_flush(im);
+	if (!strstr(import_error(im), "the import stopped at row "))
+		end = 1;
+	del = bulk_del(s, c, bulk_id("0"));
 	import_free(im);
 	free(in.bytes);
 	import_board_unref(b);
@@ -505,27 +521,64 @@ static int import_into_full_log(const char *name)
 	store_close(s);
 	if (rc != again || rc != end)
 		return 1;
-	return rc == -EIO || rc == -EROFS || rc == -ENOSPC ? 42 : -rc;
+	if (rc == -ENOSPC)
+		return del == 0 ? 43 : 2;
+	return rc == -EIO || rc == -EROFS ? 42 : 3;
+}
+
+static int exit_code(pid_t pid)
+{
+	int status;
+
+	must(pid >= 0 && waitpid(pid, &status, 0) == pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -status;
+}
+
+/* A disk of its own that is soon full; 77: nobody may have one. */
+static int import_into_full_disk(void)
+{
+	char dir[128];
+
+	snprintf(dir, sizeof(dir), "%s/full", scratch());
+	if (mkdir(dir, 0700) < 0 ||
+		(unshare(CLONE_NEWNS) < 0 &&
+			unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) ||
+		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		mount("none", dir, "tmpfs", 0, "size=20m") < 0)
+		return 77;
+	return import_until_it_fails("full");
+}
+
+static void test_full_disk(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(import_into_full_disk());
+	int code = exit_code(pid);
+	if (code == 77)
+		skip(1, "tmpfs cannot be mounted here");
+	else
+		ok(code == 43,
+			"a full disk stops the import, deleting goes "
+			"on (%d)",
+			code);
 }
 
 static void test_failing_log(void)
 {
-	int status;
-
-	scratch(); /* the child's is ours */
 	pid_t pid = fork();
-	must(pid >= 0);
+
 	if (pid == 0)
-		_exit(import_into_full_log("full"));
-	must(waitpid(pid, &status, 0) == pid);
-	ok(WIFEXITED(status) && WEXITSTATUS(status) == 42,
-		"a log that takes no more stops the import (%#x)", status);
-	struct store *s = bulk_open("full", STORE_CLOSE);
+		_exit(import_until_it_fails("limited"));
+	int code = exit_code(pid);
+	ok(code == 42, "a log that fails stops the import (%d)", code);
+	struct store *s = bulk_open("limited", STORE_CLOSE);
 	struct entry_info info;
 
 	must(catalogue_get(store_catalogue(s), bulk_id("c"), &info) == 0);
-	uint64_t n = count_rows(s, info.coll, "", 8000, 256);
-	ok(n > 0 && n < 8000 && n == atomic_load(&info.coll->n_live),
+	uint64_t n = count_rows(s, info.coll, "", 24000, 256);
+	ok(n > 0 && n < 24000 && n == atomic_load(&info.coll->n_live),
 		"what was in before is there: %llu rows",
 		(unsigned long long)n);
 	collection_unref(info.coll);
@@ -614,8 +667,8 @@ static void *watch_main(void *arg)
 static void test_memory(struct store *s)
 {
 	enum { WIDE = 768, BLOCK = 128 };
-	uint64_t mb = (uint64_t)(BULK_SANITIZED ? 16 : env_long("VG_IMPORT_MB",
-					200));
+	uint64_t mb =
+		(uint64_t)(BULK_SANITIZED ? 16 : env_long("VG_IMPORT_MB", 200));
 	uint64_t rows = mb * 1000000 / (WIDE * 4) / BLOCK * BLOCK;
 	struct collection *c = bulk_make(s, "much", NULL, "flat");
 	struct import_board *b = board_new();
@@ -654,8 +707,10 @@ int main(void)
 	struct store *s;
 	const char *why = "";
 
-	plan(70);
-	test_failing_log(); /* forks: before there are threads */
+	plan(71);
+	scratch(); /* the children's, too; they are made before any thread */
+	test_full_disk();
+	test_failing_log();
 	s = bulk_open("data", STORE_CLOSE);
 	test_kinds(s);
 	test_bad_lines(s);

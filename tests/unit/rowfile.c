@@ -101,33 +101,36 @@ static void test_golden(struct store *s)
 	char header[RECORD_NPY_HEADER_LEN];
 	record_npy_header(header, 3, 2);
 	ok(b.len == 128 + 24 && memcmp(b.bytes, header, 128) == 0 &&
-			memcmp(b.bytes + 128, (float[]){1, 0.5f, -2, 1e-10f, 3,
-				4}, 24) == 0,
+			memcmp(b.bytes + 128,
+				(float[]){1, 0.5f, -2, 1e-10f, 3, 4}, 24) == 0,
 		"npy: a header and the rows");
 	free(b.bytes);
 	b = load(s, c, &(struct rowfile_spec){.kind = ROWFILE_FVECS});
 	ok(b.len == 36 && memcmp(b.bytes, "\2\0\0\0\0\0\x80?\0\0\0?\2\0\0\0",
-			16) == 0,
+				  16) == 0,
 		"fvecs: each row with its dimension");
 	free(b.bytes);
 
-	ok(is_text(s, c, &all, "{\"id\":\"a\"}\n{\"id\":\"b\",\"meta\":"
-			"{\"y\":1.10,\"z\":\"q\"}}\n{\"id\":\"x\\ty\"}\n"),
+	ok(is_text(s, c, &all,
+		   "{\"id\":\"a\"}\n{\"id\":\"b\",\"meta\":"
+		   "{\"y\":1.10,\"z\":\"q\"}}\n{\"id\":\"x\\ty\"}\n"),
 		"all: by id, with metadata");
 	all.fields = fields;
 	all.n_fields = 2;
 	all.fmt = ANSWER_JSON;
 	all.trailer = true;
-	ok(is_text(s, c, &all, "[{\"id\":\"a\"},\n{\"id\":\"b\",\"meta\":"
-			"{\"z\":\"q\",\"y\":1.10}},\n{\"id\":\"x\\ty\"},\n"
-			"{\"partial\":false,\"rows\":3}]\n"),
+	ok(is_text(s, c, &all,
+		   "[{\"id\":\"a\"},\n{\"id\":\"b\",\"meta\":"
+		   "{\"z\":\"q\",\"y\":1.10}},\n{\"id\":\"x\\ty\"},\n"
+		   "{\"partial\":false,\"rows\":3}]\n"),
 		"all as json: with fields and a trailer");
 	all.fmt = ANSWER_TSV;
-	ok(is_text(s, c, &all,
-		   "a\nb\nx\\ty\n{\"partial\":false,\"rows\":3}\n"),
+	ok(is_text(s, c, &all, "a\nb\nx\\ty\n{\"partial\":false,\"rows\":3}\n"),
 		"all as tsv");
-	all = (struct rowfile_spec){.kind = ROWFILE_ALL, .fmt = ANSWER_IDS,
-		.offset = 1, .k = 1};
+	all = (struct rowfile_spec){.kind = ROWFILE_ALL,
+		.fmt = ANSWER_IDS,
+		.offset = 1,
+		.k = 1};
 	ok(is_text(s, c, &all, "b\n"), "offset and k choose by id");
 	all.k = 0;
 	ok(is_text(s, c, &all, "b\nx\\ty\n"), "without k all that follow");
@@ -157,8 +160,10 @@ static void test_empty(struct store *s)
 				&(struct rowfile_spec){.kind = ROWFILE_ALL},
 				""),
 		"an empty collection is an empty file");
-	ok(is_text(s, c, &(struct rowfile_spec){.kind = ROWFILE_ALL,
-				 .fmt = ANSWER_JSON}, "[]\n"),
+	ok(is_text(s, c,
+		   &(struct rowfile_spec){.kind = ROWFILE_ALL,
+			   .fmt = ANSWER_JSON},
+		   "[]\n"),
 		"an empty array as json");
 	b = load(s, c, &(struct rowfile_spec){.kind = ROWFILE_NPY});
 	ok(b.len == 128 && bulk_import(s, c, ROWSTREAM_NPY, &b, NULL) == 0 &&
@@ -239,11 +244,11 @@ static bool reads_agree(const struct rowfile *rf, const struct bulk *all,
 
 	for (int i = 0; i < rounds && agree; i++) {
 		uint64_t off = (uint64_t)rand_r(&state) % (all->len + 32);
-		size_t len = (size_t)rand_r(&state) %
-			(i % 4 ? 300 : all->len + 64);
-		size_t want = off < all->len
-				      ? VG_MIN(len, all->len - (size_t)off)
-				      : 0;
+		size_t len =
+			(size_t)rand_r(&state) % (i % 4 ? 300 : all->len + 64);
+		size_t want = off < all->len ?
+				      VG_MIN(len, all->len - (size_t)off) :
+				      0;
 		size_t n = SIZE_MAX;
 
 		memset(buf, 0x55, len + 1);
@@ -286,8 +291,8 @@ static void test_offsets(struct store *s, struct collection *c)
 		bool agree = true;
 
 		for (int t = 0; t < 3; t++) {
-			r[t] = (struct reader){rf, &all, (unsigned)rand_r(
-				&state), false};
+			r[t] = (struct reader){rf, &all,
+				(unsigned)rand_r(&state), false};
 			must(pthread_create(&threads[t], NULL, reader_main,
 				     &r[t]) == 0);
 		}
@@ -295,9 +300,10 @@ static void test_offsets(struct store *s, struct collection *c)
 			pthread_join(threads[t], NULL);
 			agree &= r[t].agrees;
 		}
-		ok(agree, "%s: reads of any size at any offset, from three "
-			"threads, equal the whole of %zu bytes", spec_names[i],
-			all.len);
+		ok(agree,
+			"%s: reads of any size at any offset, from three "
+			"threads, equal the whole of %zu bytes",
+			spec_names[i], all.len);
 		free(all.bytes);
 		rowfile_close(rf);
 	}
@@ -322,19 +328,20 @@ static void test_rows_agree(struct store *s, struct collection *c)
 
 			if (ch == '\\') {
 				at++;
-				ch = *at == 'n' ? '\n' : *at == 't' ? '\t'
-								    : *at;
+				ch = *at == 'n' ? '\n' :
+				     *at == 't' ? '\t' :
+						  *at;
 			}
 			id[len++] = ch;
 		}
 		at++;
-		const struct version *v = bulk_find(
-			s, c, (struct vg_id){id, len});
-		n += v && memcmp(version_vec(v),
-				npy.bytes + 128 + i * DIM * 4, DIM * 4) == 0 &&
-			memcmp(version_vec(v),
-				fvecs.bytes + i * (DIM + 1) * 4 + 4,
-				DIM * 4) == 0;
+		const struct version *v =
+			bulk_find(s, c, (struct vg_id){id, len});
+		n += v &&
+		     memcmp(version_vec(v), npy.bytes + 128 + i * DIM * 4,
+			     DIM * 4) == 0 &&
+		     memcmp(version_vec(v), fvecs.bytes + i * (DIM + 1) * 4 + 4,
+			     DIM * 4) == 0;
 	}
 	ok(n == rows && at == ids.bytes + ids.len,
 		"line i of ids names row i of all.npy and of all.fvecs");
@@ -350,8 +357,8 @@ static void test_round_trip(struct store *s, struct collection *c)
 
 	for (size_t i = 0; i < 3; i++) {
 		const struct rowfile_spec *spec = &specs[ROWFILE_NPY + i];
-		struct collection *copy = bulk_make(s,
-			spec_names[ROWFILE_NPY + i], "l2", "flat");
+		struct collection *copy =
+			bulk_make(s, spec_names[ROWFILE_NPY + i], "l2", "flat");
 		struct bulk before = load(s, c, spec), after;
 		int rc = bulk_import(s, copy, kinds[i], &before, NULL);
 
@@ -410,12 +417,15 @@ static void *churn_main(void *arg)
 			vec[d] = (float)g;
 		for (unsigned k = 0; k < 2; k++) {
 			snprintf(name[k], sizeof(name[k]), "pair%u.%u", i, k);
-			pair[k] = (struct change){.type = OP_PUT, .coll = ch->c,
-				.id = bulk_id(name[k]), .vec = vec, .dim = DIM,
+			pair[k] = (struct change){.type = OP_PUT,
+				.coll = ch->c,
+				.id = bulk_id(name[k]),
+				.vec = vec,
+				.dim = DIM,
 				.source = OP_SOURCE_RAW};
 		}
-		must(store_commit_wait(ch->s, &(struct commit){
-				.changes = pair, .n = 2}) == 0);
+		must(store_commit_wait(ch->s,
+			     &(struct commit){.changes = pair, .n = 2}) == 0);
 		snprintf(name[2], sizeof(name[2]), "t%u", g);
 		must(bulk_put(ch->s, ch->c, bulk_id(name[2]), vec, DIM) == 0);
 		snprintf(name[3], sizeof(name[3]), "t%u", g - 5);
@@ -464,8 +474,8 @@ static void test_moment(struct store *s)
 		torn += count_torn(&b);
 		free(b.bytes);
 		for (size_t i = 0; i < SPECS; i++)
-			stays &= reads_agree(rf[i], &before[i],
-				(unsigned)round, 2);
+			stays &= reads_agree(rf[i], &before[i], (unsigned)round,
+				2);
 	}
 	churn.is_over = true;
 	pthread_join(thread, NULL);
@@ -478,8 +488,10 @@ static void test_moment(struct store *s)
 		free(after.bytes);
 		rowfile_close(rf[i]);
 	}
-	ok(stays, "what is open stays as it was through %d rounds of changes "
-		"and a clear", churn.rounds);
+	ok(stays,
+		"what is open stays as it was through %d rounds of changes "
+		"and a clear",
+		churn.rounds);
 	ok(torn == 0, "what is opened meanwhile shows no commit in part");
 	collection_unref(c);
 }
@@ -501,7 +513,8 @@ static void many_init(struct many *m, struct store *s)
 	m->s = s;
 	m->c = bulk_make(s, "many", "l2", "flat");
 	for (unsigned i = 0; i < MANY; i++)
-		bulk_print(&in, "{\"id\":\"document-%u\",\"vector\":[%u,1],"
+		bulk_print(&in,
+			"{\"id\":\"document-%u\",\"vector\":[%u,1],"
 			"\"metadata\":{\"i\":%u}}\n",
 			(unsigned)(i * 7919ull % MANY), i, i);
 	must(bulk_import(s, m->c, ROWSTREAM_NDJSON, &in, NULL) == 0);
@@ -539,8 +552,7 @@ static void test_cancel(struct many *m)
 	struct rowfile *rf = NULL;
 
 	for (size_t i = 0; i < SPECS; i++)
-		if (rowfile_open(m->s, m->c, &specs[i], &cancel, &rf) !=
-			-EINTR)
+		if (rowfile_open(m->s, m->c, &specs[i], &cancel, &rf) != -EINTR)
 			break;
 	ok(!rf, "opening any of them can be interrupted");
 }
