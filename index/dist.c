@@ -15,13 +15,18 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define TARGET_AVX2 __attribute__((target("avx2,fma")))
-#define TARGET_AVX512 \
+#define TARGET_AVX512                                                          \
 	__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")))
 #endif
 
 #define LANES 32	 /* running sums of an exact kernel */
 #define FAST_LANES 16	 /* running sums of a scalar fast kernel */
 #define BOUND_EVERY 256u /* elements between two looks at the bound */
+
+/* Every kernel comes by each multiple of BOUND_EVERY; fold() knows LANES. */
+static_assert(BOUND_EVERY % 64 == 0, "AVX-512 takes 64 floats a round");
+static_assert(BOUND_EVERY % FAST_LANES == 0, "the scalar kernel takes 16");
+static_assert(LANES == 4 * 8, "fold() adds 4 registers of 8 doubles");
 
 /* ---- scalar: the reference ---- */
 
@@ -131,6 +136,7 @@ static const struct dist_kernels scalar_kernels = {
 TARGET_AVX2
 static inline __m256d avx2_load4(const float *p, int32_t left)
 {
+	assert(left > 0);
 	__m128i mask = _mm_cmpgt_epi32(_mm_set1_epi32(left),
 		_mm_setr_epi32(0, 1, 2, 3));
 
@@ -162,8 +168,8 @@ static double avx2_l2sq_exact(const float *a, const float *b, uint32_t dim)
 	for (; i + LANES <= dim; i += LANES) {
 #pragma GCC unroll 8
 		for (uint32_t g = 0; g < 8; g++) {
-			__m256d d = _mm256_sub_pd(
-				_mm256_cvtps_pd(_mm_loadu_ps(a + i + 4 * g)),
+			__m256d d = _mm256_sub_pd(_mm256_cvtps_pd(_mm_loadu_ps(
+							  a + i + 4 * g)),
 				_mm256_cvtps_pd(_mm_loadu_ps(b + i + 4 * g)));
 
 			sum[g] = _mm256_add_pd(sum[g], _mm256_mul_pd(d, d));
@@ -192,8 +198,8 @@ static double avx2_dot_exact(const float *a, const float *b, uint32_t dim)
 	for (; i + LANES <= dim; i += LANES) {
 #pragma GCC unroll 8
 		for (uint32_t g = 0; g < 8; g++)
-			sum[g] = _mm256_fmadd_pd(
-				_mm256_cvtps_pd(_mm_loadu_ps(a + i + 4 * g)),
+			sum[g] = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(
+							 a + i + 4 * g)),
 				_mm256_cvtps_pd(_mm_loadu_ps(b + i + 4 * g)),
 				sum[g]);
 	}
@@ -233,6 +239,7 @@ static inline float avx2_fold_fast(const __m256 *s)
 TARGET_AVX2
 static inline __m256 avx2_load8(const float *p, int32_t left)
 {
+	assert(left > 0);
 	__m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(left),
 		_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 
@@ -251,8 +258,7 @@ static float avx2_l2sq(const float *a, const float *b, uint32_t dim,
 	for (; i + 32 <= dim; i += 32) {
 #pragma GCC unroll 4
 		for (uint32_t g = 0; g < 4; g++) {
-			__m256 d = _mm256_sub_ps(
-				_mm256_loadu_ps(a + i + 8 * g),
+			__m256 d = _mm256_sub_ps(_mm256_loadu_ps(a + i + 8 * g),
 				_mm256_loadu_ps(b + i + 8 * g));
 
 			sum[g] = _mm256_fmadd_ps(d, d, sum[g]);
@@ -287,8 +293,7 @@ static float avx2_dot(const float *a, const float *b, uint32_t dim)
 	for (; i + 32 <= dim; i += 32) {
 #pragma GCC unroll 4
 		for (uint32_t g = 0; g < 4; g++)
-			sum[g] = _mm256_fmadd_ps(
-				_mm256_loadu_ps(a + i + 8 * g),
+			sum[g] = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8 * g),
 				_mm256_loadu_ps(b + i + 8 * g), sum[g]);
 	}
 	for (uint32_t g = 0; i < dim; g++, i += 8) {
@@ -316,6 +321,7 @@ static const struct dist_kernels avx2_kernels = {
 TARGET_AVX512
 static inline __m512d avx512_load8(const float *p, uint32_t left)
 {
+	assert(left > 0);
 	__mmask8 mask = (__mmask8)(left >= 8 ? 0xff : (1u << left) - 1);
 
 	return _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, p));
@@ -324,8 +330,8 @@ static inline __m512d avx512_load8(const float *p, uint32_t left)
 TARGET_AVX512
 static inline __m512 avx512_load16(const float *p, uint32_t left)
 {
-	__mmask16 mask =
-		(__mmask16)(left >= 16 ? 0xffff : (1u << left) - 1);
+	assert(left > 0);
+	__mmask16 mask = (__mmask16)(left >= 16 ? 0xffff : (1u << left) - 1);
 
 	return _mm512_maskz_loadu_ps(mask, p);
 }
@@ -354,10 +360,11 @@ static double avx512_l2sq_exact(const float *a, const float *b, uint32_t dim)
 	for (; i + LANES <= dim; i += LANES) {
 #pragma GCC unroll 4
 		for (uint32_t g = 0; g < 4; g++) {
-			__m512d d = _mm512_sub_pd(
-				_mm512_cvtps_pd(_mm256_loadu_ps(a + i + 8 * g)),
-				_mm512_cvtps_pd(
-					_mm256_loadu_ps(b + i + 8 * g)));
+			__m512d d =
+				_mm512_sub_pd(_mm512_cvtps_pd(_mm256_loadu_ps(
+						      a + i + 8 * g)),
+					_mm512_cvtps_pd(_mm256_loadu_ps(
+						b + i + 8 * g)));
 
 			sum[g] = _mm512_add_pd(sum[g], _mm512_mul_pd(d, d));
 		}
@@ -386,10 +393,10 @@ static double avx512_dot_norm_exact(const float *a, const float *b,
 	for (; i + LANES <= dim; i += LANES) {
 #pragma GCC unroll 4
 		for (uint32_t g = 0; g < 4; g++) {
-			__m512d x = _mm512_cvtps_pd(
-				_mm256_loadu_ps(a + i + 8 * g));
-			__m512d y = _mm512_cvtps_pd(
-				_mm256_loadu_ps(b + i + 8 * g));
+			__m512d x =
+				_mm512_cvtps_pd(_mm256_loadu_ps(a + i + 8 * g));
+			__m512d y =
+				_mm512_cvtps_pd(_mm256_loadu_ps(b + i + 8 * g));
 
 			sum[g] = _mm512_fmadd_pd(x, y, sum[g]);
 			self[g] = _mm512_fmadd_pd(y, y, self[g]);
@@ -429,16 +436,16 @@ static float avx512_l2sq(const float *a, const float *b, uint32_t dim,
 	for (; i + 64 <= dim; i += 64) {
 #pragma GCC unroll 4
 		for (uint32_t g = 0; g < 4; g++) {
-			__m512 d = _mm512_sub_ps(
-				_mm512_loadu_ps(a + i + 16 * g),
-				_mm512_loadu_ps(b + i + 16 * g));
+			__m512 d =
+				_mm512_sub_ps(_mm512_loadu_ps(a + i + 16 * g),
+					_mm512_loadu_ps(b + i + 16 * g));
 
 			sum[g] = _mm512_fmadd_ps(d, d, sum[g]);
 		}
 		if ((i + 64) % BOUND_EVERY == 0) {
-			float part = _mm512_reduce_add_ps(_mm512_add_ps(
-				_mm512_add_ps(sum[0], sum[1]),
-				_mm512_add_ps(sum[2], sum[3])));
+			float part = _mm512_reduce_add_ps(
+				_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]),
+					_mm512_add_ps(sum[2], sum[3])));
 
 			if (part > bound)
 				return part;
@@ -453,8 +460,8 @@ static float avx512_l2sq(const float *a, const float *b, uint32_t dim,
 		if (left <= 16)
 			break;
 	}
-	return _mm512_reduce_add_ps(_mm512_add_ps(
-		_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3])));
+	return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]),
+		_mm512_add_ps(sum[2], sum[3])));
 }
 
 TARGET_AVX512
@@ -468,8 +475,8 @@ static float avx512_dot(const float *a, const float *b, uint32_t dim)
 	for (; i + 64 <= dim; i += 64) {
 #pragma GCC unroll 4
 		for (uint32_t g = 0; g < 4; g++)
-			sum[g] = _mm512_fmadd_ps(
-				_mm512_loadu_ps(a + i + 16 * g),
+			sum[g] = _mm512_fmadd_ps(_mm512_loadu_ps(
+							 a + i + 16 * g),
 				_mm512_loadu_ps(b + i + 16 * g), sum[g]);
 	}
 	for (uint32_t g = 0; i < dim; g++, i += 16) {
@@ -480,8 +487,8 @@ static float avx512_dot(const float *a, const float *b, uint32_t dim)
 		if (left <= 16)
 			break;
 	}
-	return _mm512_reduce_add_ps(_mm512_add_ps(
-		_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3])));
+	return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]),
+		_mm512_add_ps(sum[2], sum[3])));
 }
 
 static const struct dist_kernels avx512_kernels = {
@@ -501,9 +508,9 @@ static bool has_avx2(void)
 static bool has_avx512(void)
 {
 	return has_avx2() && __builtin_cpu_supports("avx512f") &&
-		__builtin_cpu_supports("avx512vl") &&
-		__builtin_cpu_supports("avx512bw") &&
-		__builtin_cpu_supports("avx512dq");
+	       __builtin_cpu_supports("avx512vl") &&
+	       __builtin_cpu_supports("avx512bw") &&
+	       __builtin_cpu_supports("avx512dq");
 }
 
 #endif
@@ -561,7 +568,10 @@ const struct dist_kernels *dist_kernels_get(void)
 
 const char *dist_kernel_name(void)
 {
-	return dist_kernels_get()->name;
+	const struct dist_kernels *k = dist_kernels_get();
+
+	assert(k);
+	return k->name;
 }
 
 /* ---- distances ---- */
@@ -582,6 +592,7 @@ static float cosine(double dot, double aa, double bb, uint32_t dim)
 	double d;
 
 	assert(length2 >= 0);
+	assert(noise < 1e-12); /* VG_DIM_MAX */
 	if (length2 == 0)
 		return 1.0f;
 	d = 1.0 - dot / sqrt(length2);
@@ -592,11 +603,13 @@ void dist_query_init(struct dist_query *q, enum vg_metric metric, uint32_t dim,
 	const float *vec)
 {
 	assert(dim >= 1 && dim <= VG_DIM_MAX);
+	assert(metric == VG_L2 || metric == VG_COSINE || metric == VG_IP);
 	q->kernels = dist_kernels_get();
 	q->vec = vec;
 	q->norm2 = q->kernels->dot_exact(vec, vec, dim);
 	q->dim = dim;
 	q->metric = metric;
+	assert(q->norm2 >= 0); /* so vec was finite */
 }
 
 float dist_query_exact(const struct dist_query *q, const float *row)

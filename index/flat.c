@@ -7,17 +7,17 @@
 
 #include "index/dist.h"
 
-#define BLOCK 128u		/* rows whose distances are computed at once */
-#define POLL_BYTES (2u << 20)	/* rows between two looks at cancel */
-#define AHEAD 4u		/* rows of a list to prefetch */
-#define LINE 64u		/* bytes of a cache line */
-#define PREFETCH_MAX 2048u	/* bytes; the processor follows from there */
+#define BLOCK 128u	      /* rows whose distances are computed at once */
+#define POLL_BYTES (2u << 20) /* rows between two looks at cancel */
+#define AHEAD 4u	      /* rows of a list to prefetch */
+#define LINE 64u	      /* bytes of a cache line */
+#define PREFETCH_MAX 2048u    /* bytes; the processor follows from there */
 
 static bool is_cancelled(const struct flat_query *q)
 {
 	/* Relaxed: a hint; nothing is read on the strength of it. */
 	return q->cancel &&
-		atomic_load_explicit(q->cancel, memory_order_relaxed);
+	       atomic_load_explicit(q->cancel, memory_order_relaxed);
 }
 
 static void offer(const struct flat_query *q, struct hit hit, struct topk *top)

@@ -64,8 +64,8 @@ static inline void topk_sift(struct topk *t, uint32_t i, struct hit hit)
 {
 	assert(i < t->n);
 	for (uint32_t child; (child = 2 * i + 1) < t->n; i = child) {
-		if (child + 1 < t->n && topk_is_before(t, t->hits[child],
-						t->hits[child + 1]))
+		if (child + 1 < t->n &&
+			topk_is_before(t, t->hits[child], t->hits[child + 1]))
 			child++;
 		if (!topk_is_before(t, hit, t->hits[child]))
 			break;
@@ -175,8 +175,7 @@ static inline void pool_put(struct pool *p, float dist, uint32_t slot)
  */
 static inline bool pool_find_next(struct pool *p, struct hit *hit)
 {
-	while (p->next < p->n &&
-		(p->hits[p->next].slot & POOL_EXPANDED) != 0)
+	while (p->next < p->n && (p->hits[p->next].slot & POOL_EXPANDED) != 0)
 		p->next++;
 	if (p->next == p->n)
 		return false;

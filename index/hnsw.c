@@ -12,6 +12,11 @@
 #define CHUNK_NODES 16384u /* at least: bounds the table of chunks */
 #define GOLDEN 0x9e3779b97f4a7c15u
 
+static_assert(HNSW_SLOT_MAX == LINK_SLOT, "~0 and the mark are no slots");
+static_assert(HNSW_SLOT_MAX < UINT32_MAX - PLACE_BASE, "a place fits a u32");
+static_assert(CHUNK_NODES % (HUGE_PAGE / CACHE_LINE / 2) == 0,
+	"a chunk of lines is whole huge pages, or twice as many are");
+
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25 /* Linux 6.1; others say EINVAL, which is fine */
 #endif
@@ -152,9 +157,9 @@ static void raise_to(_Atomic uint32_t *value, uint32_t to)
 {
 	uint32_t now = atomic_load_explicit(value, memory_order_relaxed);
 
-	while (now < to && !atomic_compare_exchange_weak_explicit(value, &now,
-				   to, memory_order_relaxed,
-				   memory_order_relaxed))
+	while (now < to &&
+		!atomic_compare_exchange_weak_explicit(value, &now, to,
+			memory_order_relaxed, memory_order_relaxed))
 		;
 }
 
@@ -177,7 +182,8 @@ static int add_chunk(struct hnsw *h, uint32_t slot)
 			madvise(chunk, chunk_len(h), MADV_HUGEPAGE);
 		if (chunk) {
 			/* hnsw_free finds chunks by bound. */
-			raise_to(&h->bound, ((slot >> h->shift) << h->shift) + 1);
+			raise_to(&h->bound,
+				((slot >> h->shift) << h->shift) + 1);
 			atomic_store_explicit(at, chunk, memory_order_release);
 		}
 	}
@@ -210,6 +216,7 @@ static int add_lists(struct hnsw *h, uint32_t n, uint32_t *first)
 	uint32_t i, b, end;
 	int rc = -ENOMEM;
 
+	assert(n >= 1 && n <= HNSW_LEVEL_MAX);
 	pthread_mutex_lock(&h->grow);
 	i = h->n_lists;
 	b = 31 - (uint32_t)__builtin_clz(i / LISTS_FIRST + 1);
@@ -222,8 +229,7 @@ static int add_lists(struct hnsw *h, uint32_t n, uint32_t *first)
 		goto unlock_grow;
 	if (!atomic_load_explicit(&h->block[b], memory_order_relaxed)) {
 		size_t lists = (size_t)LISTS_FIRST << b;
-		hnsw_link *block =
-			calloc(lists, h->config.m * sizeof(*block));
+		hnsw_link *block = calloc(lists, h->config.m * sizeof(*block));
 
 		if (!block)
 			goto unlock_grow;
@@ -258,8 +264,7 @@ static int add_node(struct hnsw *h, uint32_t slot, uint32_t level)
 		else
 			place = PLACE_FREE;
 	}
-	atomic_store_explicit(hnsw_place(h, slot), place,
-		memory_order_release);
+	atomic_store_explicit(hnsw_place(h, slot), place, memory_order_release);
 	if (rc < 0)
 		return rc;
 	raise_to(&h->bound, slot + 1);
@@ -317,15 +322,16 @@ static uint32_t choose(const struct probe *p, struct hit *c, uint32_t n,
 		bool is_chosen = is_marked || chosen + marked < max;
 
 		for (uint32_t j = 0; is_chosen && !is_marked && j < chosen; j++)
-			is_chosen = !(probe_pair(p, c[i].slot,
-					      c[j].slot & LINK_SLOT,
-					      c[i].dist) <= c[i].dist);
+			is_chosen = !(
+				probe_pair(p, c[i].slot, c[j].slot & LINK_SLOT,
+					c[i].dist) <= c[i].dist);
 		if (is_chosen) {
 			marked -= is_marked;
 			c[chosen++] = c[i];
 		}
 	}
 	assert(marked == 0);
+	assert(chosen <= max);
 	return chosen;
 }
 
@@ -343,8 +349,8 @@ static void sort_hits(struct hit *c, uint32_t n)
 }
 
 /* Chooses anew from a full list and one more link. Node's lock is held. */
-static void prune_locked(const struct probe *p, uint32_t slot,
-	uint32_t level, uint32_t link)
+static void prune_locked(const struct probe *p, uint32_t slot, uint32_t level,
+	uint32_t link)
 {
 	struct hit c[2 * VG_M_MAX + 1];
 	hnsw_link *links = hnsw_links(p->h, slot, level);
@@ -358,8 +364,8 @@ static void prune_locked(const struct probe *p, uint32_t slot,
 	for (uint32_t i = 0; i <= cap; i++) {
 		if (i + 3 <= cap)
 			hnsw_prefetch_row(p->h, c[i + 3].slot & LINK_SLOT);
-		c[i].dist = probe_pair(p, slot, c[i].slot & LINK_SLOT,
-			INFINITY);
+		c[i].dist =
+			probe_pair(p, slot, c[i].slot & LINK_SLOT, INFINITY);
 	}
 	sort_hits(c, cap + 1);
 	n = choose(p, c, cap + 1, cap);
@@ -381,6 +387,7 @@ static bool link_back(const struct put *put, uint32_t slot, uint32_t level,
 	uint32_t same = cap; /* where the link is already, unmarked */
 	bool is_done = true;
 
+	assert(slot != (link & LINK_SLOT));
 	pthread_mutex_lock(stripe_of(h, slot));
 	for (; n < cap; n++) {
 		uint32_t have = link_get(links, n);
@@ -450,6 +457,7 @@ static uint32_t link_tree(const struct put *put)
 	const struct hit *plan = put->scratch->plan[0];
 	uint32_t at = plan[0].slot, from = LINK_END, spread = put->slot;
 
+	assert(put->scratch->n_plan[0] > 0);
 	for (uint32_t i = 0; i < put->scratch->n_plan[0]; i++)
 		if (try_parent(put, plan[i].slot))
 			return plan[i].slot;
@@ -520,12 +528,14 @@ static void write_lists(const struct put *put)
 	for (uint32_t level = 0; level <= put->level; level++) {
 		hnsw_link *links = hnsw_links(put->h, put->slot, level);
 		uint32_t cap = hnsw_list_cap(put->h, level);
-		uint32_t n = level <= put->top ? put->scratch->n_plan[level] :
-						 0;
+		uint32_t n =
+			level <= put->top ? put->scratch->n_plan[level] : 0;
 
+		assert(n <= cap);
 		for (uint32_t i = 0; i < cap; i++)
-			link_set(links, i, i < n ?
-				put->scratch->plan[level][i].slot : LINK_END);
+			link_set(links, i,
+				i < n ? put->scratch->plan[level][i].slot :
+					LINK_END);
 	}
 }
 
@@ -534,6 +544,7 @@ static void link_node(const struct put *put)
 {
 	uint32_t parent = link_tree(put);
 
+	assert(put->top <= put->level);
 	for (uint32_t level = 0; level <= put->top; level++)
 		for (uint32_t i = 0; i < put->scratch->n_plan[level]; i++) {
 			uint32_t slot = put->scratch->plan[level][i].slot;

@@ -28,6 +28,7 @@ static bool is_linked(const struct hnsw *h, uint32_t slot, uint32_t bound)
 
 static int fail(struct check *c, const char *why)
 {
+	assert(why);
 	c->why = why;
 	return -VG_ECORRUPT;
 }
@@ -56,6 +57,8 @@ static int check_list(struct check *c, uint32_t slot, uint32_t level,
 	hnsw_link *links = hnsw_links(h, slot, level);
 	uint32_t cap = hnsw_list_cap(h, level), i = 0, marked = 0;
 
+	assert(level <= HNSW_LEVEL_MAX);
+	assert(stamp > 0); /* seen begins with zeros */
 	for (; i < cap && link_at(links, i) != LINK_END; i++) {
 		uint32_t link = link_at(links, i), to = link & LINK_SLOT;
 
@@ -101,8 +104,8 @@ static int check_term(struct check *c, uint32_t slot)
 
 static int check_nodes(struct check *c)
 {
-	uint64_t entry = atomic_load_explicit(&c->h->entry,
-		memory_order_acquire);
+	uint64_t entry =
+		atomic_load_explicit(&c->h->entry, memory_order_acquire);
 	uint32_t stamp = 0;
 	int rc = 0;
 
@@ -119,6 +122,7 @@ static int check_nodes(struct check *c)
 		if (rc == 0)
 			rc = check_term(c, slot);
 	}
+	assert(rc < 0 || c->linked <= c->bound);
 	return rc;
 }
 
@@ -187,8 +191,7 @@ free_arrays:
 void hnsw_stat(const struct hnsw *h, struct hnsw_stat *out)
 {
 	uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
-	uint32_t bound =
-		atomic_load_explicit(&h->bound, memory_order_acquire);
+	uint32_t bound = atomic_load_explicit(&h->bound, memory_order_acquire);
 	struct hnsw_stat st = {.bytes = sizeof(*h)};
 
 	st.linked = atomic_load_explicit(&h->linked, memory_order_relaxed);
@@ -203,8 +206,10 @@ void hnsw_stat(const struct hnsw *h, struct hnsw_stat *out)
 				break;
 			st.n_links++;
 		}
-		st.bytes += h->node_len + sizeof(hnsw_link) +
+		st.bytes +=
+			h->node_len + sizeof(hnsw_link) +
 			hnsw_level(h, slot) * h->config.m * sizeof(hnsw_link);
 	}
+	assert(st.n_links <= (uint64_t)bound * 2 * h->config.m);
 	*out = st;
 }

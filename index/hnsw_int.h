@@ -9,8 +9,8 @@
 #include "index/dist.h"
 #include "index/hnsw.h"
 
-#define LINK_END UINT32_MAX	 /* behind the last link of a list */
-#define LINK_TREE (1u << 31)	 /* mark of the tree, in a link */
+#define LINK_END UINT32_MAX	  /* behind the last link of a list */
+#define LINK_TREE (1u << 31)	  /* mark of the tree, in a link */
 #define LINK_SLOT (LINK_TREE - 1) /* the slot in a link */
 
 /*
@@ -44,8 +44,8 @@ struct hnsw {
 	_Atomic(char *) *chunk;
 	/* Blocks of upper lists; set once under grow, release. */
 	_Atomic(hnsw_link *) block[N_BLOCKS];
-	uint32_t n_lists;	   /* handed out; grow */
-	pthread_mutex_t grow;	   /* of chunk, block, n_lists */
+	uint32_t n_lists;	    /* handed out; grow */
+	pthread_mutex_t grow;	    /* of chunk, block, n_lists */
 	pthread_mutex_t entry_lock; /* writers of entry */
 	/*
 	 * level << 32 | slot. Release, acquire: who reads it sees the node.
@@ -124,7 +124,7 @@ static inline hnsw_link *hnsw_place(const struct hnsw *h, uint32_t slot)
 
 	assert(chunk);
 	return (hnsw_link *)(void *)(chunk + nodes_len) +
-		(slot & ((1u << h->shift) - 1));
+	       (slot & ((1u << h->shift) - 1));
 }
 
 /* Most links that a list of the level holds. */
@@ -142,7 +142,7 @@ static inline hnsw_link *hnsw_list(const struct hnsw *h, uint32_t i)
 
 	assert(block);
 	return block +
-		(size_t)(i - LISTS_FIRST * ((1u << b) - 1)) * h->config.m;
+	       (size_t)(i - LISTS_FIRST * ((1u << b) - 1)) * h->config.m;
 }
 
 /* The links of a node, hnsw_list_cap(level) of them. */
@@ -153,8 +153,7 @@ static inline hnsw_link *hnsw_links(const struct hnsw *h, uint32_t slot,
 
 	if (level == 0)
 		return (hnsw_link *)(void *)(hnsw_node(h, slot) + h->links_at);
-	place = atomic_load_explicit(hnsw_place(h, slot),
-		memory_order_acquire);
+	place = atomic_load_explicit(hnsw_place(h, slot), memory_order_acquire);
 	assert(place > PLACE_BASE);
 	return hnsw_list(h, place - PLACE_BASE - 1 + level - 1);
 }

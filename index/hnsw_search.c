@@ -6,10 +6,10 @@
 
 #include "index/hnsw_int.h"
 
-#define ROW_AHEAD 3u		/* rows prefetched before the one computed */
-#define ROW_PREFETCH_MAX 4096u	/* bytes; the processor follows from there */
-#define SEEN_MIN 1024u		/* slots a scratch has room for at least */
-#define POOL_FACTOR 16u		/* pool of a walk among hidden rows: see hnsw.h */
+#define ROW_AHEAD 3u	       /* rows prefetched before the one computed */
+#define ROW_PREFETCH_MAX 4096u /* bytes; the processor follows from there */
+#define SEEN_MIN 1024u	       /* slots a scratch has room for at least */
+#define POOL_FACTOR 16u /* pool of a walk among hidden rows: see hnsw.h */
 #define POOL_MORE 1024u
 #define POOL_MAX 32768u
 
@@ -96,6 +96,7 @@ static void forget_seen(struct hnsw_scratch *s)
 		memset(s->seen, 0, s->n_seen * sizeof(*s->seen));
 		s->epoch = 1;
 	}
+	assert(s->epoch > 0);
 }
 
 /* ---- distances ---- */
@@ -117,8 +118,9 @@ void probe_init(struct probe *p, const struct hnsw *h, const float *vec)
 	p->vec = vec;
 	p->kernels = p->exact.kernels;
 	p->is_wild = probe_is_wild_norm(p->exact.norm2) ||
-		atomic_load_explicit(&h->is_wild, memory_order_relaxed);
+		     atomic_load_explicit(&h->is_wild, memory_order_relaxed);
 	p->scale = p->exact.norm2 > 0 ? (float)(1 / sqrt(p->exact.norm2)) : 0;
+	assert(p->scale >= 0);
 }
 
 float probe_dist(const struct probe *p, uint32_t slot, float bound)
@@ -187,15 +189,15 @@ void hnsw_descend(const struct probe *p, struct hit *at, uint32_t from,
 {
 	uint32_t cap = p->h->config.m, moved_from;
 
+	assert(from >= to);
 	for (uint32_t level = from; level > to; level--) {
 		do {
-			hnsw_link *links =
-				hnsw_links(p->h, at->slot, level);
+			hnsw_link *links = hnsw_links(p->h, at->slot, level);
 
 			moved_from = at->slot;
 			for (uint32_t i = 0; i < cap; i++) {
-				uint32_t slot = atomic_load_explicit(
-					&links[i], memory_order_acquire);
+				uint32_t slot = atomic_load_explicit(&links[i],
+					memory_order_acquire);
 
 				if (slot == LINK_END)
 					break;
@@ -217,8 +219,8 @@ static uint32_t gather(struct walk *w, uint32_t slot)
 	uint32_t cap = hnsw_list_cap(h, w->level), n = 0;
 
 	for (uint32_t i = 0; i < cap; i++) {
-		uint32_t link = atomic_load_explicit(&links[i],
-			memory_order_acquire);
+		uint32_t link =
+			atomic_load_explicit(&links[i], memory_order_acquire);
 
 		if (link == LINK_END)
 			break;
@@ -228,6 +230,7 @@ static uint32_t gather(struct walk *w, uint32_t slot)
 		s->seen[link] = s->epoch;
 		s->fresh[n++] = link;
 	}
+	assert(n <= VG_ARRAY_LEN(s->fresh));
 	return n;
 }
 
@@ -242,6 +245,7 @@ static float walk_bound(const struct walk *w)
 /* Takes a row that is below walk_bound. */
 static void take(struct walk *w, float dist, uint32_t slot)
 {
+	assert(dist < walk_bound(w));
 	if (dist <= w->self) {
 		if (w->equal_max == 0)
 			return;
@@ -278,6 +282,8 @@ int hnsw_walk(struct walk *w, struct hit start)
 {
 	struct hit c;
 
+	assert(w->pool.n == 0 && w->pool.cap <= w->scratch->n_hits);
+	assert(w->level == 0 || !w->is_visible); /* answers are on level 0 */
 	forget_seen(w->scratch);
 	/* A start put since the scratch was sized is met by no list: gather. */
 	if (start.slot < w->scratch->n_seen)
@@ -294,8 +300,8 @@ int hnsw_walk(struct walk *w, struct hit start)
 		/* What follows is farther than the worst answer. */
 		if (w->is_visible && c.dist > pool_bound(&w->found))
 			break;
-		if (w->cancel && atomic_load_explicit(w->cancel,
-					 memory_order_relaxed))
+		if (w->cancel &&
+			atomic_load_explicit(w->cancel, memory_order_relaxed))
 			return -EINTR;
 		evaluate(w, gather(w, c.slot));
 		if (w->pool.next < w->pool.n)
@@ -327,8 +333,8 @@ static float margin(const struct probe *p, float kth)
 		limit = kth + 2 * error + 0x1p-20;
 		break;
 	case VG_IP: {
-		uint32_t bits = atomic_load_explicit(&h->longest,
-			memory_order_relaxed);
+		uint32_t bits =
+			atomic_load_explicit(&h->longest, memory_order_relaxed);
 		float longest;
 
 		memcpy(&longest, &bits, sizeof(longest));
@@ -337,6 +343,7 @@ static float margin(const struct probe *p, float kth)
 		break;
 	}
 	}
+	assert(limit >= (double)kth);
 	return (float)limit;
 }
 
@@ -358,7 +365,8 @@ static uint32_t finish(const struct probe *p, const struct pool *found,
 		uint32_t slot = found->hits[i].slot & LINK_SLOT;
 
 		topk_put(&top, (struct hit){dist_query_exact(&p->exact,
-			hnsw_row(p->h, slot)), slot});
+						    hnsw_row(p->h, slot)),
+				       slot});
 	}
 	topk_sort(&top);
 	assert(top.n == n);

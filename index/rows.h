@@ -25,8 +25,8 @@ struct rows {
 /* Borrows the row of slot, which must have been written. Any thread. */
 static inline const void *rows_get(const struct rows *r, uint32_t slot)
 {
-	const char *chunk = atomic_load_explicit(
-		&r->chunk[slot >> r->shift], memory_order_acquire);
+	const char *chunk = atomic_load_explicit(&r->chunk[slot >> r->shift],
+		memory_order_acquire);
 
 	assert(chunk);
 	return chunk + (size_t)(slot & ((1u << r->shift) - 1)) * r->stride;

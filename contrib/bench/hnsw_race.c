@@ -24,8 +24,8 @@
 #define N_EF 12
 #define PASSES_MAX 64
 
-static const uint32_t efs[N_EF] = {
-	10, 14, 20, 28, 40, 50, 64, 80, 100, 140, 200, 300};
+static const uint32_t efs[N_EF] = {10, 14, 20, 28, 40, 50, 64, 80, 100, 140,
+	200, 300};
 static const double levels[] = {.90, .95, .98, .99, .995};
 
 enum side { OURS, PEER, N_SIDES };
@@ -41,6 +41,7 @@ struct race {
 	struct peer *peer;
 	struct hnsw_scratch *scratch;
 	double build_s[N_SIDES][PASSES_MAX];
+	double build_cpu_s[N_SIDES][PASSES_MAX];
 	double qps[N_SIDES][N_EF][PASSES_MAX];
 	double recall[N_SIDES][N_EF];
 };
@@ -50,6 +51,15 @@ static double now(void)
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+/* Processor seconds of all threads: a busy neighbour stretches only now(). */
+static double cpu(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
 	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
 }
 
@@ -66,8 +76,7 @@ static double median(const double *values, uint32_t n)
 
 	memcpy(sorted, values, n * sizeof(*sorted));
 	qsort(sorted, n, sizeof(*sorted), compare);
-	return n % 2 ? sorted[n / 2] :
-		       (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
+	return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
 }
 
 /* ---- build ---- */
@@ -112,8 +121,7 @@ static double build(struct race *r, enum side side)
 	if (side == PEER) {
 		if (r->peer)
 			peer_free(r->peer);
-		r->peer = peer_new(r->base.dim, r->n, r->m,
-			r->ef_construction);
+		r->peer = peer_new(r->base.dim, r->n, r->m, r->ef_construction);
 		start = now();
 		peer_put(r->peer, base_vec(r, 0), 0);
 		next = 1;
@@ -145,9 +153,13 @@ static void build_all(struct race *r)
 		for (int side = 0; side < N_SIDES; side++) {
 			if (side == PEER && r->is_alone)
 				continue;
+			double before = cpu();
+
 			r->build_s[side][i] = build(r, (enum side)side);
-			printf("build %s %.2f s\n", side_name[side],
-				r->build_s[side][i]);
+			r->build_cpu_s[side][i] = cpu() - before;
+			printf("build %s %.2f s, of processors %.2f s\n",
+				side_name[side], r->build_s[side][i],
+				r->build_cpu_s[side][i]);
 			fflush(stdout);
 		}
 }
@@ -165,11 +177,12 @@ static uint64_t ask_all(struct race *r, enum side side, uint32_t ef)
 		const float *vec = r->queries.vecs + (size_t)q * r->base.dim;
 
 		if (side == OURS) {
-			struct hnsw_query query = {
-				.vec = vec, .k = K, .ef = ef};
+			struct hnsw_query query = {.vec = vec,
+				.k = K,
+				.ef = ef};
 
-			if (hnsw_search(r->ours, &query, r->scratch, hits,
-				    &n) < 0)
+			if (hnsw_search(r->ours, &query, r->scratch, hits, &n) <
+				0)
 				abort();
 		} else {
 			n = peer_search(r->peer, vec, K, ef, slots);
@@ -236,7 +249,8 @@ static void print_all(const struct race *r)
 {
 	struct hnsw_stat st;
 
-	printf("%6s %20s %20s\n", "ef", "ours recall qps", "hnswlib recall qps");
+	printf("%6s %20s %20s\n", "ef", "ours recall qps",
+		"hnswlib recall qps");
 	for (uint32_t e = 0; e < N_EF; e++) {
 		printf("%6u", efs[e]);
 		for (int side = 0; side < N_SIDES - r->is_alone; side++)
@@ -257,12 +271,15 @@ static void print_all(const struct race *r)
 	}
 	printf("build: ours %.2f s", median(r->build_s[OURS], r->builds));
 	if (!r->is_alone)
-		printf(", hnswlib %.2f s, ratio %.2f",
+		printf(", hnswlib %.2f s, ratio %.2f, of processors %.2f",
 			median(r->build_s[PEER], r->builds),
 			median(r->build_s[OURS], r->builds) /
-				median(r->build_s[PEER], r->builds));
+				median(r->build_s[PEER], r->builds),
+			median(r->build_cpu_s[OURS], r->builds) /
+				median(r->build_cpu_s[PEER], r->builds));
 	hnsw_stat(r->ours, &st);
-	printf("\nours: %u levels, degree %.1f, %.0f bytes a node, kernels %s\n",
+	printf("\nours: %u levels, degree %.1f, %.0f bytes a node, kernels "
+	       "%s\n",
 		st.levels, (double)st.n_links / st.linked,
 		(double)st.bytes / st.linked, dist_kernel_name());
 }
@@ -281,7 +298,7 @@ static bool load(struct race *r)
 	snprintf(path[1], sizeof(path[1]),
 		"%s/fashion-mnist/t10k-images-idx3-ubyte.gz", dir);
 	return data_load_idx(&r->base, path[0], r->n, !r->is_small) &&
-		data_load_idx(&r->queries, path[1], r->n_queries, true);
+	       data_load_idx(&r->queries, path[1], r->n_queries, true);
 }
 
 static const char usage[] =
@@ -297,26 +314,49 @@ static bool parse(struct race *r, int argc, char **argv)
 		uint32_t value = optarg ? (uint32_t)atoi(optarg) : 0;
 
 		switch (c) {
-		case 'n': r->n = value; break;
-		case 'q': r->n_queries = value; break;
-		case 'p': r->passes = VG_MIN(value, PASSES_MAX); break;
-		case 'b': r->builds = VG_MIN(value, PASSES_MAX); break;
-		case 't': r->threads = VG_MIN(value, 64); break;
-		case 'm': r->m = value; break;
-		case 'c': r->ef_construction = value; break;
-		case 's': r->is_small = true; break;
-		case 'a': r->is_alone = true; break;
-		default: return false;
+		case 'n':
+			r->n = value;
+			break;
+		case 'q':
+			r->n_queries = value;
+			break;
+		case 'p':
+			r->passes = VG_MIN(value, PASSES_MAX);
+			break;
+		case 'b':
+			r->builds = VG_MIN(value, PASSES_MAX);
+			break;
+		case 't':
+			r->threads = VG_MIN(value, 64);
+			break;
+		case 'm':
+			r->m = value;
+			break;
+		case 'c':
+			r->ef_construction = value;
+			break;
+		case 's':
+			r->is_small = true;
+			break;
+		case 'a':
+			r->is_alone = true;
+			break;
+		default:
+			return false;
 		}
 	}
-	return r->n > 0 && r->n_queries > 0 && r->passes > 0 &&
-		r->builds > 0 && r->threads > 0;
+	return r->n > 0 && r->n_queries > 0 && r->passes > 0 && r->builds > 0 &&
+	       r->threads > 0;
 }
 
 int main(int argc, char **argv)
 {
-	static struct race r = {.n = 60000, .n_queries = 2000, .m = 16,
-		.ef_construction = 200, .threads = 2, .passes = 5,
+	static struct race r = {.n = 60000,
+		.n_queries = 2000,
+		.m = 16,
+		.ef_construction = 200,
+		.threads = 2,
+		.passes = 5,
 		.builds = 1};
 
 	if (!parse(&r, argc, argv)) {
@@ -327,8 +367,11 @@ int main(int argc, char **argv)
 		return 1;
 	r.n = r.base.n;
 	r.n_queries = r.queries.n;
-	r.truth = (struct truth){.base = &r.base, .queries = &r.queries,
-		.metric = VG_L2, .k = K, .threads = r.threads};
+	r.truth = (struct truth){.base = &r.base,
+		.queries = &r.queries,
+		.metric = VG_L2,
+		.k = K,
+		.threads = r.threads};
 	r.nearest = truth_new(&r.truth);
 	if (hnsw_scratch_new(&r.scratch) < 0)
 		return 1;

@@ -9,7 +9,7 @@ struct peer {
 	hnswlib::HierarchicalNSW<float> graph;
 
 	peer(uint32_t dim, uint32_t n, uint32_t m, uint32_t ef_construction)
-		: space(dim), graph(&space, n, m, ef_construction)
+	    : space(dim), graph(&space, n, m, ef_construction)
 	{
 	}
 };
@@ -30,8 +30,8 @@ void peer_put(struct peer *p, const float *vec, uint32_t slot)
 	p->graph.addPoint(vec, slot);
 }
 
-uint32_t peer_search(struct peer *p, const float *vec, uint32_t k,
-	uint32_t ef, uint32_t *slots)
+uint32_t peer_search(struct peer *p, const float *vec, uint32_t k, uint32_t ef,
+	uint32_t *slots)
 {
 	uint32_t n = 0;
 

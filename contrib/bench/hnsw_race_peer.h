@@ -20,8 +20,8 @@ void peer_free(struct peer *p);
 void peer_put(struct peer *p, const float *vec, uint32_t slot);
 
 /* The k nearest, slots worst first; returns how many. One thread. */
-uint32_t peer_search(struct peer *p, const float *vec, uint32_t k,
-	uint32_t ef, uint32_t *slots);
+uint32_t peer_search(struct peer *p, const float *vec, uint32_t k, uint32_t ef,
+	uint32_t *slots);
 
 #ifdef __cplusplus
 }

@@ -150,9 +150,12 @@ static void search_all(struct run *r, struct hnsw *h)
 
 static struct run run_once(long nth, bool forever)
 {
-	struct run r = {.is_right = true, .is_untouched = true,
+	struct run r = {.is_right = true,
+		.is_untouched = true,
 		.is_valid = true};
-	struct hnsw_config config = {.dim = DIM, .metric = VG_L2, .m = 4,
+	struct hnsw_config config = {.dim = DIM,
+		.metric = VG_L2,
+		.m = 4,
 		.ef_construction = 32};
 	long alive_before = n_alive;
 	size_t mapped_before = mapped;
@@ -180,8 +183,10 @@ static struct run run_once(long nth, bool forever)
 
 static void test_all(bool forever, const char *name)
 {
-	struct run all = {.is_right = true, .is_untouched = true,
-		.is_valid = true, .is_freed = true};
+	struct run all = {.is_right = true,
+		.is_untouched = true,
+		.is_valid = true,
+		.is_freed = true};
 	long nth = 0, n_seen = 0;
 
 	do {
@@ -204,7 +209,9 @@ static void test_all(bool forever, const char *name)
 
 static void test_check(void)
 {
-	struct hnsw_config config = {.dim = DIM, .metric = VG_L2, .m = 4,
+	struct hnsw_config config = {.dim = DIM,
+		.metric = VG_L2,
+		.m = 4,
 		.ef_construction = 32};
 	const char *why = NULL;
 	struct hnsw *h;

@@ -12,6 +12,7 @@
 #define EF 100
 #define WRITERS 4
 #define READERS 2
+#define SOAK_ROUNDS 10
 
 struct state {
 	const char *name;
@@ -59,9 +60,13 @@ static bool is_valid(const struct state *s)
 static double recall(struct state *s, uint32_t n)
 {
 	struct data linked = *s->base;
-	struct truth t = {.base = &linked, .queries = s->queries,
-		.metric = s->metric, .k = K, .threads = 2,
-		.is_visible = is_visible, .ctx = s};
+	struct truth t = {.base = &linked,
+		.queries = s->queries,
+		.metric = s->metric,
+		.k = K,
+		.threads = 2,
+		.is_visible = is_visible,
+		.ctx = s};
 	struct hit hits[EF];
 	float *nearest;
 	uint64_t right = 0;
@@ -74,8 +79,8 @@ static double recall(struct state *s, uint32_t n)
 			.vec = s->queries->vecs + (size_t)i * s->queries->dim,
 			.k = K,
 			.ef = EF,
-			.is_visible = n == s->n && !s->hidden[0] ? NULL :
-								   is_visible,
+			.is_visible =
+				n == s->n && !s->hidden[0] ? NULL : is_visible,
 			.ctx = s,
 		};
 		uint32_t found;
@@ -122,16 +127,15 @@ static void *search_on(void *arg)
 	while (!atomic_load(&s->is_over)) {
 		struct hnsw_query q = {
 			.vec = s->queries->vecs +
-				(size_t)(i++ % s->queries->n) * s->base->dim,
+			       (size_t)(i++ % s->queries->n) * s->base->dim,
 			.k = K,
 			.ef = EF,
 		};
-		bool is_right =
-			hnsw_search(s->h, &q, scratch, hits, &n) == 0;
+		bool is_right = hnsw_search(s->h, &q, scratch, hits, &n) == 0;
 
 		for (uint32_t j = 1; is_right && j < n; j++)
 			is_right = hits[j - 1].dist <= hits[j].dist &&
-				hits[j].slot < s->n;
+				   hits[j].slot < s->n;
 		if (!is_right)
 			atomic_fetch_add(&s->failed, 1);
 	}
@@ -144,6 +148,8 @@ static void build_beside_searches(struct state *s)
 	pthread_t writer[WRITERS], reader[READERS];
 
 	new_graph(s);
+	atomic_store(&s->next, 0);
+	atomic_store(&s->is_over, false);
 	for (int i = 0; i < READERS; i++)
 		must(pthread_create(&reader[i], NULL, search_on, s) == 0);
 	for (int i = 0; i < WRITERS; i++)
@@ -159,8 +165,11 @@ static void build_beside_searches(struct state *s)
 void churn(const char *name, struct data *base, uint32_t n,
 	const struct data *queries, enum vg_metric metric)
 {
-	struct state s = {.name = name, .base = base, .queries = queries,
-		.metric = metric, .n = n};
+	struct state s = {.name = name,
+		.base = base,
+		.queries = queries,
+		.metric = metric,
+		.n = n};
 	uint32_t more = n * 3 / 10;
 
 	must(base->n >= n + more);
@@ -178,10 +187,14 @@ void churn(const char *name, struct data *base, uint32_t n,
 	for (uint32_t i = 0; i < n + more; i++)
 		s.hidden[i] = s.hidden[i] || i % 10 < 3;
 	report(&s, n + more, "3 in 10 deleted");
-	hnsw_free(s.h);
 	for (uint32_t i = 0; i < n; i++)
 		s.hidden[i] = false;
-	build_beside_searches(&s);
+	/* A soak looks at many interleavings; the last one is reported. */
+	for (long i = env_long("VG_SOAK", 0) ? SOAK_ROUNDS : 1; i > 0; i--) {
+		hnsw_free(s.h);
+		build_beside_searches(&s);
+		must(is_valid(&s));
+	}
 	report(&s, n, "built by 4 threads beside 2 that search");
 	hnsw_free(s.h);
 	hnsw_scratch_free(s.scratch);

@@ -65,9 +65,9 @@ bool data_load_fvecs(struct data *d, const char *path, uint32_t max)
 	data_init(d, VG_MIN(max, (uint32_t)len), (uint32_t)dim, true);
 	for (uint32_t i = 0; i < d->n && is_read; i++)
 		is_read = fread(&dim, sizeof(dim), 1, f) == 1 &&
-			(uint32_t)dim == d->dim &&
-			fread(d->vecs + (size_t)i * d->dim, sizeof(float),
-				d->dim, f) == d->dim;
+			  (uint32_t)dim == d->dim &&
+			  fread(d->vecs + (size_t)i * d->dim, sizeof(float),
+				  d->dim, f) == d->dim;
 	fclose(f);
 	return is_read;
 close_file:
@@ -78,7 +78,7 @@ close_file:
 static uint32_t big_endian(const unsigned char *p)
 {
 	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 |
-		(uint32_t)p[2] << 8 | p[3];
+	       (uint32_t)p[2] << 8 | p[3];
 }
 
 bool data_load_idx(struct data *d, const char *path, uint32_t max, bool is_huge)
@@ -93,8 +93,7 @@ bool data_load_idx(struct data *d, const char *path, uint32_t max, bool is_huge)
 	f = popen(cmd, "r");
 	if (!f)
 		return false;
-	if (fread(head, sizeof(head), 1, f) != 1 ||
-		big_endian(head) != 0x803)
+	if (fread(head, sizeof(head), 1, f) != 1 || big_endian(head) != 0x803)
 		goto close_pipe;
 	dim = big_endian(head + 8) * big_endian(head + 12);
 	if (dim < 1 || dim > sizeof(image))
@@ -155,8 +154,8 @@ float *truth_new(const struct truth *t)
 	if (!out || t->threads > THREADS_MAX)
 		give_up("ground truth");
 	for (uint32_t i = 0; i < t->threads; i++) {
-		part[i] = (struct truth_part){
-			.truth = t, .out = out, .first = i};
+		part[i] =
+			(struct truth_part){.truth = t, .out = out, .first = i};
 		if (pthread_create(&part[i].thread, NULL, scan_part,
 			    &part[i]) != 0)
 			give_up("a thread");

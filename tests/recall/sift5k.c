@@ -46,7 +46,7 @@ static double plain_dist(const float *a, const float *b)
 
 	for (uint32_t i = 0; i < base.dim; i++)
 		sum += ((double)a[i] - (double)b[i]) *
-			((double)a[i] - (double)b[i]);
+		       ((double)a[i] - (double)b[i]);
 	return sqrt(sum);
 }
 
@@ -58,8 +58,9 @@ static bool scan_is_right(const uint32_t *truth)
 	for (uint32_t i = 0; i < queries.n; i++) {
 		const float *vec = queries.vecs + (size_t)i * queries.dim;
 		const uint32_t *want = truth + (size_t)i * (K + 1) + 1;
-		struct flat_query q = {
-			.vec = vec, .dim = base.dim, .metric = VG_L2};
+		struct flat_query q = {.vec = vec,
+			.dim = base.dim,
+			.metric = VG_L2};
 		struct topk top;
 
 		topk_init(&top, hits, K, NULL, NULL);

@@ -110,10 +110,10 @@ static bool exact_is_same(const struct dist_kernels *k,
 	double dot_ref = ref->dot_norm_exact(a, b, dim, &bb_ref);
 
 	return same(k->l2sq_exact(a, b, dim), ref->l2sq_exact(a, b, dim)) &&
-		same(k->dot_exact(a, b, dim), ref->dot_exact(a, b, dim)) &&
-		same(dot, dot_ref) && same(bb, bb_ref) &&
-		same(dot, k->dot_exact(a, b, dim)) &&
-		same(bb, k->dot_exact(b, b, dim));
+	       same(k->dot_exact(a, b, dim), ref->dot_exact(a, b, dim)) &&
+	       same(dot, dot_ref) && same(bb, bb_ref) &&
+	       same(dot, k->dot_exact(a, b, dim)) &&
+	       same(bb, k->dot_exact(b, b, dim));
 }
 
 static double abs_dot(const float *a, const float *b, uint32_t dim)
@@ -132,10 +132,9 @@ static bool fast_is_near(const struct dist_kernels *k,
 	double error = dist_fast_error(dim);
 	double l2 = ref->l2sq_exact(a, b, dim), dot = ref->dot_exact(a, b, dim);
 
-	return fabs((double)k->l2sq(a, b, dim, INFINITY) - l2) <=
-		error * l2 &&
-		fabs((double)k->dot(a, b, dim) - dot) <=
-		error * abs_dot(a, b, dim);
+	return fabs((double)k->l2sq(a, b, dim, INFINITY) - l2) <= error * l2 &&
+	       fabs((double)k->dot(a, b, dim) - dot) <=
+		       error * abs_dot(a, b, dim);
 }
 
 static bool bound_is_kept(const struct dist_kernels *k,
@@ -161,7 +160,7 @@ static bool fast_survives(const struct dist_kernels *k,
 {
 	(void)ref;
 	return k->l2sq(a, b, dim, INFINITY) >= 0 &&
-		k->l2sq(a, a, dim, INFINITY) == 0;
+	       k->l2sq(a, a, dim, INFINITY) == 0;
 }
 
 static void test_kernels(const char *name)
@@ -206,13 +205,14 @@ static long double oracle(enum vg_metric metric, uint32_t dim, const float *a,
 	return metric == VG_IP ? -ab : 1 - ab / sqrtl(aa * bb);
 }
 
-static bool equals_oracle(enum vg_metric metric, const float *a,
-	const float *b, uint32_t dim)
+static bool equals_oracle(enum vg_metric metric, const float *a, const float *b,
+	uint32_t dim)
 {
 	long double want = oracle(metric, dim, a, b);
 	double got = (double)dist_exact(metric, dim, a, b);
 	double size = metric == VG_L2 ? (double)fabsl(want) :
-		metric == VG_IP	      ? abs_dot(a, b, dim) : 1.0;
+		      metric == VG_IP ? abs_dot(a, b, dim) :
+					1.0;
 
 	return fabs((double)want - got) <= 1e-7 * size;
 }
@@ -231,9 +231,10 @@ static void test_oracle(void)
 				fill(a, dim_of(i), (enum kind)kind);
 				fill(b, dim_of(i), (enum kind)kind);
 				a[0] = b[0] = 1; /* never all zeros */
-				is_right = is_right && equals_oracle(
-					metrics[m], a, b, dim_of(i));
-				is_symmetric = is_symmetric &&
+				is_right = is_right && equals_oracle(metrics[m],
+							       a, b, dim_of(i));
+				is_symmetric =
+					is_symmetric &&
 					same((double)dist_exact(metrics[m],
 						     dim_of(i), a, b),
 						(double)dist_exact(metrics[m],
@@ -257,13 +258,15 @@ static void test_zero(void)
 			if (a[dim - 1] == 0) /* never all zeros */
 				a[dim - 1] = FLT_TRUE_MIN;
 			memcpy(b, a, sizeof(a));
-			is_equal_zero = is_equal_zero &&
+			is_equal_zero =
+				is_equal_zero &&
 				same((double)dist_exact(VG_COSINE, dim, a, b),
 					0) &&
 				same((double)dist_exact(VG_L2, dim, a, b), 0);
 			for (uint32_t j = 0; j < dim && kind == WHOLE; j++)
 				b[j] = a[j] * 3;
-			is_parallel_zero = is_parallel_zero &&
+			is_parallel_zero =
+				is_parallel_zero &&
 				same((double)dist_exact(VG_COSINE, dim, a, b),
 					0);
 		}
@@ -309,7 +312,8 @@ static void test_golden(void)
 		a[i] = 1.0f / (float)(i + 1);
 		b[i] = 1.0f / (float)(i * i + 3);
 	}
-	ok(same(dist_kernels_get()->dot_exact(a, b, 100), 0x1.1d4b23a53d414p-1) &&
+	ok(same(dist_kernels_get()->dot_exact(a, b, 100),
+		   0x1.1d4b23a53d414p-1) &&
 			same(dist_kernels_get()->l2sq_exact(a, b, 100),
 				0x1.74646f84dc2d8p-1),
 		"sums of 100 fractions have the bits they always had");
@@ -326,11 +330,12 @@ static void test_rows(void)
 		dist_query_init(&q, (enum vg_metric)metric, 7, rows);
 		dist_query_exact_rows(&q, rows, 5, out);
 		for (int i = 0; i < 5; i++)
-			is_same = is_same &&
+			is_same =
+				is_same &&
 				same((double)out[i],
-					(double)dist_exact(
-						(enum vg_metric)metric, 7,
-						rows, rows + (size_t)i * 7));
+					(double)dist_exact((enum vg_metric)
+								   metric,
+						7, rows, rows + (size_t)i * 7));
 	}
 	ok(is_same, "many rows at once give what each gives");
 }

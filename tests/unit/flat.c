@@ -92,8 +92,9 @@ static uint32_t plain_scan(enum vg_metric metric, bool only_thirds,
 
 	for (uint32_t i = 0; i < N; i++)
 		if (!only_thirds || is_third(NULL, i))
-			out[n++] = (struct answer){
-				plain_dist(metric, vec, row(i)), i};
+			out[n++] =
+				(struct answer){plain_dist(metric, vec, row(i)),
+					i};
 	qsort(out, n, sizeof(*out), compare);
 	return n;
 }
@@ -131,8 +132,9 @@ static void test_metrics(void)
 	struct topk top;
 
 	for (int metric = VG_L2; metric <= VG_IP; metric++) {
-		struct flat_query q = {
-			.vec = vec, .dim = DIM, .metric = (enum vg_metric)metric};
+		struct flat_query q = {.vec = vec,
+			.dim = DIM,
+			.metric = (enum vg_metric)metric};
 		uint32_t n = plain_scan(q.metric, false, want);
 
 		topk_init(&top, hits, K, NULL, NULL);
@@ -157,8 +159,8 @@ static void test_metrics(void)
 
 static bool same_hits(const struct topk *a, const struct topk *b)
 {
-	return a->n == b->n && memcmp(a->hits, b->hits,
-				       a->n * sizeof(*a->hits)) == 0;
+	return a->n == b->n &&
+	       memcmp(a->hits, b->hits, a->n * sizeof(*a->hits)) == 0;
 }
 
 static void test_parts(void)
@@ -173,7 +175,8 @@ static void test_parts(void)
 	topk_sort(&whole);
 	topk_init(&part, part_hits, K, NULL, NULL);
 	for (uint32_t from = 0; from < N;) {
-		uint32_t to = VG_MIN(N, from + 1 + (uint32_t)rand() % 100);
+		uint32_t n = 1 + (uint32_t)rand() % 100;
+		uint32_t to = VG_MIN(N, from + n);
 
 		must(flat_scan(&q, &rows, from, to, &part) == 0);
 		from = to;
@@ -203,7 +206,7 @@ static int falling(void *ctx, uint32_t a, uint32_t b)
 
 	log->n++;
 	log->is_equal = log->is_equal && plain_dist(VG_L2, vec, row(a)) ==
-			plain_dist(VG_L2, vec, row(b));
+						 plain_dist(VG_L2, vec, row(b));
 	return (a < b) - (a > b);
 }
 
@@ -220,8 +223,9 @@ static void test_ties(void)
 	topk_sort(&top);
 	for (uint32_t i = 0; i < 10; i++)
 		is_falling = is_falling && hits[i].dist == 0 &&
-			hits[i].slot == N - 1 - i;
-	ok(is_falling, "the tie callback orders equal rows and picks among them");
+			     hits[i].slot == N - 1 - i;
+	ok(is_falling,
+		"the tie callback orders equal rows and picks among them");
 	ok(log.n > 0 && log.is_equal, "it is asked about equal rows only");
 }
 
@@ -238,7 +242,9 @@ static bool count_asked(void *ctx, uint32_t slot)
 static void test_callbacks(void)
 {
 	_Atomic bool cancel = true;
-	struct flat_query q = {.vec = vec, .dim = DIM, .metric = VG_L2,
+	struct flat_query q = {.vec = vec,
+		.dim = DIM,
+		.metric = VG_L2,
 		.cancel = &cancel};
 	struct hit hits[1];
 	struct topk top;
