@@ -58,7 +58,7 @@
 #include "fs/buddy.h"
 
 #define MAGIC 0x616e657261677661ull /* "avgarena" */
-#define VERSION 1
+#define ARENA_VERSION 1
 #define PAGE 4096u
 #define CHUNK (64u << 10)
 #define CHUNK_ORDER 4 /* PAGE << CHUNK_ORDER == CHUNK */
@@ -631,7 +631,7 @@ int arena_create(uint64_t limit)
 {
 	struct head head = {
 		.magic = MAGIC,
-		.version = VERSION,
+		.version = ARENA_VERSION,
 		.record_len = RECORD,
 		.limit = limit,
 	};
@@ -667,7 +667,7 @@ static int check_head(int fd, struct head *head)
 	if (pread(fd, head, sizeof(*head), 0) != (ssize_t)sizeof(*head) ||
 		head->magic != MAGIC)
 		return -VG_ECORRUPT;
-	if (head->version != VERSION || head->record_len != RECORD)
+	if (head->version != ARENA_VERSION || head->record_len != RECORD)
 		return -VG_EFORMAT;
 	if (head->limit < ARENA_LIMIT_MIN || head->limit > ARENA_LIMIT_MAX ||
 		head->space_len != space_for(head->limit) ||

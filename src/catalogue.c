@@ -294,7 +294,7 @@ void catalogue_apply(struct catalogue *cat, const struct op *op,
 		gone = move_entry(cat, op, coll);
 		break;
 	default:
-		assert(!"an op of a record");
+		assert(false && "an op of a record");
 	}
 	if (gone && gone->coll) {
 		atomic_store(&gone->coll->is_dropped, true);

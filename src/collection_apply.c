@@ -378,7 +378,7 @@ void collection_apply(
 		apply_clear(c, op);
 		break;
 	default:
-		assert(!"an op of the catalogue");
+		assert(false && "an op of the catalogue");
 	}
 	atomic_fetch_add_explicit(&c->changes, 1, memory_order_release);
 }

@@ -123,7 +123,7 @@ int config_format(const struct op_config *c, enum config_item item, char *out,
 	case CONFIG_ITEMS:
 		break;
 	}
-	assert(!"an item");
+	assert(false && "an item");
 	return 0;
 }
 

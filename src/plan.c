@@ -301,7 +301,7 @@ static int plan_by_type(struct store *s, struct change *ch)
 	case OP_ATTR:
 		return plan_attr(ch);
 	}
-	assert(!"a type");
+	assert(false && "a type");
 	return -EINVAL;
 }
 
