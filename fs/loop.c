@@ -32,12 +32,27 @@
 #define PRUNE_BATCH 1024	      /* nodes of one notification */
 #define THREADS_MAX 64
 
+/*
+ * Two threads look for requests, spinning or asleep on the connection, beside
+ * those that serve one. The rest are parked where no request wakes them: the
+ * kernel wakes a sleeper for each request, also when a spinning thread is about
+ * to take it, and a wake-up on another CPU is what we are here to avoid. Who
+ * takes a request and leaves nobody looking, calls one of the parked.
+ */
+#define LOOKERS 2
+
 struct loop {
 	struct fuse_session *se;
 	int fd;
 	int stop_fd; /* an eventfd: readable from the end on, never read */
 	long spin_ns;
 	_Atomic int error; /* the first failure; relaxed: read after join */
+	_Atomic int n_looking; /* a count; who parks confirms it under lock */
+	pthread_mutex_t lock;
+	pthread_cond_t called;
+	int n_parked; /* lock */
+	int n_calls;  /* lock: of those parked, who may go on */
+	bool is_over; /* lock */
 };
 
 struct worker {
@@ -70,6 +85,48 @@ static void stop(struct loop *loop)
 		/* EAGAIN: it was readable already, which is all we want. */
 		assert(errno == EAGAIN);
 	}
+	pthread_mutex_lock(&loop->lock);
+	loop->is_over = true;
+	pthread_cond_broadcast(&loop->called);
+	pthread_mutex_unlock(&loop->lock);
+}
+
+/* A request was taken: somebody must look for the next one meanwhile. */
+static void leave_looking(struct loop *loop)
+{
+	if (atomic_fetch_sub(&loop->n_looking, 1) > 1)
+		return;
+	pthread_mutex_lock(&loop->lock);
+	if (loop->n_parked > loop->n_calls) {
+		loop->n_calls++;
+		atomic_fetch_add(&loop->n_looking, 1); /* for who is called */
+		pthread_cond_signal(&loop->called);
+	}
+	pthread_mutex_unlock(&loop->lock);
+}
+
+/* Parks the caller if enough others look. Returns whether it was parked. */
+static bool park(struct loop *loop)
+{
+	bool is_parked = false;
+
+	if (atomic_load(&loop->n_looking) <= LOOKERS)
+		return false;
+	pthread_mutex_lock(&loop->lock);
+	if (atomic_fetch_sub(&loop->n_looking, 1) <= LOOKERS) {
+		atomic_fetch_add(&loop->n_looking, 1); /* they took requests */
+		goto unlock;
+	}
+	is_parked = true;
+	loop->n_parked++;
+	while (!loop->n_calls && !loop->is_over)
+		pthread_cond_wait(&loop->called, &loop->lock);
+	loop->n_parked--;
+	if (loop->n_calls)
+		loop->n_calls--;
+unlock:
+	pthread_mutex_unlock(&loop->lock);
+	return is_parked;
 }
 
 /* Serves the request in buf; the handler may ask loop_unique who it is. */
@@ -111,7 +168,9 @@ static void *work(void *arg)
 		int n = fuse_session_receive_buf(loop->se, &buf);
 
 		if (n > 0) {
+			leave_looking(loop);
 			serve(loop->se, &buf);
+			atomic_fetch_add(&loop->n_looking, 1);
 			if (loop->spin_ns)
 				idle_since = now_ns();
 		} else if (n == -EAGAIN) {
@@ -120,7 +179,8 @@ static void *work(void *arg)
 				sched_yield();
 				continue;
 			}
-			sleep_until_work(w);
+			if (!park(loop))
+				sleep_until_work(w);
 			if (loop->spin_ns)
 				idle_since = now_ns();
 		} else if (n != -EINTR) {
@@ -188,9 +248,12 @@ static int worker_init(struct worker *w, struct loop *loop)
 		rc = -errno;
 		goto close_epoll;
 	}
+	atomic_fetch_add(&loop->n_looking, 1);
 	rc = -pthread_create(&w->thread, NULL, work, w);
-	if (rc < 0)
+	if (rc < 0) {
+		atomic_fetch_sub(&loop->n_looking, 1);
 		goto close_epoll;
+	}
 	return 0;
 close_epoll:
 	close(w->epoll_fd);
@@ -218,7 +281,12 @@ static void wait_for_end(struct loop *loop, int signal_fd)
 
 int loop_run(struct fuse_session *se, const struct loop_config *cfg)
 {
-	struct loop loop = {.se = se, .fd = fuse_session_fd(se)};
+	struct loop loop = {
+		.se = se,
+		.fd = fuse_session_fd(se),
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.called = PTHREAD_COND_INITIALIZER,
+	};
 	int n = cfg->n_threads > 0 ? cfg->n_threads : default_threads();
 	int spin_us = cfg->spin_us >= 0 ? cfg->spin_us :
 		      on_hypervisor()	? 50 :

@@ -108,7 +108,7 @@ struct qnode {
 	struct query_open *opens;   /* lock: open answers, newest first */
 	struct answer_bytes *kept;  /* lock: computed by a stat, for the open
 				       that follows; or NULL */
-	int kept_pid;
+	uint32_t kept_uid;
 	int64_t kept_ns; /* monotonic */
 
 	uint32_t path_len;

@@ -119,8 +119,8 @@ static void run_for_attr(struct fs_change *fc, struct ops_node *node)
 
 	if (!kept) {
 		fuse_reply_err(fc->req, ENOMEM);
+		ops_node_put(fc->fs, node);
 		fs_change_free(fc);
-		ops_node_put(fs_of(fc->req), node);
 		return;
 	}
 	*kept = *node;

@@ -69,11 +69,9 @@ static int find_root(struct fs *fs, const char *name, struct found *f)
 	return 0;
 }
 
-static int find_stage(
-	struct fs *fs, const struct stage_place *place, struct found *f)
+/* Answers with a stage, whose reference is given back. */
+static int found_stage(struct fs *fs, struct stage *st, struct found *f)
 {
-	struct stage *st = stages_get_name(&fs->stages, place);
-
 	if (!st)
 		return -ENOENT;
 	attr_stage(fs, st, &f->e.attr);
@@ -81,6 +79,22 @@ static int find_stage(
 		(struct node_ref){.kind = NODE_STAGE, .low = st->serial});
 	stages_unref(&fs->stages, st);
 	return 0;
+}
+
+static int find_stage(
+	struct fs *fs, const struct stage_place *place, struct found *f)
+{
+	return found_stage(fs, stages_get_name(&fs->stages, place), f);
+}
+
+/* What the caller is about to write to: see open_version_write. */
+static int find_writer(
+	struct fs *fs, const struct stage_place *place, struct found *f)
+{
+	return found_stage(fs,
+		stages_get_offer(
+			&fs->stages, place, fuse_req_ctx(f->req)->pid),
+		f);
 }
 
 /* A record under one of its names; what is being written comes after what is
@@ -98,6 +112,8 @@ static int find_record(
 
 	if (ops_is_dotted(place))
 		return find_stage(fs, place, f);
+	if (find_writer(fs, place, f) == 0)
+		return 0;
 	if (ops_place_id(place, buf, &id) < 0)
 		return -ENOENT;
 	moment = moment_get(store_moments(fs->store));
@@ -285,7 +301,8 @@ static int do_lookup(struct fs *fs, const struct ops_node *parent,
 		return find_record(fs, &place, f);
 	if (place.name.len <= NAME_LEN_MAX &&
 		(name[0] == '.' || !strchr("0123456789-+", name[0])) &&
-		find_stage(fs, &place, f) == 0)
+		(find_stage(fs, &place, f) == 0 ||
+			find_writer(fs, &place, f) == 0))
 		return 0;
 	return find_query(fs, parent, name, f);
 }

@@ -105,6 +105,7 @@ static void entry_of(
 void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m,
 	dev_t rdev)
 {
+	struct fs *fs = fs_of(req);
 	struct fuse_entry_param e;
 	struct stage *st;
 	int rc = S_ISREG(m) ? 0 : -EPERM;
@@ -117,9 +118,9 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m,
 		return;
 	}
 	st->is_excl = false;
-	entry_of(fs_of(req), st, &e);
+	entry_of(fs, st, &e);
 	fuse_reply_entry(req, &e);
-	stages_unref(&fs_of(req)->stages, st);
+	stages_unref(&fs->stages, st);
 }
 
 static struct handle *stage_handle(struct fs *fs, struct stage *st,
@@ -245,6 +246,21 @@ static int preload(struct fs *fs, const struct ops_node *node,
 	return rc;
 }
 
+/*
+ * Who writes gets a node of his own: the kernel would cut and extend the
+ * version's inode under those who read it. The open is refused with ESTALE,
+ * upon which the kernel looks the name up again; to this caller the name is
+ * then the stage (find_writer in ops_dir.c).
+ */
+static int offer_stage(
+	fuse_req_t req, const struct stage_place *place, struct stage **out)
+{
+	struct fs *fs = fs_of(req);
+
+	return stages_offer(&fs->stages, place, fuse_req_ctx(req)->uid,
+		fuse_req_ctx(req)->pid, out);
+}
+
 static int open_version_write(fuse_req_t req, const struct ops_node *node,
 	struct fuse_file_info *fi)
 {
@@ -255,7 +271,6 @@ static int open_version_write(fuse_req_t req, const struct ops_node *node,
 	struct stage_place place = {.coll = node->coll,
 		.area = areas[node->ref.kind],
 		.form = (enum record_form)node->ref.sub};
-	struct handle *h = NULL;
 	struct stage *st;
 	size_t len;
 	int rc = name_encode(version_id(node->version), name, &len);
@@ -263,22 +278,13 @@ static int open_version_write(fuse_req_t req, const struct ops_node *node,
 	if (rc < 0)
 		return rc;
 	place.name = (struct vg_id){name, (uint32_t)len};
-	rc = stages_add(&fs->stages, &place, false, fuse_req_ctx(req)->uid, &st);
+	rc = offer_stage(req, &place, &st);
 	if (rc < 0)
 		return rc;
 	if (!(fi->flags & O_TRUNC))
 		rc = preload(fs, node, st);
-	if (rc == 0) {
-		h = stage_handle(fs, st, fi);
-		rc = h ? 0 : -ENOMEM;
-	}
-	if (rc < 0) {
-		stages_unref(&fs->stages, st);
-		return rc;
-	}
-	fi->direct_io = 1;
-	reply_open(req, h, fi);
-	return 0;
+	stages_unref(&fs->stages, st);
+	return rc < 0 ? rc : -ESTALE;
 }
 
 static int open_version(fuse_req_t req, const struct ops_node *node,
@@ -318,6 +324,7 @@ static int open_stage(fuse_req_t req, struct ops_node *node,
 		return -ENOMEM;
 	/* The node's reference is the handle's from here on. */
 	node->stage = NULL;
+	stages_accept(&fs->stages, st);
 	pthread_mutex_lock(&st->lock);
 	if (wants_write(fi) && (fi->flags & O_TRUNC)) {
 		rc = arena_truncate(fs->arena, st->file, ARENA_BODY, 0);
@@ -334,31 +341,22 @@ static int open_stage(fuse_req_t req, struct ops_node *node,
 }
 
 /* Writing a named request anew: a stage of its own, as for a record. */
-static int open_named_write(fuse_req_t req, const struct ops_node *node,
-	struct fuse_file_info *fi)
+static int open_named_write(fuse_req_t req, const struct ops_node *node)
 {
-	struct fs *fs = fs_of(req);
 	const struct query *q = &node->qnode->query;
 	struct stage_place place = {.coll = node->coll,
 		.area = STAGE_QUERY,
 		.name = {q->key, q->key_len}};
-	struct handle *h;
 	struct stage *st;
 	int rc;
 
 	if (q->src != QUERY_NAME)
 		return -EACCES;
-	rc = stages_add(&fs->stages, &place, false, fuse_req_ctx(req)->uid, &st);
+	rc = offer_stage(req, &place, &st);
 	if (rc < 0)
 		return rc;
-	h = stage_handle(fs, st, fi);
-	if (!h) {
-		stages_unref(&fs->stages, st);
-		return -ENOMEM;
-	}
-	fi->direct_io = 1;
-	reply_open(req, h, fi);
-	return 0;
+	stages_unref(&fs_of(req)->stages, st);
+	return -ESTALE;
 }
 
 static int open_qnode(
@@ -375,7 +373,7 @@ static int open_qnode(
 		return 0;
 	case QNODE_LEAF:
 		if (wants_write(fi))
-			return open_named_write(req, node, fi);
+			return open_named_write(req, node);
 		fi->noflush = 1;
 		query_open_leaf(req, node->qnode, fi);
 		return 0;
@@ -753,7 +751,7 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
 }
 
 /* A process that was killed never flushed: what it wrote goes in if it is
- * whole, and is dropped if it is not; the name stays, empty. */
+ * whole, and is dropped with its name if it is not. */
 static void finish_release(struct fs_change *fc, int rc)
 {
 	struct handle *h = fc->ctx;
@@ -768,11 +766,10 @@ static void finish_release(struct fs_change *fc, int rc)
 static void drop_bytes(struct fs *fs, struct stage *st)
 {
 	pthread_mutex_lock(&st->lock);
-	if (st->name[0] != '.') {
-		arena_truncate(fs->arena, st->file, ARENA_BODY, 0);
-		st->is_dirty = st->is_failed = false;
-	}
+	arena_truncate(fs->arena, st->file, ARENA_BODY, 0);
+	st->is_dirty = st->is_failed = false;
 	pthread_mutex_unlock(&st->lock);
+	stages_del_name(&fs->stages, st);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -10,7 +10,7 @@
 #include "fs/ops.h"
 
 /*
- * One search per look: what a stat computed is taken over by the same caller's
+ * One search per look: what a stat computed is taken over by the same user's
  * next open within a second if nothing has changed since, and a stat between
  * open and close says what the handle has. Searches that may take long run on
  * the pool, where an interrupt reaches them.
@@ -76,7 +76,7 @@ static struct answer_bytes *take_kept(struct work *w)
 	struct answer_bytes *a = NULL;
 
 	pthread_mutex_lock(&w->node->lock);
-	if (w->node->kept && w->node->kept_pid == w->pid) {
+	if (w->node->kept && w->node->kept_uid == w->uid) {
 		a = w->node->kept;
 		w->node->kept = NULL;
 		if (now() - w->node->kept_ns > KEPT_NS ||
@@ -94,7 +94,7 @@ static void keep(struct work *w, struct answer_bytes *a)
 	pthread_mutex_lock(&w->node->lock);
 	answer_unref(w->node->kept);
 	w->node->kept = answer_ref(a);
-	w->node->kept_pid = w->pid;
+	w->node->kept_uid = w->uid;
 	w->node->kept_ns = now();
 	pthread_mutex_unlock(&w->node->lock);
 }

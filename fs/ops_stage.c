@@ -239,7 +239,8 @@ static int fill(fuse_req_t req, struct stage *st, struct ops_commit *oc,
 		fc->change.flags |= CHANGE_TIME;
 		fc->change.time_ns = st->mtime_ns;
 	}
-	if ((st->is_excl && !st->is_committed) || oc->noreplace)
+	if ((st->is_excl && !st->is_committed && !oc->replaces) ||
+		oc->noreplace)
 		fc->change.flags |= CHANGE_EXCL;
 	if (st->is_committed || !st->is_named)
 		fc->change.flags |= CHANGE_REINFER;

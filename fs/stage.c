@@ -34,9 +34,11 @@ void stages_fini(struct stages *ss)
 	*ss = (struct stages){0};
 }
 
+#define OFFER_NS (5 * 1000000000LL)
+
 static bool is_place(const struct stage *st, const struct stage_place *p)
 {
-	return st->is_named && st->coll == p->coll && st->area == p->area &&
+	return st->coll == p->coll && st->area == p->area &&
 	       (p->area != STAGE_AS || st->form == p->form) &&
 	       st->name_len == p->name.len &&
 	       memcmp(st->name, p->name.bytes, p->name.len) == 0;
@@ -48,7 +50,7 @@ static struct stage *find_locked(
 {
 	struct stage *st = ss->list;
 
-	while (st && !is_place(st, place))
+	while (st && !(st->is_named && is_place(st, place)))
 		st = st->next;
 	return st;
 }
@@ -158,12 +160,52 @@ struct stage *stages_get(struct stages *ss, uint64_t serial)
 	return st;
 }
 
+int stages_offer(struct stages *ss, const struct stage_place *place,
+	uint32_t uid, int pid, struct stage **out)
+{
+	struct stage *st;
+	int rc = stages_add(ss, place, false, uid, &st);
+
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&ss->lock);
+	st->offered_pid = pid;
+	st->offered_ns = st->touched_ns;
+	pthread_mutex_unlock(&ss->lock);
+	*out = st;
+	return 0;
+}
+
+struct stage *stages_get_offer(
+	struct stages *ss, const struct stage_place *place, int pid)
+{
+	struct stage *st;
+
+	pthread_mutex_lock(&ss->lock);
+	st = ss->list;
+	while (st && (st->offered_pid != pid || !is_place(st, place)))
+		st = st->next;
+	if (st && clock_now() - st->offered_ns > OFFER_NS)
+		st = NULL;
+	if (st)
+		st->n_refs++;
+	pthread_mutex_unlock(&ss->lock);
+	return st;
+}
+
+void stages_accept(struct stages *ss, struct stage *st)
+{
+	pthread_mutex_lock(&ss->lock);
+	st->offered_pid = 0;
+	pthread_mutex_unlock(&ss->lock);
+}
+
 /* Takes st out of the list if nobody has it and no name keeps it. */
 static bool leave_locked(struct stages *ss, struct stage *st)
 {
 	struct stage **link = &ss->list;
 
-	if (st->n_refs || st->is_named)
+	if (st->n_refs || st->is_named || st->offered_pid)
 		return false;
 	while (*link != st)
 		link = &(*link)->next;
@@ -239,7 +281,11 @@ void stages_expire(struct stages *ss, int64_t now_ns)
 	while (*link) {
 		struct stage *st = *link;
 
-		if (st->n_refs || now_ns - st->touched_ns < STAGE_KEPT_NS) {
+		if (st->offered_pid && now_ns - st->offered_ns > OFFER_NS)
+			st->offered_pid = 0;
+		if (st->n_refs || st->offered_pid ||
+			(st->is_named &&
+				now_ns - st->touched_ns < STAGE_KEPT_NS)) {
 			link = &st->next;
 			continue;
 		}

@@ -49,7 +49,8 @@ struct stage {
 	uint32_t uid;	  /* of who made it */
 	uint32_t n_refs;  /* stages->lock: handles and work on it */
 	bool is_named;	  /* stages->lock: the name resolves to it */
-	bool is_gone;	  /* stages->lock: leave nothing at the last unref */
+	int offered_pid;  /* stages->lock: whose next open it awaits; 0: none */
+	int64_t offered_ns; /* stages->lock: since when */
 	uint32_t name_len; /* stages->lock: rename moves it */
 	char name[NAME_LEN_MAX + 1];
 
@@ -89,6 +90,17 @@ int stages_add(struct stages *ss, const struct stage_place *place,
 struct stage *stages_get_name(
 	struct stages *ss, const struct stage_place *place);
 struct stage *stages_get(struct stages *ss, uint64_t serial);
+
+/*
+ * Makes a stage without a name for what pid is about to open for writing: he
+ * finds it by stages_get_offer until he opens it (stages_accept), for a few
+ * seconds at most. Referenced. Errors as stages_add.
+ */
+int stages_offer(struct stages *ss, const struct stage_place *place,
+	uint32_t uid, int pid, struct stage **out);
+struct stage *stages_get_offer(
+	struct stages *ss, const struct stage_place *place, int pid);
+void stages_accept(struct stages *ss, struct stage *st);
 
 /* Gives a reference back. A stage without a name goes with the last one. */
 void stages_unref(struct stages *ss, struct stage *st);

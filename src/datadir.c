@@ -107,22 +107,18 @@ static int write_format(const struct datadir *d)
 	return rc;
 }
 
-static int take_format(const char *dir, const struct datadir *d, char *why)
+/* Reads FORMAT. -ENOENT: there is none. */
+static int read_format(const char *dir, const struct datadir *d, char *why)
 {
 	char text[FORMAT_LEN + 1];
 	int fd = openat(*d->dirfd, "FORMAT", O_RDONLY | O_CLOEXEC);
 	ssize_t n;
 	int rc;
 
-	if (fd < 0 && errno == ENOENT) {
-		if (faccessat(*d->dirfd, "wal", F_OK, 0) == 0)
-			return say(why, -VG_ECORRUPT, dir,
-				"FORMAT is missing; restore it from a copy");
-		rc = write_format(d);
-		return rc < 0 ? say(why, rc, dir, "cannot be written") : 0;
-	}
 	if (fd < 0)
-		return say(why, -errno, dir, "FORMAT cannot be read");
+		return errno == ENOENT
+			       ? -ENOENT
+			       : say(why, -errno, dir, "FORMAT cannot be read");
 	n = read(fd, text, sizeof(text));
 	close(fd);
 	rc = n == FORMAT_LEN ? parse_format(text, d->uuid) : -VG_EFORMAT;
@@ -130,6 +126,18 @@ static int take_format(const char *dir, const struct datadir *d, char *why)
 		return say(why, rc, dir,
 			"FORMAT is not of this version of vecgridfs");
 	return 0;
+}
+
+/* Makes FORMAT where there is nothing yet. */
+static int make_format(const char *dir, const struct datadir *d, char *why)
+{
+	int rc;
+
+	if (faccessat(*d->dirfd, "wal", F_OK, 0) == 0)
+		return say(why, -VG_ECORRUPT, dir,
+			"FORMAT is missing; restore it from a copy");
+	rc = write_format(d);
+	return rc < 0 ? say(why, rc, dir, "cannot be written") : 0;
 }
 
 int datadir_open(const char *dir, unsigned wait_ms, const struct datadir *d,
@@ -142,9 +150,15 @@ int datadir_open(const char *dir, unsigned wait_ms, const struct datadir *d,
 	*d->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (*d->dirfd < 0)
 		return say(why, -errno, dir, strerror(errno));
+	/* First, so that nothing is written into what is not ours. */
+	rc = read_format(dir, d, why);
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
 	rc = take_lock(dir, wait_ms, d, why);
 	if (rc == 0)
-		rc = take_format(dir, d, why);
+		rc = read_format(dir, d, why);
+	if (rc == -ENOENT)
+		rc = make_format(dir, d, why);
 	if (rc < 0)
 		return rc;
 	if (mkdirat(*d->dirfd, "wal", 0700) < 0 && errno != EEXIST)
