@@ -144,6 +144,7 @@ TESTS += $(mount_tests)
 EXTRA_DIST += %D%/mount/lib.sh \
 	%D%/mount/beside.py \
 	%D%/mount/changes.py \
+	%D%/mount/facts.py \
 	%D%/mount/import_memory.py \
 	%D%/mount/interrupt.py \
 	%D%/mount/kill_rounds.py \

@@ -21,7 +21,7 @@ answer() { # PATH: the first three ids
 is "$(answer 2,2.1)" "p22 p23 p12" "numbers with commas"
 is "$(answer v=2,2.1)" "p22 p23 p12" "v= and numbers"
 is "$(answer 2e0,21e-1)" "p22 p23 p12" "in any notation"
-is "$(answer v=-1,-1.5)" "p00 p01 p10" "negative ones too"
+is "$(answer v=-1,-1.5)" "p00 p10 p01" "negative ones too"
 is "$(answer 2,2.1.tsv | wc -l)" 1 "only the last extension counts"
 is "$(cut -f1 query/k=3/2,2.5.tsv | xargs)" "p22 p23 p12" \
 	"a number may have a fraction before the format"

@@ -44,9 +44,10 @@ is "$(stat -c %s query/count)" "$(cat query/count | wc -c)" \
 	"so is that of count"
 is "$(cat query/count)" 3 "which counts"
 is "$(cat query/all.ids)" $'a\nb\nc d' "all.ids"
-like "$(head -n 1 query/all)" '^\{"id":"a",.*\}$' \
-	"all has neither rank nor dist"
-nok "at all" grep -qE '"(rank|dist|score)"' query/all
+is "$(cat query/all)" '{"id":"a"}
+{"id":"b","meta":{"n":7}}
+{"id":"c d"}' "all has ids and metadata"
+nok "but neither rank nor distance" grep -qE '"(rank|dist|score)"' query/all
 is "$(stat -c %F query/1,1)" "regular file" "an answer is a file"
 nok "nobody writes it" put query/1,1 x
 put .config/ef_search 50

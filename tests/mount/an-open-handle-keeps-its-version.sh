@@ -3,7 +3,7 @@
 # Who has a vector open, or mapped, keeps what was opened; who opens the name
 # again gets the new one; nobody ever reads a mixture.
 . "$(dirname "$0")/lib.sh"
-plan 19
+plan 20
 vgmount
 mkdir "$M/c"
 cd "$M/c" || exit 99
@@ -26,15 +26,25 @@ is "$(numbers a)" "1 1 1" "and free again"
 is "$(numbers /dev/fd/4)" "1 2 3" "the oldest handle is still the oldest"
 exec 3<&- 4<&-
 
-report 7 "$PYTHON3" "$HERE/versions.py"
+report 8 "$PYTHON3" "$HERE/versions.py"
 
 raw a 0 0 1
-exec 3>a
-is "$(numbers a)" "0 0 1" "O_TRUNC shows the old vector"
-vector 0 1 0 >&3
-is "$(numbers a)" "0 0 1" "while the new one is being written"
-exec 3>&-
-is "$(numbers a)" "0 1 0" "until it is committed by close"
+report 3 "$PYTHON3" - <<'PY'
+import os, struct
+old, new = struct.pack("<3f", 0, 0, 1), struct.pack("<3f", 0, 1, 0)
+def read():
+    with open("a", "rb") as f:
+        return f.read()
+def say(holds, sentence):
+    print("yes" if holds else "no", sentence, sep=": ")
+f = os.open("a", os.O_WRONLY | os.O_TRUNC)
+say(read() == old, "O_TRUNC shows the old vector")
+os.write(f, new[:8])
+os.write(f, new[8:])
+say(read() == old, "while the new one is being written")
+os.close(f)
+say(read() == new, "until it is committed by close")
+PY
 raw a 2 2 2
 ( : >a )
 is "$(numbers a)" "2 2 2" "opening and closing alone changes nothing"

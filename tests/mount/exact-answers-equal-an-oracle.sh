@@ -23,6 +23,6 @@ done
 ok "a vector is at distance 0 of itself under l2" sh -c \
 	'grep -q "\"dist\":0[,}]" "$1/query/k=1/exact=1/id=twin-b" ' - \
 	"$M/flat-l2"
-like "$(head -n 1 "$M/flat-cosine/query/k=1/exact=1/id=twin-b")" \
-	'"id":"twin-a"' "id= ranks a twin first"
+is "$(ids <"$M/flat-cosine/query/k=3/exact=1/id=twin-b")" "r102 r103 r104" \
+	"id= ranks its twins first"
 finish

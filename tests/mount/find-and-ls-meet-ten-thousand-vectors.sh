@@ -16,7 +16,7 @@ is "$(ls -f "$M/c" | grep -v '^\.' | sort | cmp - "$S/want")" "" \
 	"unsorted as well"
 is "$(ls -l "$M/c" | awk '$5 == 16' | wc -l)" 10000 "ls -l knows each size"
 is "$(find "$M/c" -type f | wc -l)" 10000 "find finds each"
-is "$(find "$M/c" -type f -size 16c -name 'v0???7' | wc -l)" 100 \
+is "$(find "$M/c" -type f -size 16c -name 'v0???7' | wc -l)" 1000 \
 	"by size and name"
 is "$("$PYTHON3" -c 'import os, sys
 print(sum(e.is_file() and e.stat().st_size for e in os.scandir(sys.argv[1])))' \

@@ -161,7 +161,7 @@ fails() { # ERRNO[|ERRNO] MSG CMD...: holds if CMD fails and says this errno
 report() {
 	local n=$1 i=0 line
 	shift
-	"$@" >"$S/report" 2>&1 </dev/null
+	"$@" >"$S/report" 2>&1
 	while [ $i -lt "$n" ] && IFS= read -r line; do
 		case $line in
 		yes:\ *) passed "${line#*: }" ;;

@@ -17,7 +17,7 @@ refuses() { # MSG REGEX ARGS...
 }
 refuses "an unknown option" 'sesame' "$D" "$M" -o open=sesame
 refuses "an unknown durability" 'durability' "$D" "$M" -o durability=maybe
-refuses "no mountpoint" '[Uu]sage' "$D"
+refuses "no mountpoint" 'DATADIR MOUNTPOINT' "$D"
 refuses "a mountpoint that is not there" "$M/not" "$D" "$M/not"
 : >"$S/file"
 refuses "a data directory that is a file" "$S/file" "$S/file" "$M"

@@ -15,8 +15,9 @@ is "$(ls -A .as/txt | xargs)" a "nor in .as/txt"
 ok "sed -i edits json" sed -i 's/}$/,"metadata":{"k":1}}/' .as/json/a
 is "$(cat .meta/a)" '{"k":1}' "and its metadata"
 is "$(numbers a)" "1 5 3" "with the same vector"
-ok "sed -i edits metadata" sed -i 's/1/[1,2]/' .meta/a
-is "$(cat .meta/a)" '{"k":[1,2]}' "in .meta"
+setfattr -n user.k -v '[1,2]' a
+ok "sed -i keeps what it does not name" sed -i 's/"k":/"j":0,"k":/' .as/json/a
+is "$(cat .meta/a)" '{"j":0,"k":[1,2]}' "of the new body"
 nok "sed -i to nonsense fails" sed -i s/5/five/ .as/txt/a
 is "$(numbers a)" "1 5 3" "and changes nothing"
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What a stat computed is taken over by the open that follows, and counted.
 . "$(dirname "$0")/lib.sh"
-plan 18
+plan 17
 vgmount
 mkdir "$M/c"
 cd "$M/c" || exit 99
@@ -18,8 +18,6 @@ cost() { # CMD...: how many searches it made
 }
 is "$(cost cat query/1,2)" 1 "cat is one search"
 is "$(cost stat query/1,3)" 1 "stat is one"
-is "$(cost bash -c 'ls -l query/1,4; cat query/1,4')" 1 \
-	"ls -l and cat are one"
 is "$(cost cp query/1,5 "$S/x")" 1 "cp is one"
 is "$(cost wc -c query/1,6)" 1 "wc -c is one"
 is "$(cost tail -n 1 query/1,7)" 1 "tail is one"
