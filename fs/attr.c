@@ -52,13 +52,16 @@ static void begin(struct stat *st, mode_t mode, uint32_t uid, uint32_t gid)
 void attr_root(struct fs *fs, struct stat *st)
 {
 	struct catalogue *cat = store_catalogue(fs->store);
+	struct op_attr attr = {0755, fs->uid, fs->gid};
 	int64_t mtime_ns;
 
-	begin(st, S_IFDIR | 0755, fs->uid, fs->gid);
-	st->st_ino = 1;
 	pthread_rwlock_rdlock(&cat->lock);
 	mtime_ns = cat->mtime_ns;
+	if (cat->has_attr)
+		attr = cat->attr;
 	pthread_rwlock_unlock(&cat->lock);
+	begin(st, S_IFDIR | (attr.mode & 07777), attr.uid, attr.gid);
+	st->st_ino = 1;
 	set_time(st, mtime_ns ? mtime_ns : fs->started_ns);
 }
 
@@ -141,22 +144,43 @@ size_t version_format(const struct version_view *as, const struct version *v,
 		version_vec(v), v->cell->dim, &rm, out, cap);
 }
 
+/* One number for a record under one of its names, also while it is written:
+ * editors look whether a file is still the one that they read. */
+static ino_t ino_of_id(const struct collection *c, struct vg_id id,
+	const struct version_view *as)
+{
+	return ino_of(c, id.bytes, id.len) +
+	       (as->kind == NODE_RECORD ? 0 : (ino_t)as->kind + as->form);
+}
+
 void attr_version(const struct version_view *as, const struct version *v,
 	struct stat *st)
 {
 	struct collection *c = v->cell->coll;
 	struct op_attr owner = collection_attr(c);
-	struct vg_id id = version_id(v);
 
 	begin(st, S_IFREG | (owner.mode & 0666), owner.uid, owner.gid);
-	st->st_ino = ino_of(c, id.bytes, id.len) +
-		     (as->kind == NODE_RECORD ? 0
-					      : (ino_t)as->kind + as->form);
+	st->st_ino = ino_of_id(c, version_id(v), as);
 	set_time(st, v->mtime_ns);
 	if (as->kind == NODE_RECORD)
 		set_size(st, v->cell->dim * sizeof(float));
 	else
 		set_size(st, version_format(as, v, NULL, 0));
+}
+
+static ino_t ino_of_stage(const struct stage *stage)
+{
+	static const enum node_kind kinds[] = {[STAGE_RECORD] = NODE_RECORD,
+		[STAGE_AS] = NODE_AS,
+		[STAGE_META] = NODE_META,
+		[STAGE_QUERY] = NODE_QUERY};
+	struct version_view as = {kinds[stage->area], stage->form};
+	char buf[VG_ID_MAX];
+	struct vg_id id = {stage->name, stage->name_len};
+
+	if (stage->name[0] != '.' && stage->area != STAGE_QUERY)
+		name_decode(stage->name, stage->name_len, buf, &id);
+	return ino_of_id(stage->coll, id, &as);
 }
 
 void attr_stage(struct fs *fs, struct stage *stage, struct stat *st)
@@ -168,7 +192,7 @@ void attr_stage(struct fs *fs, struct stage *stage, struct stat *st)
 	if (stage->area == STAGE_RECORD && stage->name[0] != '.')
 		st->st_uid = owner.uid;
 	pthread_mutex_lock(&stage->lock);
-	st->st_ino = ino_of(stage->coll, stage->name, stage->name_len);
+	st->st_ino = ino_of_stage(stage);
 	set_time(st, stage->has_mtime ? stage->mtime_ns : stage->touched_ns);
 	arena_bytes(fs->arena, stage->file, ARENA_BODY, &len);
 	set_size(st, len);

@@ -155,7 +155,10 @@ int ops_place_id(const struct stage_place *place, char buf[VG_ID_MAX],
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
-	(void)userdata;
+	const struct fs *fs = userdata;
+
+	/* libfuse insists that both places say the same. */
+	conn->max_read = fs->max_read;
 	conn->want |= conn->capable &
 		      (FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC |
 			      FUSE_CAP_ASYNC_DIO | FUSE_CAP_AUTO_INVAL_DATA |

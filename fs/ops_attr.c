@@ -157,6 +157,24 @@ static int set_version(fuse_req_t req, struct ops_node *node,
 	return 0;
 }
 
+/* The root has no owner of its own until one is set: it is who mounted. */
+static void fill_root(struct fs_change *fc, unsigned flags)
+{
+	struct stat now;
+
+	attr_root(fc->fs, &now);
+	if (!(flags & CHANGE_MODE))
+		fc->change.attr.mode = now.st_mode & 07777;
+	if (!(flags & CHANGE_UID))
+		fc->change.attr.uid = now.st_uid;
+	if (!(flags & CHANGE_GID))
+		fc->change.attr.gid = now.st_gid;
+	if (!(flags & CHANGE_TIME))
+		fc->change.time_ns = now.st_mtim.tv_sec * 1000000000LL +
+				     now.st_mtim.tv_nsec;
+	fc->change.flags |= CHANGE_MODE | CHANGE_UID | CHANGE_GID | CHANGE_TIME;
+}
+
 static int set_coll(fuse_req_t req, struct ops_node *node,
 	const struct stat *attr, int to_set)
 {
@@ -178,8 +196,54 @@ static int set_coll(fuse_req_t req, struct ops_node *node,
 	fc->change.attr = (struct op_attr){.mode = attr->st_mode & 07777,
 		.uid = attr->st_uid,
 		.gid = attr->st_gid};
+	if (!node->coll)
+		fill_root(fc, flags);
 	fc->change.time_ns = time_of(attr, to_set);
 	run_for_attr(fc, node);
+	return 0;
+}
+
+/* The link as it is now, under its new cursor. */
+static void finish_alias_time(struct fs_change *fc, int rc)
+{
+	struct entry_info info;
+	struct stat st;
+
+	if (rc == 0)
+		rc = catalogue_get(store_catalogue(fc->fs->store),
+			fc->change.name, &info);
+	if (rc < 0) {
+		fuse_reply_err(fc->req, fs_errno(rc));
+		return;
+	}
+	attr_alias(fc->fs, &info, &st);
+	collection_unref(info.coll);
+	fuse_reply_attr(fc->req, &st, 0);
+}
+
+/* A link with another time is written anew. */
+static int set_alias(
+	fuse_req_t req, uint64_t cursor, const struct stat *attr, int to_set)
+{
+	struct entry_info info;
+	struct fs_change *fc;
+	int rc = catalogue_next(
+		store_catalogue(fs_of(req)->store), cursor, &info);
+
+	if (rc < 0 || info.coll || info.cursor != cursor) {
+		collection_unref(rc < 0 ? NULL : info.coll);
+		return -ESTALE;
+	}
+	fc = fs_change_new(req, OP_ALIAS, NULL);
+	if (!fc)
+		return -ENOMEM;
+	memcpy(fc->target, info.target, info.target_len);
+	fc->change.target = (struct vg_id){fc->target, info.target_len};
+	fs_change_name(fc, (struct vg_id){info.name, info.name_len});
+	fc->change.flags = CHANGE_TIME;
+	fc->change.time_ns = time_of(attr, to_set);
+	fc->finish = finish_alias_time;
+	fs_change_run(fc);
 	return 0;
 }
 
@@ -262,8 +326,10 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		rc = set_stage(req, &node, node.stage, attr, to_set);
 	else if (node.version)
 		rc = set_version(req, &node, attr, to_set);
-	else if (node.ref.kind == NODE_COLL)
+	else if (node.ref.kind == NODE_COLL || node.ref.kind == NODE_ROOT)
 		rc = set_coll(req, &node, attr, to_set);
+	else if (node.ref.kind == NODE_ALIAS && sets_time(to_set))
+		rc = set_alias(req, node.ref.low, attr, to_set);
 	else
 		reply_now(req, &node);
 	ops_node_put(fs, &node);

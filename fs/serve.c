@@ -104,6 +104,19 @@ static void fs_fini(struct fs *fs)
 	pthread_mutex_destroy(&fs->handles_lock);
 }
 
+/* The value of -o max_read=N, which is libfuse's option, or 0. */
+static uint32_t max_read_of(const struct options *o)
+{
+	const char *at = NULL;
+
+	for (int i = 0; i < o->fuse->argc; i++) {
+		const char *found = strstr(o->fuse->argv[i], "max_read=");
+
+		at = found ? found : at;
+	}
+	return at ? (uint32_t)strtoul(at + 9, NULL, 10) : 0;
+}
+
 static int serve_tree(struct fs *fs, struct holder_env *env)
 {
 	struct loop_config loop = {.n_threads = env->options->n_threads,
@@ -114,6 +127,7 @@ static int serve_tree(struct fs *fs, struct holder_env *env)
 
 	if (rc < 0)
 		return rc;
+	fs->max_read = max_read_of(env->options);
 	rc = holder_session(env, &fs_ops, sizeof(fs_ops), fs, &fs->se);
 	if (rc < 0)
 		goto fini_fs;

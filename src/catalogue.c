@@ -293,6 +293,10 @@ void catalogue_apply(struct catalogue *cat, const struct op *op,
 	case OP_MOVE:
 		gone = move_entry(cat, op, coll);
 		break;
+	case OP_ATTR:
+		cat->attr = op->attr;
+		cat->has_attr = true;
+		break;
 	default:
 		assert(false && "an op of a record");
 	}
@@ -300,7 +304,7 @@ void catalogue_apply(struct catalogue *cat, const struct op *op,
 		atomic_store(&gone->coll->is_dropped, true);
 		cat->by_no[gone->coll->no] = NULL;
 	}
-	cat->mtime_ns = op->commit_ns;
+	cat->mtime_ns = op->type == OP_ATTR ? op->time_ns : op->commit_ns;
 	pthread_rwlock_unlock(&cat->lock);
 	r->entry = NULL;
 	collection_unref(coll);

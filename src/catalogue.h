@@ -35,7 +35,9 @@ struct catalogue {
 	uint32_t n, cap;	   /* of by_no */
 	uint32_t n_entries;
 	uint64_t cursor;   /* the last given */
-	int64_t mtime_ns;  /* of the root directory */
+	int64_t mtime_ns;  /* of the root directory; 0: as its mount */
+	struct op_attr attr; /* of the root directory, if has_attr */
+	bool has_attr;
 };
 
 int catalogue_init(struct catalogue *cat);
@@ -72,8 +74,8 @@ int catalogue_name(struct catalogue *cat, const struct collection *coll,
 uint32_t catalogue_count(struct catalogue *cat); /* entries */
 
 /*
- * Reserve and apply for the ops of the catalogue, CREATE to UNALIAS, as in
- * collection.h. The committer. -ENOMEM.
+ * Reserve and apply for the ops of the catalogue, CREATE to UNALIAS and ATTR
+ * of the root, as in collection.h. The committer. -ENOMEM.
  */
 int catalogue_reserve(struct catalogue *cat, const struct op *op,
 	struct reservation *r);

@@ -24,7 +24,8 @@ enum op_type {
 	OP_ALIAS = 19,	/* the link `name` points to `target` */
 	OP_UNALIAS = 20,
 	OP_CONFIG = 21, /* the collection's whole configuration, as it is now */
-	OP_ATTR = 22,	/* mode, owner and mtime of the collection */
+	OP_ATTR = 22,	/* mode, owner and mtime of the collection; of the root
+			   directory with a zero uuid */
 };
 
 /* How a vector's bytes came in: .config/dim_source tells it. On disk. */
@@ -85,7 +86,8 @@ struct op {
 	int64_t time_ns;  /* mtime of what changes, as its writer set it */
 	int64_t commit_ns; /* wall clock when it was committed */
 	struct op_origin origin;
-	uint8_t uuid[16]; /* the collection; zero for OP_ALIAS, OP_UNALIAS */
+	uint8_t uuid[16]; /* the collection; zero for OP_ALIAS, OP_UNALIAS and
+			     the root's OP_ATTR */
 	uint32_t n_places;
 	struct op_place places[2];	/* all but OP_CLEAR: 1, OP_RENAME: 2 */
 	const struct op_place *more;	/* OP_CLEAR: n_places of them */

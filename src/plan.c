@@ -254,9 +254,9 @@ static int plan_config(struct change *ch)
 		is_filled, ch->why);
 }
 
-static int plan_attr(struct change *ch)
+static int plan_attr(struct store *s, struct change *ch)
 {
-	ch->op.attr = ch->coll->attr;
+	ch->op.attr = ch->coll ? ch->coll->attr : s->catalogue.attr;
 	if (ch->flags & CHANGE_MODE)
 		ch->op.attr.mode = ch->attr.mode;
 	if (ch->flags & CHANGE_UID)
@@ -264,7 +264,8 @@ static int plan_attr(struct change *ch)
 	if (ch->flags & CHANGE_GID)
 		ch->op.attr.gid = ch->attr.gid;
 	if (!(ch->flags & CHANGE_TIME))
-		ch->op.time_ns = ch->coll->mtime_ns;
+		ch->op.time_ns = ch->coll ? ch->coll->mtime_ns
+					  : s->catalogue.mtime_ns;
 	return 0;
 }
 
@@ -299,7 +300,7 @@ static int plan_by_type(struct store *s, struct change *ch)
 	case OP_CONFIG:
 		return plan_config(ch);
 	case OP_ATTR:
-		return plan_attr(ch);
+		return plan_attr(s, ch);
 	}
 	assert(false && "a type");
 	return -EINVAL;

@@ -41,11 +41,10 @@ const char *store_read_only(struct store *s)
 void store_apply(struct store *s, struct collection *coll, const struct op *op,
 	struct reservation *r)
 {
-	if (op->type >= OP_CREATE && op->type <= OP_UNALIAS) {
+	if ((op->type >= OP_CREATE && op->type <= OP_UNALIAS) || !coll) {
 		catalogue_apply(&s->catalogue, op, r);
 		return;
 	}
-	assert(coll);
 	if (op->type < OP_CREATE)
 		collection_apply(coll, op, r);
 	pthread_mutex_lock(&coll->lock);
@@ -83,12 +82,14 @@ static bool is_live(const struct collection *c, struct vg_id id)
 /* Whether an op of the log can be applied to what the ops before it made. */
 static const char *misfit(struct replay *rp, const struct op *op)
 {
+	static const uint8_t root[16];
 	struct collection *c = rp->coll;
 	struct entry_info *info;
 	bool exists;
 
 	if (op->type != OP_CREATE && op->type != OP_ALIAS &&
-		op->type != OP_UNALIAS && !c)
+		op->type != OP_UNALIAS && !c &&
+		!(op->type == OP_ATTR && memcmp(op->uuid, root, 16) == 0))
 		return "its collection does not exist";
 	if ((op->type == OP_SET || op->type == OP_DEL ||
 		    op->type == OP_RENAME) &&

@@ -107,7 +107,9 @@ struct change {
 	enum op_type type;
 	unsigned flags; /* enum change_flags */
 	struct collection *coll; /* borrowed: referenced by the caller; all but
-				    CREATE, ALIAS, UNALIAS */
+				    CREATE, ALIAS, UNALIAS and ATTR of the
+				    root, which must then give mode, uid, gid
+				    if none were given before */
 	struct vg_id id;  /* records; CONFIG: the key, empty: all as JSON */
 	struct vg_id id2; /* RENAME */
 	struct vg_id name; /* CREATE, MOVE, ALIAS, UNALIAS */
