@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -59,7 +60,6 @@ static pthread_mutex_t meet_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t meet_cond = PTHREAD_COND_INITIALIZER;
 static pthread_mutex_t slow_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t slow_cond = PTHREAD_COND_INITIALIZER;
-static bool slow_is_interrupted; /* slow_lock */
 
 static void attr(fuse_ino_t ino, struct stat *st)
 {
@@ -118,7 +118,6 @@ static void on_interrupt(fuse_req_t req, void *ctx)
 	(void)req;
 	(void)ctx;
 	pthread_mutex_lock(&slow_lock);
-	slow_is_interrupted = true;
 	pthread_cond_broadcast(&slow_cond);
 	pthread_mutex_unlock(&slow_lock);
 }
@@ -128,9 +127,8 @@ static void wait_for_interrupt(fuse_req_t req)
 	fuse_req_interrupt_func(req, on_interrupt, NULL);
 	pthread_mutex_lock(&slow_lock);
 	atomic_fetch_add(&sh->n_meeting, 100); /* tells the test: inside */
-	while (!slow_is_interrupted)
+	while (!fuse_req_interrupted(req))
 		pthread_cond_wait(&slow_cond, &slow_lock);
-	slow_is_interrupted = false;
 	pthread_mutex_unlock(&slow_lock);
 	fuse_req_interrupt_func(req, NULL, NULL);
 	fuse_reply_err(req, EINTR);
@@ -260,8 +258,10 @@ static pid_t start(int n_threads, int spin_us)
 	fflush(NULL);
 	pid = fork();
 	must(pid >= 0);
-	if (pid == 0)
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		exit(serve(&cfg, fd[1]));
+	}
 	close(fd[1]);
 	must(read(fd[0], &byte, 1) == 1);
 	close(fd[0]);
@@ -334,8 +334,10 @@ static pid_t read_apart(const char *name)
 	fflush(NULL);
 	pid = fork();
 	must(pid >= 0);
-	if (pid == 0)
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		_exit(read_in(name, text, sizeof(text)) == -EINTR ? 2 : 0);
+	}
 	return pid;
 }
 
@@ -487,6 +489,30 @@ static void test_sleep(void)
 	must(end(server) == 0);
 }
 
+static void test_parked(void)
+{
+	enum { N = 5 };
+	pid_t server = start(N + 1, 0), pid[N];
+	char text[64];
+	int status;
+
+	must(n_asleep(server));
+	for (int i = 0; i < N; i++) {
+		pid[i] = read_apart("slow");
+		while (atomic_load(&sh->n_meeting) < 100 * (i + 1))
+			sched_yield();
+	}
+	ok(read_in("who", text, sizeof(text)) > 0,
+		"while five handlers wait the sixth thread serves");
+	for (int i = 0; i < N; i++)
+		kill(pid[i], SIGUSR1);
+	for (int i = 0; i < N; i++)
+		must(waitpid(pid[i], &status, 0) == pid[i] &&
+			WEXITSTATUS(status) == 2);
+	ok(n_asleep(server), "afterwards all sleep again");
+	must(umount(mnt) == 0 && end(server) == 0);
+}
+
 static void look_up(int from, int to)
 {
 	char path[200];
@@ -541,7 +567,7 @@ int main(void)
 	close(fd);
 	if (geteuid() != 0)
 		skip_all("umount needs root");
-	plan(20);
+	plan(22);
 	alarm(120);
 	must(sigaction(SIGUSR1, &sa, NULL) == 0);
 	snprintf(mnt, sizeof(mnt), "%s/mnt", scratch());
@@ -553,6 +579,7 @@ int main(void)
 	test_interrupt();
 	test_ends();
 	test_sleep();
+	test_parked();
 	test_prune();
 	return done();
 }
