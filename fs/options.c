@@ -206,6 +206,17 @@ static int parse_numbers(const struct raw *raw, struct options *o)
 	return 0;
 }
 
+/* Staged bytes are never swapped to the store's disk: leave memory for it. */
+static uint64_t default_staging(void)
+{
+	long n = sysconf(_SC_PHYS_PAGES), len = sysconf(_SC_PAGESIZE);
+	uint64_t quarter = n > 0 && len > 0 ? (uint64_t)n / 4 * (uint64_t)len :
+					      OPTIONS_STAGING_MOST;
+
+	return VG_MAX(VG_MIN(quarter, OPTIONS_STAGING_MOST),
+		OPTIONS_STAGING_MIN);
+}
+
 /*
  * The absolute path of a directory that may be missing or a dead mount: its
  * parent is resolved then, and its last name kept. NULL: errno says why.
@@ -323,7 +334,7 @@ static int from_raw(struct raw *raw, struct options *o)
 		    raw->is_remount  ? OPTIONS_REMOUNT :
 				       OPTIONS_MOUNT;
 	o->spin_us = OPTIONS_SPIN_AUTO;
-	o->staging_max = OPTIONS_STAGING_DEFAULT;
+	o->staging_max = default_staging();
 	o->foreground = raw->is_foreground || raw->is_debug;
 	o->debug = raw->is_debug;
 	o->allow_other = raw->allow_other;
@@ -426,7 +437,8 @@ void options_usage(FILE *to)
 	      "                        before it sleeps (default: 50 on virtual "
 	      "machines, else 0)\n"
 	      "  -o staging=SIZE       memory for files that are being written "
-	      "(default: 4G)\n"
+	      "(default:\n"
+	      "                        a quarter of the memory, at most 4G)\n"
 	      "  -o allow_other        every user may use the mount, within "
 	      "its permissions\n"
 	      "and every option of mount.fuse3(8).\n",

@@ -29,7 +29,7 @@ enum options_action {
 #define OPTIONS_THREADS_MAX 64
 #define OPTIONS_STAGING_MIN (1ull << 20) /* bytes */
 #define OPTIONS_STAGING_MAX (16ull << 30)
-#define OPTIONS_STAGING_DEFAULT (4ull << 30)
+#define OPTIONS_STAGING_MOST (4ull << 30) /* unless more is asked for */
 
 /*
  * Both paths are absolute and free of symbolic links, because the daemon works
@@ -42,7 +42,8 @@ struct options {
 	enum options_durability durability;
 	int spin_us;	     /* OPTIONS_SPIN_AUTO, or 0..OPTIONS_SPIN_MAX */
 	int n_threads;	     /* 0: the loop decides, or 1.. */
-	uint64_t staging_max; /* bytes of bodies not yet committed */
+	uint64_t staging_max; /* bytes of bodies not yet committed: memory / 4,
+				 at most OPTIONS_STAGING_MOST, by default */
 	bool foreground;     /* -f, or -d */
 	bool debug;	     /* -d or -o debug */
 	bool allow_other;

@@ -66,7 +66,8 @@ static void test_defaults(void)
 	ok(!strcmp(o.mountpoint, want), "the mountpoint becomes absolute");
 	ok(o.action == OPTIONS_MOUNT && o.durability == OPTIONS_CLOSE &&
 			o.spin_us == OPTIONS_SPIN_AUTO && !o.n_threads &&
-			o.staging_max == OPTIONS_STAGING_DEFAULT &&
+			o.staging_max >= OPTIONS_STAGING_MIN &&
+			o.staging_max <= OPTIONS_STAGING_MOST &&
 			!o.foreground && !o.debug && !o.allow_other,
 		"everything else has its default");
 	snprintf(want, sizeof(want), "fsname=%s/data", scratch());
