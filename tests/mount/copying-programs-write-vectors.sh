@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # cp, cat, tee, dd, install, mv, head, wc and cmp on vectors of 384 dimensions.
 . "$(dirname "$0")/lib.sh"
-plan 55
+plan 54
 vgmount
 mkdir "$M/c"
 cd "$M/c" || exit 99
@@ -69,6 +69,5 @@ fails EINVAL "and tee" sh -c 'tee half <"$1.half" >/dev/null' - "$S/v"
 fails EINVAL "and dd" dd if="$S/v.half" of=half status=none
 fails EINVAL "and install" install "$S/v.half" half
 nok "and none of them leaves a record" grep -q half <(ls)
-is "$(stat -c %s half)" 0 "but a name with nothing behind it"
 cd "$S" || exit 99
 finish

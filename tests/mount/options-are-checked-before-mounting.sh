@@ -3,7 +3,7 @@
 # What the command line cannot mean is refused with one sentence, and a good
 # one mounts when it returns.
 . "$(dirname "$0")/lib.sh"
-plan 24
+plan 25
 
 said() { # what the program said on the last refusal
 	cat "$S/said"
