@@ -146,6 +146,7 @@ static int send_lot(struct import *im)
 	if (im->rc < 0 || lot->commit.n == 0)
 		return im->rc;
 	lot->is_flying = true;
+	lot->commit.hand_over = true; /* what comes next is parsed meanwhile */
 	lot->commit.done = land;
 	lot->commit.ctx = lot;
 	im->filling = !im->filling;

@@ -399,6 +399,11 @@ void store_commit(struct store *s, struct commit *commit)
 	queue_commit_locked(s, commit);
 	leads = !s->is_led;
 	s->is_led = true;
+	if (leads && commit->hand_over) {
+		s->is_handed_over = true;
+		pthread_cond_signal(&s->queue_cond);
+		leads = false;
+	}
 	pthread_mutex_unlock(&s->queue_lock);
 	if (leads)
 		lead(s, true);

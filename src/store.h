@@ -145,6 +145,8 @@ struct commit {
 	struct change *changes;
 	uint32_t n;
 	bool sync; /* durable before done(), whatever the mode */
+	bool hand_over; /* to the committer's thread: the caller has other work
+			   to do meanwhile, and a wake-up costs it nothing */
 	int rc;	   /* answered: the first change's error, or the sync's */
 	void (*done)(struct commit *commit);
 	void *ctx; /* the caller's */
@@ -154,7 +156,8 @@ struct commit {
 
 /*
  * Queues a commit. If nobody commits right now, the calling thread does it,
- * and may be in I/O for one group; else it returns at once. Any thread.
+ * and may be in I/O for one group, unless the commit is to be handed over;
+ * else it returns at once. Any thread.
  * Errors come in commit->rc and each change's: -ENOENT, -EEXIST, -EINVAL,
  * -ENODATA, -ENOTEMPTY, -EBUSY, -EFBIG, -ENOTDIR; -ENOSPC and -ENOMEM: nothing
  * was changed; -EIO: the sync failed, whether the change is there is unknown;
