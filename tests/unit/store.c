@@ -89,7 +89,7 @@ static uint32_t find(struct store *s, struct collection *c, const char *id)
 static const char *nearest(
 	struct store *s, struct collection *c, const float *vec, bool exact)
 {
-	static char name[VG_ID_MAX + 1];
+	static _Thread_local char name[VG_ID_MAX + 1];
 	struct search q = {.vec = vec, .dim = DIM, .k = 1, .exact = exact};
 	struct search_hit hit;
 	uint32_t n;
