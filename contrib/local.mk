@@ -37,3 +37,16 @@ EXTRA_PROGRAMS += contrib/bench/log
 contrib_bench_log_SOURCES = %D%/bench/log.c
 contrib_bench_log_LDADD = libvgstorage.a libvgbase.a $(URING_LIBS)
 CLEANFILES += contrib/bench/log
+
+# mount_floor, mount_scale, commits: the mounted tree beside a filesystem that
+# does nothing; they run the vecgridfs that stands in the build directory.
+bench_rig = %D%/bench/rig.c %D%/bench/rig.h
+bench_null = %D%/bench/nullfs.c %D%/bench/nullfs.h
+EXTRA_PROGRAMS += contrib/bench/mount_floor
+contrib_bench_mount_floor_SOURCES = %D%/bench/mount_floor.c \
+	$(bench_rig) $(bench_null) \
+	tests/recall/data.c \
+	tests/recall/data.h
+contrib_bench_mount_floor_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
+contrib_bench_mount_floor_LDADD = libvgfs.a $(core_libs) $(FUSE3_LIBS)
+CLEANFILES += contrib/bench/mount_floor
