@@ -9,6 +9,7 @@
 
 struct blob_chunk {
 	struct blob_chunk *older;
+	size_t older_used; /* bytes of it, as it was left */
 	size_t cap;
 	_Alignas(8) char bytes[];
 };
@@ -42,6 +43,7 @@ static int add_chunk(struct blob *b, size_t len)
 	if (!chunk)
 		return -ENOMEM;
 	chunk->older = b->chunk;
+	chunk->older_used = b->used;
 	chunk->cap = cap;
 	b->chunk = chunk;
 	b->used = 0;
@@ -54,6 +56,7 @@ int blob_add(struct blob *b, const void *bytes, size_t len, void **out)
 	int rc;
 
 	assert(len <= UINT32_MAX);
+	assert(!b->chunk || b->used <= b->chunk->cap);
 	if (!b->chunk || b->chunk->cap - b->used < room) {
 		rc = add_chunk(b, room);
 		if (rc < 0)
@@ -76,4 +79,13 @@ void blob_del_last(struct blob *b, const void *at, size_t len)
 	(void)at; /* without assertions nobody reads it */
 	b->used -= room;
 	b->bytes -= room;
+	/* What is the last one now may stand in the chunk before. */
+	if (b->used == 0 && b->chunk->older) {
+		struct blob_chunk *empty = b->chunk;
+
+		b->chunk = empty->older;
+		b->used = empty->older_used;
+		free(empty);
+	}
+	assert(b->used <= b->chunk->cap);
 }

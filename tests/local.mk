@@ -273,3 +273,12 @@ TESTS += tests/format.sh
 EXTRA_DIST += %D%/format.sh %D%/format_reader.py %D%/xxh3.py
 tests_format_log_SOURCES = %D%/format_log.c
 tests_format_log_LDADD = libvgcore.a $(log_libs)
+
+# the store's parts: blob to search, and the store cut.
+noinst_LIBRARIES += libvgstorekit.a
+libvgstorekit_a_SOURCES = %D%/storekit.c %D%/storekit.h
+store_libs = libvgstorekit.a libvglogkit.a libvgtap.a $(core_libs)
+check_PROGRAMS += tests/unit/blob
+TESTS += tests/unit/blob
+tests_unit_blob_SOURCES = %D%/unit/blob.c
+tests_unit_blob_LDADD = libvgtap.a libvgstorage.a

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* storekit.h: what tests of the store share: changes in one line, a model. */
+#ifndef TESTS_STOREKIT_H
+#define TESTS_STOREKIT_H
+
+#include "src/store.h"
+
+/* The bytes of a C string as an id; borrowed. */
+struct vg_id sk_id(const char *s);
+
+/* Opens dir, or ends the test. cfg NULL: as a mount without options does. */
+struct store *sk_open(const char *dir, const struct store_config *cfg);
+
+/* One change, committed and waited for: its error. */
+int sk_run(struct store *s, struct change *ch);
+
+/* The collection of a name, referenced: made, or NULL if there is none. */
+struct collection *sk_make(struct store *s, const char *name);
+struct collection *sk_get(struct store *s, const char *name);
+
+/* Sets a setting: config_parse's errors. */
+int sk_config(struct store *s, struct collection *c, const char *key,
+	const char *value);
+
+/* Vector number n, the same for ever and no two alike; dim <= SK_DIM_MAX. */
+#define SK_DIM_MAX 64
+const float *sk_vec(unsigned n, unsigned dim, float out[SK_DIM_MAX]);
+
+/* Changes of one record. put writes sk_vec(n, dim). */
+struct sk_put {
+	const char *id;
+	unsigned n, dim, flags;
+};
+int sk_put(struct store *s, struct collection *c, struct sk_put put);
+int sk_del(struct store *s, struct collection *c, const char *id);
+int sk_rename(struct store *s, struct collection *c, const char *from,
+	const char *to);
+int sk_meta(struct store *s, struct collection *c, const char *id,
+	enum change_meta mode, const char *json);
+
+/* What the present shows: a version's number or VERSION_NONE; its metadata as
+ * text, "" for none, "?" without the record. Borrowed till the next call. */
+uint32_t sk_find(struct store *s, struct collection *c, const char *id);
+const char *sk_meta_of(struct store *s, struct collection *c, const char *id);
+
+/* The id nearest to sk_vec(n, dim), "" for none; borrowed till the next. */
+const char *sk_nearest(struct store *s, struct collection *c, unsigned n,
+	unsigned dim, bool exact);
+
+/* Waits until every row is linked. */
+void sk_wait_linked(struct store *s);
+
+/* store_check as one result: "the store is sound". */
+void sk_is_sound(struct store *s);
+
+/*
+ * A model: what a collection of SK_IDS possible ids should hold. Ids are "0"
+ * to "39"; n is the vector's number, y the value of metadata's only key, 0 for
+ * none. sk_step draws a change, tells the model, and commits it to the store.
+ */
+#define SK_IDS 40
+#define SK_DIM 6
+struct sk_model {
+	struct sk_record {
+		bool exists;
+		unsigned n;
+		unsigned y;
+	} of[SK_IDS];
+	unsigned next_n;   /* the next vector's number */
+	uint64_t random;   /* the state of its dice */
+	unsigned n_changes; /* that were to succeed */
+};
+
+/* Draws from 0..below-1. */
+unsigned sk_draw(struct sk_model *m, unsigned below);
+
+/* One random change of c, to the model and to the store. Whether the store
+ * answered as the model says it must. */
+bool sk_step(struct sk_model *m, struct store *s, struct collection *c);
+
+/* Whether c's present is the model: records, vectors, metadata, count,
+ * listing. What differs is told as a diagnostic. */
+bool sk_is_model(const struct sk_model *m, struct store *s,
+	struct collection *c);
+
+/* A copy of the data directory from to to: FORMAT and wal/, LOCK left out. */
+void sk_copy(const char *from, const char *to);
+
+#endif
