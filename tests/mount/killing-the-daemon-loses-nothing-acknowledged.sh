@@ -11,6 +11,7 @@ fi
 rounds=${VG_KILL_ROUNDS:-5}
 plan $((rounds + 2))
 export VECGRIDFS
+: >"$S/rounds"
 "$PYTHON3" "$HERE/kill_rounds.py" "$rounds" >"$S/rounds" 2>&1 &
 driver=$!
 n=0
