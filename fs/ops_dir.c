@@ -21,11 +21,13 @@ static struct vg_id id_of(const char *name)
 	return (struct vg_id){name, (uint32_t)strlen(name)};
 }
 
-/* Directories may be remembered for a second: only we change them. */
-static void found_dir(struct found *f, struct node_ref ref)
+/* Directories may be remembered for a second, their names as well: only the
+ * kernel itself asks us to change them. Else each part of a path is a LOOKUP of
+ * its own, which costs a query a quarter. */
+static void remember_dir(struct found *f)
 {
-	f->e.ino = node_encode(ref);
 	f->e.attr_timeout = ATTR_TIMEOUT;
+	f->e.entry_timeout = ATTR_TIMEOUT;
 }
 
 static int find_view(struct fs *fs, struct collection *c, enum view parent,
@@ -44,7 +46,7 @@ static int find_view(struct fs *fs, struct collection *c, enum view parent,
 		return rc;
 	f->e.ino = node_encode(ref);
 	if (S_ISDIR(f->e.attr.st_mode))
-		f->e.attr_timeout = ATTR_TIMEOUT;
+		remember_dir(f);
 	return 0;
 }
 
@@ -57,13 +59,15 @@ static int find_root(struct fs *fs, const char *name, struct found *f)
 	if (catalogue_get(store_catalogue(fs->store), id_of(name), &info) < 0)
 		return find_view(fs, NULL, VIEW_ROOT, name, f);
 	if (info.coll) {
-		found_dir(f, (struct node_ref){
-				     .kind = NODE_COLL, .coll = info.coll->no});
+		f->e.ino = node_encode((struct node_ref){
+			.kind = NODE_COLL, .coll = info.coll->no});
+		remember_dir(f);
 		attr_coll(fs, info.coll, &f->e.attr);
 		collection_unref(info.coll);
 	} else {
-		found_dir(f, (struct node_ref){
-				     .kind = NODE_ALIAS, .low = info.cursor});
+		f->e.ino = node_encode((struct node_ref){
+			.kind = NODE_ALIAS, .low = info.cursor});
+		f->e.attr_timeout = ATTR_TIMEOUT;
 		attr_alias(fs, &info, &f->e.attr);
 	}
 	return 0;
@@ -228,6 +232,8 @@ static int find_query(struct fs *fs, const struct ops_node *parent,
 		return rc;
 	attr_qnode(fs, node, 0, 0, &f->e.attr);
 	f->e.ino = node->nodeid;
+	if (path.kind == QNODE_DIR)
+		remember_dir(f);
 	nodes_unref(&fs->nodes, node);
 	return 0;
 }
