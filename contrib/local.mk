@@ -2,7 +2,7 @@
 
 # what packagers and people take as it is
 dist_man_MANS += %D%/vecgridfs.8
-EXTRA_DIST += %D%/quickstart %D%/check %D%/need.sh \
+EXTRA_DIST += %D%/quickstart %D%/check %D%/need.sh %D%/bench/README.md \
 	%D%/vecgridfs@.service.in
 systemdunitdir = $(prefix)/lib/systemd/system
 nodist_systemdunit_DATA = %D%/vecgridfs@.service
