@@ -53,6 +53,9 @@ void handle_free(struct fs *fs, struct handle *h)
 		leave_node(h);
 	if (h->node)
 		nodes_unref(&fs->nodes, h->node);
+	if (h->stage && h->is_writer)
+		atomic_fetch_sub_explicit(
+			&h->stage->n_open, 1, memory_order_relaxed);
 	if (h->stage)
 		stages_unref(&fs->stages, h->stage);
 	answer_unref(h->answer);

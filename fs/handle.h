@@ -45,6 +45,7 @@ struct handle {
 	struct qnode *node;	     /* BYTES of a leaf, RUN: referenced */
 	struct stage *stage;	     /* STAGE: referenced */
 	bool is_sync;		     /* STAGE: opened with O_SYNC */
+	bool is_writer;		     /* STAGE: opened for writing */
 	enum view view; /* VALUE; DIR: which directory; BYTES of an export */
 	int pid;	/* of who opened it: BYTES of an export */
 	struct moment *moment;	     /* DIR: referenced */

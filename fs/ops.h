@@ -64,6 +64,11 @@ struct ops_commit {
 };
 int ops_stage_commit(fuse_req_t req, struct stage *st, struct ops_commit *oc);
 
+/* Offers the caller a stage of his own for what v (NULL: a named request) is
+ * at place; it holds v's bytes unless is_trunc. Referenced. */
+int ops_offer_stage(fuse_req_t req, const struct stage_place *place,
+	const struct version *v, bool is_trunc, struct stage **out);
+
 /* Answers when all that was committed before is on stable storage. */
 void ops_sync(fuse_req_t req);
 

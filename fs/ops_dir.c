@@ -111,8 +111,10 @@ static int find_record(
 	struct version_view as = {kinds[place->area], place->form};
 	char buf[VG_ID_MAX];
 	struct moment *moment;
+	struct stage *st;
 	struct vg_id id;
 	uint32_t no;
+	bool is_trunc;
 
 	if (ops_is_dotted(place))
 		return find_stage(fs, place, f);
@@ -125,6 +127,12 @@ static int find_record(
 	moment_unref(store_moments(fs->store), moment);
 	if (no == VERSION_NONE)
 		return find_stage(fs, place, f);
+	if (stages_take_miss(
+		    &fs->stages, fuse_req_ctx(f->req)->pid, &is_trunc) &&
+		ops_offer_stage(f->req, place,
+			collection_version(place->coll, no), is_trunc,
+			&st) == 0)
+		return found_stage(fs, st, f);
 	attr_version(&as, collection_version(place->coll, no), &f->e.attr);
 	f->e.ino = node_encode((struct node_ref){.kind = as.kind,
 		.sub = as.form,

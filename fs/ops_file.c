@@ -132,6 +132,10 @@ static struct handle *stage_handle(struct fs *fs, struct stage *st,
 		return NULL;
 	h->stage = st;
 	h->is_sync = (fi->flags & O_DSYNC) != 0;
+	h->is_writer = wants_write(fi);
+	if (h->is_writer)
+		atomic_fetch_add_explicit(
+			&st->n_open, 1, memory_order_relaxed);
 	return h;
 }
 
@@ -225,48 +229,17 @@ static int open_view(fuse_req_t req, const struct ops_node *node,
 	return 0;
 }
 
-/* What a version is written in place of: with O_TRUNC nothing, else what it
- * reads as now, to be changed here and there. */
-static int preload(struct fs *fs, const struct ops_node *node,
-	struct stage *st)
-{
-	struct version_view as = {
-		node->ref.kind, (enum record_form)node->ref.sub};
-	size_t len = version_format(&as, node->version, NULL, 0);
-	char *bytes = malloc(len);
-	int rc;
-
-	if (!bytes)
-		return -ENOMEM;
-	version_format(&as, node->version, bytes, len);
-	rc = arena_pwrite(fs->arena, st->file, ARENA_BODY, 0, bytes, len);
-	free(bytes);
-	if (node->ref.kind == NODE_RECORD)
-		st->original = len;
-	return rc;
-}
-
 /*
  * Who writes gets a node of his own: the kernel would cut and extend the
  * version's inode under those who read it. The open is refused with ESTALE,
- * upon which the kernel looks the name up again; to this caller the name is
- * then the stage (find_writer in ops_dir.c).
+ * upon which the kernel looks the name up again, once; to this caller the name
+ * is then the stage (find_writer in ops_dir.c).
  */
-static int offer_stage(
-	fuse_req_t req, const struct stage_place *place, struct stage **out)
-{
-	struct fs *fs = fs_of(req);
-
-	return stages_offer(&fs->stages, place, fuse_req_ctx(req)->uid,
-		fuse_req_ctx(req)->pid, out);
-}
-
 static int open_version_write(fuse_req_t req, const struct ops_node *node,
 	struct fuse_file_info *fi)
 {
 	static const enum stage_area areas[] = {[NODE_RECORD] = STAGE_RECORD,
 		[NODE_AS] = STAGE_AS, [NODE_META] = STAGE_META};
-	struct fs *fs = fs_of(req);
 	char name[NAME_ENCODED_MAX];
 	struct stage_place place = {.coll = node->coll,
 		.area = areas[node->ref.kind],
@@ -278,13 +251,12 @@ static int open_version_write(fuse_req_t req, const struct ops_node *node,
 	if (rc < 0)
 		return rc;
 	place.name = (struct vg_id){name, (uint32_t)len};
-	rc = offer_stage(req, &place, &st);
+	rc = ops_offer_stage(
+		req, &place, node->version, fi->flags & O_TRUNC, &st);
 	if (rc < 0)
 		return rc;
-	if (!(fi->flags & O_TRUNC))
-		rc = preload(fs, node, st);
-	stages_unref(&fs->stages, st);
-	return rc < 0 ? rc : -ESTALE;
+	stages_unref(&fs_of(req)->stages, st);
+	return -ESTALE;
 }
 
 static int open_version(fuse_req_t req, const struct ops_node *node,
@@ -312,14 +284,37 @@ static int open_version(fuse_req_t req, const struct ops_node *node,
 	return open_bytes(req, node->coll, bytes, len, fi);
 }
 
+/* Two who write to one new name do not write into each other's bytes: the
+ * second one gets a stage of his own, unless his open was refused before. */
+static bool is_taken(
+	fuse_req_t req, struct stage *st, const struct fuse_file_info *fi)
+{
+	bool is_trunc;
+
+	return wants_write(fi) && st->name[0] != '.' && st->is_named &&
+	       atomic_load_explicit(&st->n_open, memory_order_relaxed) > 0 &&
+	       !stages_take_miss(&fs_of(req)->stages, fuse_req_ctx(req)->pid,
+		       &is_trunc);
+}
+
 static int open_stage(fuse_req_t req, struct ops_node *node,
 	struct fuse_file_info *fi)
 {
 	struct fs *fs = fs_of(req);
-	struct stage *st = node->stage;
-	struct handle *h = stage_handle(fs, st, fi);
+	struct stage *st = node->stage, *own;
+	struct stage_place place = {st->coll, st->area, st->form,
+		{st->name, st->name_len}};
+	struct handle *h;
 	int rc = 0;
 
+	if (is_taken(req, st, fi)) {
+		rc = ops_offer_stage(req, &place, NULL, true, &own);
+		if (rc < 0)
+			return rc;
+		stages_unref(&fs->stages, own);
+		return -ESTALE;
+	}
+	h = stage_handle(fs, st, fi);
 	if (!h)
 		return -ENOMEM;
 	/* The node's reference is the handle's from here on. */
@@ -352,7 +347,7 @@ static int open_named_write(fuse_req_t req, const struct ops_node *node)
 
 	if (q->src != QUERY_NAME)
 		return -EACCES;
-	rc = offer_stage(req, &place, &st);
+	rc = ops_offer_stage(req, &place, NULL, true, &st);
 	if (rc < 0)
 		return rc;
 	stages_unref(&fs_of(req)->stages, st);
@@ -396,6 +391,10 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct ops_node node;
 	int rc = ops_node_get(fs, ino, &node);
 
+	if (rc == -ESTALE && wants_write(fi) &&
+		node_decode(ino).kind == NODE_STAGE)
+		stages_put_miss(&fs->stages, fuse_req_ctx(req)->pid,
+			fi->flags & O_TRUNC);
 	if (rc < 0) {
 		fuse_reply_err(req, fs_errno(rc));
 		return;

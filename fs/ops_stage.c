@@ -58,6 +58,49 @@ void ops_sync(fuse_req_t req)
 	fs_change_run(fc);
 }
 
+/* What a version is written in place of: what it reads as now, to be changed
+ * here and there. */
+static int preload(struct fs *fs, const struct stage_place *place,
+	const struct version *v, struct stage *st)
+{
+	static const enum node_kind kinds[] = {[STAGE_RECORD] = NODE_RECORD,
+		[STAGE_AS] = NODE_AS, [STAGE_META] = NODE_META};
+	struct version_view as = {kinds[place->area], place->form};
+	size_t len = version_format(&as, v, NULL, 0);
+	char *bytes = malloc(len);
+	int rc;
+
+	if (!bytes)
+		return -ENOMEM;
+	version_format(&as, v, bytes, len);
+	rc = arena_pwrite(fs->arena, st->file, ARENA_BODY, 0, bytes, len);
+	free(bytes);
+	if (place->area == STAGE_RECORD)
+		st->original = len;
+	return rc;
+}
+
+int ops_offer_stage(fuse_req_t req, const struct stage_place *place,
+	const struct version *v, bool is_trunc, struct stage **out)
+{
+	struct fs *fs = fs_of(req);
+	struct stage *st;
+	int rc = stages_offer(&fs->stages, place, fuse_req_ctx(req)->uid,
+		fuse_req_ctx(req)->pid, &st);
+
+	if (rc < 0)
+		return rc;
+	if (v && !is_trunc)
+		rc = preload(fs, place, v, st);
+	if (rc < 0) {
+		stages_accept(&fs->stages, st);
+		stages_unref(&fs->stages, st);
+		return rc;
+	}
+	*out = st;
+	return 0;
+}
+
 static void *copy_of(const void *bytes, size_t len)
 {
 	void *copy = malloc(len ? len : 1);

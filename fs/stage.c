@@ -193,6 +193,39 @@ struct stage *stages_get_offer(
 	return st;
 }
 
+void stages_put_miss(struct stages *ss, int pid, bool is_trunc)
+{
+	int64_t at = clock_now();
+
+	pthread_mutex_lock(&ss->lock);
+	ss->misses[ss->n_misses++ % STAGE_MISSES] =
+		(struct stage_miss){pid, is_trunc, at};
+	pthread_mutex_unlock(&ss->lock);
+	atomic_store_explicit(&ss->miss_ns, at, memory_order_relaxed);
+}
+
+bool stages_take_miss(struct stages *ss, int pid, bool *is_trunc)
+{
+	int64_t last = atomic_load_explicit(&ss->miss_ns, memory_order_relaxed);
+	int64_t now = last ? clock_now() : 0;
+	bool is_found = false;
+
+	if (!last || now - last > OFFER_NS)
+		return false;
+	pthread_mutex_lock(&ss->lock);
+	for (uint32_t i = 0; i < STAGE_MISSES && !is_found; i++) {
+		struct stage_miss *miss = &ss->misses[i];
+
+		if (miss->pid != pid || now - miss->at_ns > OFFER_NS)
+			continue;
+		*is_trunc = miss->is_trunc;
+		miss->pid = 0;
+		is_found = true;
+	}
+	pthread_mutex_unlock(&ss->lock);
+	return is_found;
+}
+
 void stages_accept(struct stages *ss, struct stage *st)
 {
 	pthread_mutex_lock(&ss->lock);

@@ -48,6 +48,7 @@ struct stage {
 	uint32_t file;	  /* of the arena */
 	uint32_t uid;	  /* of who made it */
 	uint32_t n_refs;  /* stages->lock: handles and work on it */
+	_Atomic uint32_t n_open; /* relaxed: handles that write to it */
 	bool is_named;	  /* stages->lock: the name resolves to it */
 	int offered_pid;  /* stages->lock: whose next open it awaits; 0: none */
 	int64_t offered_ns; /* stages->lock: since when */
@@ -69,8 +70,21 @@ struct stage {
 
 #define STAGE_KEPT_NS (24 * 3600 * 1000000000LL)
 
+/* Who opened a stage for writing that had just become a record: his next
+ * lookup of a record is that open's second and last try. */
+struct stage_miss {
+	int pid;
+	bool is_trunc;
+	int64_t at_ns;
+};
+
+#define STAGE_MISSES 64u
+
 struct stages {
 	pthread_mutex_t lock;
+	struct stage_miss misses[STAGE_MISSES]; /* lock: a ring */
+	uint32_t n_misses;			/* lock: ever */
+	_Atomic int64_t miss_ns; /* of the last; relaxed: 0 or old mostly */
 	struct stage *list;
 	uint64_t last_serial;
 	struct arena *arena; /* borrowed */
@@ -101,6 +115,11 @@ int stages_offer(struct stages *ss, const struct stage_place *place,
 struct stage *stages_get_offer(
 	struct stages *ss, const struct stage_place *place, int pid);
 void stages_accept(struct stages *ss, struct stage *st);
+
+/* pid's open for writing is refused because its stage is gone; and whether one
+ * of his was just now (taken: it is told once). */
+void stages_put_miss(struct stages *ss, int pid, bool is_trunc);
+bool stages_take_miss(struct stages *ss, int pid, bool *is_trunc);
 
 /* Gives a reference back. A stage without a name goes with the last one. */
 void stages_unref(struct stages *ss, struct stage *st);

@@ -116,7 +116,8 @@ struct collection {
 
 	_Atomic uint64_t n_live;     /* records of the present */
 	_Atomic uint64_t meta_bytes; /* of live records; relaxed, a figure */
-	_Atomic uint64_t changes;    /* release by apply: what changed since? */
+	_Atomic uint64_t changes; /* release, after the moment that shows them
+				     is published: what changed since? */
 	_Atomic uint64_t searches;   /* relaxed, a figure */
 };
 

@@ -380,5 +380,4 @@ void collection_apply(
 	default:
 		assert(false && "an op of the catalogue");
 	}
-	atomic_fetch_add_explicit(&c->changes, 1, memory_order_release);
 }

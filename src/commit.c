@@ -59,12 +59,19 @@ static void fail_store(struct store *s, int rc)
 			strerror(-rc));
 }
 
+/* Whether rc says that the disk is full: it passes by itself. */
+static bool is_full(int rc)
+{
+	return rc == -ENOSPC || rc == -EDQUOT;
+}
+
 static void fail_change(struct change *ch, int rc)
 {
+	assert(rc < 0);
 	ch->rc = rc;
 	if (ch->why[0])
 		return;
-	if (rc == -ENOSPC || rc == -EDQUOT)
+	if (is_full(rc))
 		snprintf(ch->why, sizeof(ch->why),
 			"the disk of the data directory is full: delete "
 			"something or make room");
@@ -204,6 +211,8 @@ static int add_change(struct store *s, struct change *ch)
 	if (rc < 0) {
 		unplace(s, &ch->op);
 		unreserve(s, ch);
+		if (rc == -EROFS)
+			fail_store(s, rc);
 		return rc;
 	}
 	n = plan_touched(ch, hash);
@@ -214,7 +223,8 @@ static int add_change(struct store *s, struct change *ch)
 	return 0;
 }
 
-/* The group did not get into the log: nothing of it happened. */
+/* Fails the group, which is not applied. After a full disk nothing of it
+ * happened; after a failed sync nobody knows, and nothing more will. */
 static void drop_group(struct store *s, int rc)
 {
 	struct batch *b = &s->batch;
@@ -247,21 +257,11 @@ static void apply_group(struct store *s)
 					    ? b->change[i]->r.cell
 					    : NULL;
 
+		store_published(b->change[i]->coll, &b->change[i]->op);
 		if (cell && cell != last)
 			indexer_add(&s->indexer, cell);
 		last = cell ? cell : last;
 	}
-}
-
-static void sync_failed(struct store *s, int rc)
-{
-	struct batch *b = &s->batch;
-
-	fail_store(s, rc);
-	for (uint32_t i = 0; i < b->n; i++)
-		fail_change(b->change[i], -EIO);
-	moment_unref(&s->moments, b->next);
-	b->next = NULL;
 }
 
 /* Writes, syncs, applies and publishes what the group holds. */
@@ -274,10 +274,10 @@ static int flush_group(struct store *s, bool sync)
 	if (b->n || sync)
 		rc = store_read_only(s) && b->n == 0 ? -EROFS
 						     : wal_write(s->wal, sync);
-	if (rc == -ENOSPC || rc == -EDQUOT)
-		drop_group(s, rc);
-	else if (rc < 0)
-		sync_failed(s, rc);
+	if (rc < 0 && !is_full(rc))
+		fail_store(s, rc);
+	if (rc < 0)
+		drop_group(s, is_full(rc) ? rc : -EIO);
 	else if (b->n)
 		apply_group(s);
 	if (rc == 0 && (b->n || sync)) {
@@ -315,10 +315,24 @@ static void answer(struct store *s, struct commit *commit)
 	commit->done(commit);
 }
 
-/* Answers commits from *first up to, not including, end. */
-static void answer_until(
+/* Flushes the group and answers commits from *first up to, not including, end:
+ * those that asked for a sync behind one, whatever the mode. */
+static void flush_until(
 	struct store *s, struct commit **first, const struct commit *end)
 {
+	bool sync = false;
+	int rc;
+
+	for (const struct commit *c = *first; c != end; c = c->next)
+		sync = sync || c->sync;
+	rc = flush_group(s, sync);
+	/* What was written before the disk was full is to be synced still. */
+	if (sync && is_full(rc))
+		rc = flush_group(s, sync);
+	assert(s->batch.n == 0);
+	for (struct commit *c = *first; c != end && rc < 0; c = c->next)
+		if (c->sync)
+			c->rc = rc == -EROFS ? rc : -EIO;
 	while (*first != end) {
 		struct commit *commit = *first;
 
@@ -337,10 +351,8 @@ static void run_changes(
 		ch->rc = 0;
 		ch->why[0] = '\0';
 		ch->version = VERSION_NONE;
-		if (conflicts(&s->batch, ch)) {
-			flush_group(s, false);
-			answer_until(s, first, commit);
-		}
+		if (conflicts(&s->batch, ch))
+			flush_until(s, first, commit);
 		rc = add_change(s, ch);
 		if (rc < 0)
 			fail_change(ch, rc);
@@ -351,20 +363,14 @@ static void run_changes(
 static void run_queue(struct store *s, struct commit *queue)
 {
 	struct commit *first = queue;
-	bool sync = false;
-	int rc;
 
 	for (struct commit *c = queue; c; c = c->next) {
 		c->rc = 0;
 		c->cell = NULL;
-		sync = sync || c->sync;
 		run_changes(s, c, &first);
 	}
-	rc = flush_group(s, sync);
-	for (struct commit *c = first; c && rc < 0; c = c->next)
-		if (c->sync)
-			c->rc = rc == -EROFS ? rc : -EIO;
-	answer_until(s, &first, NULL);
+	flush_until(s, &first, NULL);
+	assert(!first);
 }
 
 /* ---- who leads ---- */

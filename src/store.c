@@ -48,7 +48,6 @@ void store_apply(struct store *s, struct collection *coll, const struct op *op,
 	if (op->type < OP_CREATE)
 		collection_apply(coll, op, r);
 	pthread_mutex_lock(&coll->lock);
-	coll->commit_ns = op->commit_ns;
 	if (op->type == OP_CONFIG)
 		coll->config = op->config;
 	else if (op->type == OP_ATTR) {
@@ -56,6 +55,15 @@ void store_apply(struct store *s, struct collection *coll, const struct op *op,
 		coll->mtime_ns = op->time_ns;
 	} else if (op->type != OP_SET)
 		coll->mtime_ns = op->commit_ns;
+	pthread_mutex_unlock(&coll->lock);
+}
+
+void store_published(struct collection *coll, const struct op *op)
+{
+	if (!coll)
+		return;
+	pthread_mutex_lock(&coll->lock);
+	coll->commit_ns = op->commit_ns;
 	pthread_mutex_unlock(&coll->lock);
 	atomic_fetch_add_explicit(&coll->changes, 1, memory_order_release);
 }
@@ -154,6 +162,7 @@ static int replay_op(struct replay *rp, const struct op *op, const char **why)
 	if (rc < 0)
 		return rc;
 	store_apply(rp->s, rp->coll, op, &r);
+	store_published(rp->coll, op);
 	rp->rep->replayed++;
 	return 0;
 }
@@ -186,7 +195,8 @@ static int replay(struct store *s, const struct store_config *cfg,
 	struct replay rp = {.s = s, .rep = rep};
 	struct wal_config wc = {.dirfd = s->waldirfd,
 		.segment_size = cfg->segment_size,
-		.no_uring = cfg->no_uring};
+		.no_uring = cfg->no_uring,
+		.io = cfg->io};
 	struct wal_report wr;
 	int rc = moment_new(&s->moments, &rp.next);
 

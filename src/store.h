@@ -31,6 +31,7 @@
  *   moments->lock
  */
 struct store;
+struct io;
 
 /* When close() may return. */
 enum store_durability {
@@ -46,6 +47,8 @@ struct store_config {
 	unsigned wait_ms;    /* for another owner of dir to end */
 	uint64_t segment_size; /* of the log; 0: its default */
 	bool no_uring;
+	struct io *io; /* borrowed: the log's disk, for tests; NULL: the
+			  system's */
 };
 
 /* What opening found, and why it failed. */

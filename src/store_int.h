@@ -98,4 +98,9 @@ void search_fini(struct store *s);
 void store_apply(struct store *s, struct collection *coll, const struct op *op,
 	struct reservation *r);
 
+/* Counts the change in coll (NULL: the catalogue's), once the moment that
+ * shows it is published: who reads the count first never takes an old answer
+ * for a new one. */
+void store_published(struct collection *coll, const struct op *op);
+
 #endif
