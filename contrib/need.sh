@@ -43,7 +43,7 @@ build_needs='autoconf automake pkg-config gcc make libc6-dev
 quietly() {
 	log=$(mktemp)
 	if ! "$@" >"$log" 2>&1 </dev/null; then
-		tail -n 40 "$log" >&2
+		grep -vE '^  (CC|CXX|AR|CCLD|CXXLD|GEN) ' "$log" | tail -n 40 >&2
 		rm -f "$log"
 		echo "This failed: $*" >&2
 		return 1
