@@ -50,3 +50,14 @@ contrib_bench_mount_floor_SOURCES = %D%/bench/mount_floor.c \
 contrib_bench_mount_floor_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
 contrib_bench_mount_floor_LDADD = libvgfs.a $(core_libs) $(FUSE3_LIBS)
 CLEANFILES += contrib/bench/mount_floor
+EXTRA_PROGRAMS += contrib/bench/mount_scale
+contrib_bench_mount_scale_SOURCES = %D%/bench/mount_scale.c $(bench_rig)
+CLEANFILES += contrib/bench/mount_scale
+EXTRA_PROGRAMS += contrib/bench/commits
+contrib_bench_commits_SOURCES = %D%/bench/commits.c \
+	$(bench_rig) $(bench_null) \
+	tests/recall/data.c \
+	tests/recall/data.h
+contrib_bench_commits_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
+contrib_bench_commits_LDADD = libvgfs.a libvgindex.a libvgbase.a $(FUSE3_LIBS)
+CLEANFILES += contrib/bench/commits
