@@ -477,6 +477,7 @@ static ssize_t io_writev(int fd, struct iovec *iov, int n, void *userdata)
 	 * call, and by then the client may have read the answer and closed
 	 * its file, and another thread have freed them.
 	 */
+	loop_reply_leaves();
 	return syscall(SYS_writev, fd, iov, n);
 }
 

@@ -129,6 +129,30 @@ unlock:
 	return is_parked;
 }
 
+#ifdef __SANITIZE_THREAD__
+void __tsan_acquire(void *at);
+void __tsan_release(void *at);
+static char kernel_order;
+
+void loop_reply_leaves(void)
+{
+	__tsan_release(&kernel_order);
+}
+
+void loop_request_comes(void)
+{
+	__tsan_acquire(&kernel_order);
+}
+#else
+void loop_reply_leaves(void)
+{
+}
+
+void loop_request_comes(void)
+{
+}
+#endif
+
 /* Serves the request in buf; the handler may ask loop_unique who it is. */
 static void serve(struct fuse_session *se, const struct fuse_buf *buf)
 {
@@ -168,6 +192,7 @@ static void *work(void *arg)
 		int n = fuse_session_receive_buf(loop->se, &buf);
 
 		if (n > 0) {
+			loop_request_comes();
 			leave_looking(loop);
 			serve(loop->se, &buf);
 			atomic_fetch_add(&loop->n_looking, 1);

@@ -60,6 +60,14 @@ struct loop_request {
 struct loop_request loop_unique(void);
 
 /*
+ * A reply leaves us and a request comes in: what a client does after an answer
+ * comes after what we did before it, which the kernel sees to and the thread
+ * sanitizer cannot know. It is told here; elsewhere these are nothing.
+ */
+void loop_reply_leaves(void);
+void loop_request_comes(void);
+
+/*
  * Asks the kernel to drop what it remembers of n nodes that nobody holds; each
  * comes back as a FORGET. Nodes that are in use stay. Never from a handler,
  * and under no lock that a handler takes: the kernel may wait for one.

@@ -292,40 +292,40 @@ static int ask_run_locked(struct work *w)
 	return rc;
 }
 
+/* Once a reply is out the client may close the file, and the handle goes: so
+ * the answer is held by a reference of our own, and the lock given back. */
 static void do_read_run(struct work *w)
 {
 	struct run_state *run = &w->h->run;
-	int rc = 0;
-	char *buf;
+	struct answer_bytes *a = NULL;
+	uint64_t at = 0;
 	int64_t n = 0;
-	size_t size = w->size;
+	char *buf = NULL;
+	int rc = 0;
 
 	pthread_mutex_lock(&w->h->lock);
 	if (!run->is_asked && run->len)
 		rc = ask_run_locked(w);
 	if (w->off < run->base)
 		run->base = 0;
-	if (rc == 0 && run->answer && !run->answer->rows) {
-		uint64_t at = w->off - run->base;
-
-		at = VG_MIN(at, (uint64_t)run->answer->len);
-		n = (int64_t)VG_MIN(size, run->answer->len - (size_t)at);
-		fuse_reply_buf(w->req, run->answer->bytes + at, (size_t)n);
-		pthread_mutex_unlock(&w->h->lock);
-		return;
-	}
-	buf = malloc(size);
+	at = w->off - run->base;
 	if (rc == 0 && run->answer)
-		n = buf ? answer_read(run->answer, w->off - run->base, buf, size)
-			: -ENOMEM;
+		a = answer_ref(run->answer);
 	pthread_mutex_unlock(&w->h->lock);
-	if (rc == 0 && n < 0)
-		rc = (int)n;
+	if (a && a->rows) {
+		buf = malloc(w->size);
+		n = buf ? answer_read(a, at, buf, w->size) : -ENOMEM;
+		rc = n < 0 ? (int)n : 0;
+	} else if (a && at < a->len) {
+		n = (int64_t)VG_MIN(w->size, a->len - (size_t)at);
+	}
 	if (rc < 0)
 		fuse_reply_err(w->req, fs_errno(rc));
 	else
-		fuse_reply_buf(w->req, buf, (size_t)n);
+		fuse_reply_buf(
+			w->req, buf || !n ? buf : a->bytes + at, (size_t)n);
 	free(buf);
+	answer_unref(a);
 }
 
 /* ---- here or on the pool ---- */
