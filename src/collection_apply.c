@@ -112,7 +112,7 @@ static int reserve_row(
 			return rc;
 		r->is_new_cell = true;
 	}
-	if (cell->n_reserved == VG_SLOT_NONE ||
+	if (cell->n_reserved >= HNSW_SLOT_MAX - 1 ||
 		column_reserve(&cell->vec, cell->n_reserved + 1) < 0 ||
 		column_reserve(&cell->slots, cell->n_reserved + 1) < 0) {
 		if (r->is_new_cell)
