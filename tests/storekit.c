@@ -337,6 +337,82 @@ bool sk_is_model(
 	       atomic_load(&c->n_live) == exists;
 }
 
+/* ---- who commits when ---- */
+
+static void hold_gate(struct commit *commit)
+{
+	struct sk_gate *g = commit->ctx;
+
+	pthread_mutex_lock(&g->lock);
+	g->is_shut = true;
+	pthread_cond_broadcast(&g->cond);
+	while (!g->is_open)
+		pthread_cond_wait(&g->cond, &g->lock);
+	pthread_mutex_unlock(&g->lock);
+}
+
+static void *gate_main(void *arg)
+{
+	struct sk_gate *g = arg;
+
+	store_commit(g->store, &g->commit);
+	return NULL;
+}
+
+void sk_gate_shut(struct sk_gate *g, struct store *s)
+{
+	*g = (struct sk_gate){.store = s,
+		.commit = {.sync = true, .done = hold_gate, .ctx = g}};
+	pthread_mutex_init(&g->lock, NULL);
+	pthread_cond_init(&g->cond, NULL);
+	must(pthread_create(&g->thread, NULL, gate_main, g) == 0);
+	pthread_mutex_lock(&g->lock);
+	while (!g->is_shut)
+		pthread_cond_wait(&g->cond, &g->lock);
+	pthread_mutex_unlock(&g->lock);
+}
+
+void sk_gate_open(struct sk_gate *g)
+{
+	pthread_mutex_lock(&g->lock);
+	g->is_open = true;
+	pthread_cond_broadcast(&g->cond);
+	pthread_mutex_unlock(&g->lock);
+	pthread_join(g->thread, NULL);
+}
+
+static _Atomic uint32_t n_answered;
+
+static void note_answer(struct commit *commit)
+{
+	struct sk_ask *ask = commit->ctx;
+	struct store_stat st;
+
+	store_stat(ask->store, &st);
+	ask->lsn_then = st.lsn;
+	ask->nth = atomic_fetch_add(&n_answered, 1) + 1;
+	atomic_store(&ask->is_done, true);
+}
+
+void sk_ask(struct store *s, struct sk_ask *ask, struct change *ch, uint32_t n)
+{
+	bool sync = ask->commit.sync;
+
+	*ask = (struct sk_ask){.store = s,
+		.commit = {.changes = ch, .n = n, .sync = sync,
+			.done = note_answer, .ctx = ask}};
+	store_commit(s, &ask->commit);
+}
+
+int sk_ask_wait(struct sk_ask *ask)
+{
+	struct timespec pause = {.tv_nsec = 200000};
+
+	while (!atomic_load(&ask->is_done))
+		nanosleep(&pause, NULL);
+	return ask->commit.rc;
+}
+
 /* ---- directories ---- */
 
 static void copy_file(int from, int to, const char *name)

@@ -3,6 +3,8 @@
 #ifndef TESTS_STOREKIT_H
 #define TESTS_STOREKIT_H
 
+#include <pthread.h>
+
 #include "src/store.h"
 
 /* The bytes of a C string as an id; borrowed. */
@@ -82,6 +84,34 @@ bool sk_step(struct sk_model *m, struct store *s, struct collection *c);
  * listing. What differs is told as a diagnostic. */
 bool sk_is_model(const struct sk_model *m, struct store *s,
 	struct collection *c);
+
+/*
+ * While a gate is shut nobody commits: what comes meanwhile is queued, in
+ * order, and becomes one queue's worth when the gate opens. Opening waits for
+ * nothing that was queued. Gates are static: the committer may touch one for
+ * a moment after it opened.
+ */
+struct sk_gate {
+	struct store *store;
+	struct commit commit;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool is_shut, is_open; /* lock */
+};
+void sk_gate_shut(struct sk_gate *g, struct store *s);
+void sk_gate_open(struct sk_gate *g);
+
+/* A commit one can ask whether it was answered, and wait for. */
+struct sk_ask {
+	struct commit commit;
+	_Atomic bool is_done;
+	uint64_t lsn_then; /* the durable one, when it was answered */
+	uint32_t nth;	   /* of all that were answered, from 1 on */
+	struct store *store;
+};
+void sk_ask(struct store *s, struct sk_ask *ask, struct change *ch, uint32_t n);
+int sk_ask_wait(struct sk_ask *ask);
 
 /* A copy of the data directory from to to: FORMAT and wal/, LOCK left out. */
 void sk_copy(const char *from, const char *to);
