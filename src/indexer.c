@@ -27,30 +27,57 @@ uint32_t indexer_pending(const struct cell *cell)
 	return cell->hnsw ? n - VG_MIN(done, n) : 0;
 }
 
-/* The tail that writers made and searches pay for; the backlog of a restart
- * does not count. */
-static uint32_t tail_len(const struct cell *cell)
+/*
+ * Whether searches pay too much for the tail. What a restart found is allowed
+ * for, less a row for every two that are linked: who writes meanwhile goes at
+ * half the indexers' pace, and does not wait for all of it.
+ */
+static bool is_tail_long(const struct cell *cell)
 {
 	uint32_t from =
 		atomic_load_explicit(&cell->tail_from, memory_order_relaxed);
 	uint32_t n = n_slots(cell);
+	uint64_t allowed = cell->tail_max;
 
-	from = VG_MAX(from, cell->backlog);
-	return n - VG_MIN(from, n);
+	assert(from <= n);
+	if (cell->backlog > from / 2)
+		allowed += cell->backlog - from / 2;
+	return n - from > allowed;
 }
 
-/* Links slot, or skips it when no version of it is seen by anybody any more
- * who starts from now on. */
+/*
+ * Whether no moment from `now` on shows slot. A version that no moment shows
+ * yet has no end either: its group is being applied while we look.
+ */
+static bool is_over(
+	const struct cell *cell, uint32_t slot, const struct moment *now)
+{
+	uint32_t no = atomic_load_explicit(
+		&cell_slot(cell, slot)->head, memory_order_acquire);
+
+	assert(no > 0);
+	while (no-- > 0) {
+		const struct version *v = collection_version(cell->coll, no);
+
+		if (atomic_load_explicit(&v->end, memory_order_acquire) >
+			now->seq[version_partition(v)])
+			return false;
+		no = v->sibling + 1;
+	}
+	return true;
+}
+
+/* Links slot, or skips it when nobody who starts from now on sees it. */
 static int link_slot(struct indexer *ix, struct cell *cell, uint32_t slot,
 	struct hnsw_scratch *scratch)
 {
 	struct moment *now = moment_get(ix->moments);
-	bool is_live = cell_find(cell, slot, now) != VERSION_NONE;
-	enum slot_state state = is_live ? SLOT_LINKED : SLOT_SKIPPED;
+	enum slot_state state = is_over(cell, slot, now) ? SLOT_SKIPPED
+							 : SLOT_LINKED;
 	int rc = 0;
 
 	moment_unref(ix->moments, now);
-	if (is_live)
+	if (state == SLOT_LINKED)
 		rc = hnsw_put(cell->hnsw, slot, scratch);
 	if (rc < 0)
 		return rc;
@@ -98,7 +125,8 @@ static uint32_t take_locked(
 	struct cell *cell = ix->work;
 	uint32_t n = n_slots(cell), take;
 
-	assert(cell->is_queued);
+	assert(cell->is_queued && cell->hnsw);
+	assert(ix->n_threads > 0);
 	*first = atomic_load_explicit(&cell->next, memory_order_relaxed);
 	*out = cell;
 	if (*first >= n) {
@@ -114,11 +142,13 @@ static uint32_t take_locked(
 	return take;
 }
 
-static struct commit *release_locked(struct cell *cell)
+/* Who ends is not waited for: a row that found no memory stays pending. */
+static struct commit *release_locked(
+	const struct indexer *ix, struct cell *cell)
 {
 	struct commit *held = NULL;
 
-	if (tail_len(cell) <= cell->tail_max) {
+	if (ix->is_stopping || !is_tail_long(cell)) {
 		held = cell->held;
 		cell->held = NULL;
 	}
@@ -148,7 +178,7 @@ static void work(struct indexer *ix, struct hnsw_scratch *scratch)
 	pthread_mutex_lock(&ix->lock);
 	if (n) {
 		advance_tail_locked(cell, n);
-		held = release_locked(cell);
+		held = release_locked(ix, cell);
 	}
 	pthread_mutex_unlock(&ix->lock);
 	answer(held);
@@ -248,7 +278,7 @@ bool indexer_hold(
 	if (!cell->hnsw)
 		return false;
 	pthread_mutex_lock(&ix->lock);
-	if (cell->is_queued && tail_len(cell) > cell->tail_max) {
+	if (cell->is_queued && is_tail_long(cell)) {
 		commit->next = cell->held;
 		cell->held = commit;
 		is_held = true;

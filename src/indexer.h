@@ -13,7 +13,8 @@ struct commit;
  * A row is searchable when it is committed: searches scan the slots that are
  * not linked yet. So that this tail stays short, a commit that made it longer
  * than cell->tail_max is held: its done() is called when the indexers have
- * caught up. The tail that a restart finds (cell->backlog) holds nobody.
+ * caught up. The tail that a restart finds (cell->backlog) is allowed for at
+ * first, and less and less: writers then go at half the indexers' pace.
  *
  * A search must read cell->tail_from before it takes its moment: a slot below
  * it is in the graph or had ended in a moment before that one.
