@@ -672,6 +672,7 @@ static void finish_flush(struct fs_change *fc, int rc)
 	struct stage *st = fc->ctx;
 
 	pthread_mutex_lock(&st->lock);
+	st->n_in_flight--;
 	if (rc == 0) {
 		st->is_committed = true;
 		st->is_new = false;
@@ -700,8 +701,12 @@ static void flush_stage(fuse_req_t req, struct stage *st, bool sync)
 	arena_bytes(fs->arena, st->file, ARENA_BODY, &len);
 	is_failed = st->is_failed;
 	is_dirty = st->is_dirty && len > 0 && st->name[0] != '.';
-	if (is_dirty)
+	if (is_dirty && !is_failed) {
 		st->is_dirty = false;
+		st->n_in_flight++;
+	}
+	/* Another close of it (dup, fork) may not return before the first. */
+	sync = sync || (!is_dirty && st->n_in_flight > 0);
 	pthread_mutex_unlock(&st->lock);
 	if (!is_dirty && sync) {
 		ops_sync(req);
@@ -720,6 +725,7 @@ static void flush_stage(fuse_req_t req, struct stage *st, bool sync)
 		return;
 	pthread_mutex_lock(&st->lock);
 	st->is_dirty = true;
+	st->n_in_flight--;
 	pthread_mutex_unlock(&st->lock);
 	fs_refuse(req, st->coll, oc.to.name, rc, oc.why[0] ? oc.why : NULL);
 	stages_unref(&fs->stages, st);

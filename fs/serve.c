@@ -90,12 +90,18 @@ static int fs_init(struct fs *fs, struct boards *boards)
 	return rc;
 }
 
-/* Nothing is served any more; what the kernel did not close is closed. */
+/* What the kernel did not close. */
+static void free_handles(struct fs *fs)
+{
+	while (fs->handles)
+		handle_free(fs, fs->handles);
+}
+
+/* Nothing is served any more. */
 static void fs_fini(struct fs *fs)
 {
 	pool_fini(&fs->pool);
-	while (fs->handles)
-		handle_free(fs, fs->handles);
+	free_handles(fs);
 	timer_fini(&fs->timer);
 	nodes_fini(&fs->nodes);
 	stages_fini(&fs->stages);
@@ -140,10 +146,12 @@ static int serve_tree(struct fs *fs, struct holder_env *env)
 	rc = loop_run(fs->se, &loop);
 	nodes_stop(&fs->nodes);
 	pthread_join(pruner, NULL);
+	/* Imports that were cut off end what they began, while commits still
+	 * go on; then every request is answered, and the session can go. */
+	pool_fini(&fs->pool);
+	free_handles(fs);
 	store_quiesce(fs->store);
 destroy_session:
-	/* Requests that wait hold on to the session until they are answered. */
-	pool_fini(&fs->pool);
 	fuse_session_destroy(fs->se);
 fini_fs:
 	fs_fini(fs);

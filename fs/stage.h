@@ -61,6 +61,7 @@ struct stage {
 	bool is_dirty;	  /* bytes were written since the last commit */
 	bool is_failed;	  /* a write was refused: the bytes are not all */
 	bool is_committed; /* a record was made of it */
+	uint32_t n_in_flight; /* commits that are not answered yet */
 	bool has_mtime;	  /* mtime was set: it goes with the next commit */
 	int64_t mtime_ns;
 	uint64_t original; /* bytes of what it was opened on without O_TRUNC;

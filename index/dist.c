@@ -21,7 +21,7 @@
 
 #define LANES 32	 /* running sums of an exact kernel */
 #define FAST_LANES 16	 /* running sums of a scalar fast kernel */
-#define BOUND_EVERY 256u /* elements between two looks at the bound */
+#define BOUND_EVERY 128u /* elements between two looks at the bound */
 
 /* Every kernel comes by each multiple of BOUND_EVERY; fold() knows LANES. */
 static_assert(BOUND_EVERY % 64 == 0, "AVX-512 takes 64 floats a round");
@@ -263,7 +263,7 @@ static float avx2_l2sq(const float *a, const float *b, uint32_t dim,
 
 			sum[g] = _mm256_fmadd_ps(d, d, sum[g]);
 		}
-		if ((i + 32) % BOUND_EVERY == 0) {
+		if ((i + 32) % BOUND_EVERY == 0 && i + 32 < dim) {
 			float part = avx2_fold_fast(sum);
 
 			if (part > bound)
@@ -442,7 +442,7 @@ static float avx512_l2sq(const float *a, const float *b, uint32_t dim,
 
 			sum[g] = _mm512_fmadd_ps(d, d, sum[g]);
 		}
-		if ((i + 64) % BOUND_EVERY == 0) {
+		if ((i + 64) % BOUND_EVERY == 0 && i + 64 < dim) {
 			float part = _mm512_reduce_add_ps(
 				_mm512_add_ps(_mm512_add_ps(sum[0], sum[1]),
 					_mm512_add_ps(sum[2], sum[3])));

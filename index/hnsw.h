@@ -146,7 +146,7 @@ struct hnsw_query {
  * graph of no more rows than that never comes short. Rows put while the search
  * runs may be found or not.
  *
- * -EINVAL: k is 0. -ENOMEM: the scratch had to grow. -EINTR: cancelled.
+ * -EINVAL: k is 0 or above VG_EF_MAX. -ENOMEM: the scratch had to grow. -EINTR: cancelled.
  */
 int hnsw_search(const struct hnsw *h, const struct hnsw_query *q,
 	struct hnsw_scratch *s, struct hit *out, uint32_t *n);

@@ -43,6 +43,7 @@ struct bench {
 	_Atomic uint64_t serial; /* of names */
 	_Atomic uint64_t n_puts;
 	double until_us;
+	double cpu_us; /* of a put in the last turn */
 };
 
 static double wall[SIDES][MAX_ROUNDS * BLOCK];
@@ -135,11 +136,17 @@ static void *closer(void *arg)
 	return NULL;
 }
 
+/* Processor time of the closers and the daemon. */
+static double cpu_us(const struct bench *b)
+{
+	return rig_cpu_us(CLOCK_PROCESS_CPUTIME_ID) + rig_cpu_us(b->rig.cpu);
+}
+
 /* Acknowledged puts a second of n closers in a turn of us. */
 static double turn(struct bench *b, unsigned n, double us)
 {
 	pthread_t thread[CLOSERS];
-	double start = rig_now_us();
+	double start = rig_now_us(), cpu = cpu_us(b);
 
 	b->n_puts = 0;
 	b->until_us = start + us;
@@ -147,21 +154,28 @@ static double turn(struct bench *b, unsigned n, double us)
 		rig_must(pthread_create(&thread[i], NULL, closer, b) == 0);
 	for (unsigned i = 0; i < n; i++)
 		pthread_join(thread[i], NULL);
+	b->cpu_us = (cpu_us(b) - cpu) / (double)VG_MAX(b->n_puts, 1u);
 	return (double)b->n_puts * 1e6 / (rig_now_us() - start);
 }
 
 static void crowd(struct bench *b, int turns)
 {
 	double one[MAX_TURNS], many[MAX_TURNS], a, z;
+	double one_cpu[MAX_TURNS], many_cpu[MAX_TURNS];
 
 	for (int t = 0; t < turns; t++) {
 		one[t] = turn(b, 1, TURN_US);
+		one_cpu[t] = b->cpu_us;
 		many[t] = turn(b, CLOSERS, TURN_US);
+		many_cpu[t] = b->cpu_us;
 	}
 	a = rig_quantile(one, (size_t)turns, .5);
 	z = rig_quantile(many, (size_t)turns, .5);
 	printf("acknowledged puts a second: one closer %.0f, %u closers %.0f: "
-	       "%.1f times\n", a, CLOSERS, z, z / a);
+	       "%.1f times; processor us a put: %.1f and %.1f\n",
+		a, CLOSERS, z, z / a,
+		rig_quantile(one_cpu, (size_t)turns, .5),
+		rig_quantile(many_cpu, (size_t)turns, .5));
 }
 
 /* ---- with the graph ---- */

@@ -33,7 +33,7 @@ static const char *const side_name[N_SIDES] = {"ours", "hnswlib"};
 
 struct race {
 	uint32_t n, n_queries, m, ef_construction, threads, passes, builds;
-	bool is_small, is_alone;
+	bool is_small, is_alone, is_cpu;
 	struct data base, queries;
 	struct truth truth;
 	float *nearest;
@@ -61,6 +61,11 @@ static double cpu(void)
 
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
 	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+static double clock_of(const struct race *r)
+{
+	return r->is_cpu ? cpu() : now();
 }
 
 static int compare(const void *a, const void *b)
@@ -217,13 +222,13 @@ static void search_all(struct race *r)
 			for (uint32_t s = 0; s < N_SIDES; s++) {
 				/* Who goes first changes, too. */
 				enum side side = (enum side)((s + p) % 2);
-				double start = now();
+				double start = clock_of(r);
 
 				if (side == PEER && r->is_alone)
 					continue;
 				ask_all(r, side, efs[e]);
 				r->qps[side][e][p] =
-					r->n_queries / (now() - start);
+					r->n_queries / (clock_of(r) - start);
 			}
 	r->nearest = nearest;
 }
@@ -260,13 +265,12 @@ static void print_all(const struct race *r)
 	}
 	for (size_t i = 0; i < VG_ARRAY_LEN(levels); i++) {
 		double ours = rate_at(r, OURS, levels[i]);
+		double peer = r->is_alone ? 0 : rate_at(r, PEER, levels[i]);
 
+		/* 0: no ef of that side is below the recall, or none above. */
 		printf("qps at recall %.3f: ours %.0f", levels[i], ours);
-		if (!r->is_alone) {
-			double peer = rate_at(r, PEER, levels[i]);
-
+		if (ours > 0 && peer > 0)
 			printf(", hnswlib %.0f, ratio %.2f", peer, ours / peer);
-		}
 		printf("\n");
 	}
 	printf("build: ours %.2f s", median(r->build_s[OURS], r->builds));
@@ -304,13 +308,14 @@ static bool load(struct race *r)
 static const char usage[] =
 	"usage: VG_DATA=DIR hnsw_race [-n ROWS] [-q QUERIES] [-p PASSES]\n"
 	"	[-b BUILDS] [-t BUILD_THREADS] [-m M] [-c EF_CONSTRUCTION]\n"
-	"	[-s] [-a]	rows in small pages; ours alone\n";
+	"	[-s] [-a]	rows in small pages; ours alone\n"
+	"	[-u]		queries per second of processor time\n";
 
 static bool parse(struct race *r, int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "n:q:p:b:t:m:c:sa")) != -1) {
+	while ((c = getopt(argc, argv, "n:q:p:b:t:m:c:sau")) != -1) {
 		uint32_t value = optarg ? (uint32_t)atoi(optarg) : 0;
 
 		switch (c) {
@@ -340,6 +345,9 @@ static bool parse(struct race *r, int argc, char **argv)
 			break;
 		case 'a':
 			r->is_alone = true;
+			break;
+		case 'u':
+			r->is_cpu = true;
 			break;
 		default:
 			return false;
