@@ -42,6 +42,7 @@ struct bench {
 	uint32_t n_vecs;
 	_Atomic uint64_t serial; /* of names */
 	_Atomic uint64_t n_puts;
+	enum side turn_of;
 	double until_us;
 	double cpu_us; /* of a put in the last turn */
 };
@@ -130,52 +131,65 @@ static void *closer(void *arg)
 	struct bench *b = arg;
 
 	while (rig_now_us() < b->until_us) {
-		put_once(b, MOUNT);
+		put_once(b, b->turn_of);
 		atomic_fetch_add(&b->n_puts, 1);
 	}
 	return NULL;
 }
 
 /* Processor time of the closers and the daemon. */
-static double cpu_us(const struct bench *b)
+static double cpu_us(const struct bench *b, enum side side)
 {
-	return rig_cpu_us(CLOCK_PROCESS_CPUTIME_ID) + rig_cpu_us(b->rig.cpu);
+	return rig_cpu_us(CLOCK_PROCESS_CPUTIME_ID) +
+	       rig_cpu_us(side == MOUNT ? b->rig.cpu
+					: rig_clock_of(b->null.pid));
 }
 
 /* Acknowledged puts a second of n closers in a turn of us. */
-static double turn(struct bench *b, unsigned n, double us)
+static double turn(struct bench *b, enum side side, unsigned n, double us)
 {
 	pthread_t thread[CLOSERS];
-	double start = rig_now_us(), cpu = cpu_us(b);
+	double start = rig_now_us(), cpu = cpu_us(b, side);
 
 	b->n_puts = 0;
+	b->turn_of = side;
 	b->until_us = start + us;
 	for (unsigned i = 0; i < n; i++)
 		rig_must(pthread_create(&thread[i], NULL, closer, b) == 0);
 	for (unsigned i = 0; i < n; i++)
 		pthread_join(thread[i], NULL);
-	b->cpu_us = (cpu_us(b) - cpu) / (double)VG_MAX(b->n_puts, 1u);
+	b->cpu_us = (cpu_us(b, side) - cpu) / (double)VG_MAX(b->n_puts, 1u);
 	return (double)b->n_puts * 1e6 / (rig_now_us() - start);
 }
 
 static void crowd(struct bench *b, int turns)
 {
-	double one[MAX_TURNS], many[MAX_TURNS], a, z;
-	double one_cpu[MAX_TURNS], many_cpu[MAX_TURNS];
+	static const struct {
+		enum side side;
+		unsigned closers;
+		const char *name;
+	} kinds[] = {
+		{MOUNT, 1, "the mount, one closer"},
+		{MOUNT, CLOSERS, "the mount, 16 closers"},
+		{NULLFS, 1, "null filesystem, one"},
+		{NULLFS, CLOSERS, "null filesystem, 16"},
+	};
+	double rate[VG_ARRAY_LEN(kinds)][MAX_TURNS], p50[VG_ARRAY_LEN(kinds)];
+	double cpu[VG_ARRAY_LEN(kinds)][MAX_TURNS];
 
-	for (int t = 0; t < turns; t++) {
-		one[t] = turn(b, 1, TURN_US);
-		one_cpu[t] = b->cpu_us;
-		many[t] = turn(b, CLOSERS, TURN_US);
-		many_cpu[t] = b->cpu_us;
+	for (int t = 0; t < turns; t++)
+		for (size_t k = 0; k < VG_ARRAY_LEN(kinds); k++) {
+			rate[k][t] = turn(b, kinds[k].side, kinds[k].closers,
+				TURN_US);
+			cpu[k][t] = b->cpu_us;
+		}
+	printf("%-24s %12s %18s\n", "", "puts/s", "processor us a put");
+	for (size_t k = 0; k < VG_ARRAY_LEN(kinds); k++) {
+		p50[k] = rig_quantile(rate[k], (size_t)turns, .5);
+		printf("%-24s %12.0f %18.1f\n", kinds[k].name, p50[k],
+			rig_quantile(cpu[k], (size_t)turns, .5));
 	}
-	a = rig_quantile(one, (size_t)turns, .5);
-	z = rig_quantile(many, (size_t)turns, .5);
-	printf("acknowledged puts a second: one closer %.0f, %u closers %.0f: "
-	       "%.1f times; processor us a put: %.1f and %.1f\n",
-		a, CLOSERS, z, z / a,
-		rig_quantile(one_cpu, (size_t)turns, .5),
-		rig_quantile(many_cpu, (size_t)turns, .5));
+	printf("16 closers to one: %.1f times\n", p50[1] / p50[0]);
 }
 
 /* ---- with the graph ---- */
@@ -192,7 +206,7 @@ static void sustain(struct bench *b, const struct data *d, double seconds)
 	rig_mkdir(&b->rig, b->coll, "hnsw", "l2");
 	start = rig_now_us();
 	cpu = rig_cpu_us(b->rig.cpu);
-	rate = turn(b, CLOSERS, seconds * 1e6);
+	rate = turn(b, MOUNT, CLOSERS, seconds * 1e6);
 	cpu = (rig_cpu_us(b->rig.cpu) - cpu) / (rig_now_us() - start);
 	snprintf(path, sizeof(path), "%s/.stats/indexing", b->coll);
 	rig_get(&b->rig, path, pending, sizeof(pending));
