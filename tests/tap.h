@@ -4,6 +4,7 @@
 #define TESTS_TAP_H
 
 #include <stdbool.h>
+#include <stdlib.h> /* _Exit */
 
 /*
  * A test program calls plan() once, then ok() or skip() that many times, and
