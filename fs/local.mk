@@ -44,9 +44,13 @@ libvgfs_a_SOURCES += \
 	%D%/ops.c %D%/ops.h \
 	%D%/ops_attr.c \
 	%D%/ops_bulk.c \
+	%D%/ops_close.c \
+	%D%/ops_create.c \
 	%D%/ops_dir.c \
 	%D%/ops_file.c \
+	%D%/ops_lookup.c \
 	%D%/ops_name.c \
+	%D%/ops_open.c \
 	%D%/ops_query.c \
 	%D%/ops_stage.c \
 	%D%/ops_xattr.c \

@@ -3,9 +3,23 @@
 #ifndef FS_OPS_H
 #define FS_OPS_H
 
+#include <fcntl.h>
+#include <string.h>
+
 #include "fs/attr.h"
 #include "fs/change.h"
 #include "fs/handle.h"
+
+/* The bytes of a name. Borrowed. */
+static inline struct vg_id ops_id(const char *name)
+{
+	return (struct vg_id){name, (uint32_t)strlen(name)};
+}
+
+static inline bool ops_wants_write(const struct fuse_file_info *fi)
+{
+	return (fi->flags & O_ACCMODE) != O_RDONLY;
+}
 
 /* Attributes of a version never change, but for its collection's mode. */
 #define OPS_ATTR_TIMEOUT 1.0
@@ -72,8 +86,12 @@ int ops_offer_stage(fuse_req_t req, const struct stage_place *place,
 /* Answers when all that was committed before is on stable storage. */
 void ops_sync(fuse_req_t req);
 
-/* ops_dir.c */
+/* ops_lookup.c. ops_find_root is the lookup of a name in the root. */
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+int ops_find_root(fuse_req_t req, struct fs *fs, const char *name,
+	struct fuse_entry_param *out);
+
+/* ops_dir.c */
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m);
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent,
@@ -103,11 +121,15 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 
-/* ops_file.c */
+/* ops_create.c. ops_stage_handle takes st's reference if it succeeds. */
+struct handle *ops_stage_handle(struct fs *fs, struct stage *st,
+	const struct fuse_file_info *fi);
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m,
 	struct fuse_file_info *fi);
 void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m,
 	dev_t rdev);
+
+/* ops_open.c, ops_file.c, ops_close.c */
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct fuse_file_info *fi);

@@ -8,17 +8,12 @@
 
 #include "fs/ops.h"
 
-static struct vg_id id_of(const char *name)
-{
-	return (struct vg_id){name, (uint32_t)strlen(name)};
-}
-
 void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
 	const char *newname)
 {
 	(void)ino;
 	(void)newparent;
-	fs_refuse(req, NULL, id_of(newname), -EPERM,
+	fs_refuse(req, NULL, ops_id(newname), -EPERM,
 		"a record has one name: copy it instead");
 }
 
@@ -35,7 +30,7 @@ static int unlink_alias(fuse_req_t req, const char *name)
 	fc = fs_change_new(req, OP_UNALIAS, NULL);
 	if (!fc)
 		return -ENOMEM;
-	fs_change_name(fc, id_of(name));
+	fs_change_name(fc, ops_id(name));
 	fs_change_run(fc);
 	return 0;
 }
@@ -96,7 +91,7 @@ static int unlink_record(fuse_req_t req, const struct stage_place *place)
 static int do_unlink(
 	fuse_req_t req, const struct ops_node *parent, const char *name)
 {
-	struct stage_place place = {.name = id_of(name)};
+	struct stage_place place = {.name = ops_id(name)};
 	int rc;
 
 	if (parent->ref.kind == NODE_ROOT)
@@ -168,7 +163,7 @@ static int rename_alias(fuse_req_t req, const struct entry_info *info,
 		return -ENOMEM;
 	memcpy(fc->target, info->target, info->target_len);
 	fc->change.target = (struct vg_id){fc->target, info->target_len};
-	fs_change_name(fc, id_of(newname));
+	fs_change_name(fc, ops_id(newname));
 	memcpy(fc->id, info->name, info->name_len);
 	fc->aux = info->name_len;
 	fc->change.flags = flags & NOREPLACE ? CHANGE_NOREPLACE : 0;
@@ -187,7 +182,7 @@ static int rename_root(fuse_req_t req, const char *name, const char *newname,
 	if (strlen(name) > VG_ID_MAX || strlen(newname) > VG_ID_MAX)
 		return -ENAMETOOLONG;
 	rc = catalogue_get(
-		store_catalogue(fs_of(req)->store), id_of(name), &info);
+		store_catalogue(fs_of(req)->store), ops_id(name), &info);
 	if (rc < 0)
 		return view_find(VIEW_ROOT, name, strlen(name)) ? -EPERM : rc;
 	if (!info.coll)
@@ -199,7 +194,7 @@ static int rename_root(fuse_req_t req, const char *name, const char *newname,
 	collection_unref(info.coll);
 	if (!fc)
 		return newname[0] == '.' ? -EINVAL : -ENOMEM;
-	fs_change_name(fc, id_of(newname));
+	fs_change_name(fc, ops_id(newname));
 	fc->change.flags = flags & NOREPLACE ? CHANGE_NOREPLACE : 0;
 	fs_change_run(fc);
 	return 0;
@@ -300,8 +295,8 @@ static int do_rename(fuse_req_t req, const struct ops_node *parent,
 	const char *name, const struct ops_node *newparent,
 	const char *newname, unsigned flags)
 {
-	struct renaming r = {.from = {.name = id_of(name)},
-		.to = {.name = id_of(newname)},
+	struct renaming r = {.from = {.name = ops_id(name)},
+		.to = {.name = ops_id(newname)},
 		.flags = flags};
 	bool from_root = parent->ref.kind == NODE_ROOT;
 

@@ -52,6 +52,7 @@ libvgcore_a_SOURCES += \
 	%D%/indexer.c %D%/indexer.h \
 	%D%/moment.c %D%/moment.h \
 	%D%/plan.c \
+	%D%/replay.c \
 	%D%/search.c \
 	%D%/store.c %D%/store.h %D%/store_int.h
 

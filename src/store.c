@@ -68,161 +68,6 @@ void store_published(struct collection *coll, const struct op *op)
 	atomic_fetch_add_explicit(&coll->changes, 1, memory_order_release);
 }
 
-/* ---- replay ---- */
-
-struct replay {
-	struct store *s;
-	struct moment *next;
-	struct collection *coll; /* the last op's, referenced */
-	struct store_report *rep;
-	struct op_place places[OP_PLACES_MAX];
-};
-
-static bool is_live(const struct collection *c, struct vg_id id)
-{
-	uint32_t no = collection_find_newest(c, id);
-
-	return no != VERSION_NONE &&
-	       atomic_load_explicit(&collection_version(c, no)->end,
-		       memory_order_relaxed) == VERSION_OPEN;
-}
-
-/* Whether an op of the log can be applied to what the ops before it made. */
-static const char *misfit(struct replay *rp, const struct op *op)
-{
-	static const uint8_t root[16];
-	struct collection *c = rp->coll;
-	struct entry_info *info;
-	bool exists;
-
-	if (op->type != OP_CREATE && op->type != OP_ALIAS &&
-		op->type != OP_UNALIAS && !c &&
-		!(op->type == OP_ATTR && memcmp(op->uuid, root, 16) == 0))
-		return "its collection does not exist";
-	if ((op->type == OP_SET || op->type == OP_DEL ||
-		    op->type == OP_RENAME) &&
-		!is_live(c, op->id))
-		return "its record does not exist";
-	if (op->type == OP_PUT && op->vec_len == 0)
-		return "its vector is empty";
-	if (op->type != OP_CREATE && op->type != OP_UNALIAS)
-		return NULL;
-	info = malloc(sizeof(*info));
-	exists = info && catalogue_get(&rp->s->catalogue, op->name, info) == 0;
-	if (exists)
-		collection_unref(info->coll);
-	free(info);
-	if (exists == (op->type == OP_CREATE))
-		return exists ? "its name exists" : "its name does not exist";
-	return NULL;
-}
-
-/* Every partition's ops come in order, without a gap. */
-static const char *advance(struct replay *rp, const struct op *op)
-{
-	const struct op_place *at = op->type == OP_CLEAR ? op->more
-							 : op->places;
-
-	for (uint32_t i = 0; i < op->n_places; i++)
-		if (at[i].seq != ++rp->next->seq[at[i].partition])
-			return "a change before it is missing";
-	return NULL;
-}
-
-static int reserve(struct replay *rp, const struct op *op,
-	struct reservation *r)
-{
-	*r = (struct reservation){.version = VERSION_NONE};
-	if (op->type == OP_PUT || op->type == OP_SET || op->type == OP_RENAME)
-		return collection_reserve(rp->coll, op, r);
-	if (op->type >= OP_CREATE && op->type <= OP_UNALIAS)
-		return catalogue_reserve(&rp->s->catalogue, op, r);
-	return 0;
-}
-
-static int replay_op(struct replay *rp, const struct op *op, const char **why)
-{
-	static const uint8_t none[16];
-	struct reservation r;
-	int rc;
-
-	if (!rp->coll || memcmp(rp->coll->uuid, op->uuid, 16) != 0) {
-		collection_unref(rp->coll);
-		rp->coll = memcmp(op->uuid, none, 16) == 0
-				   ? NULL
-				   : catalogue_find_uuid(
-					     &rp->s->catalogue, op->uuid);
-	}
-	*why = misfit(rp, op);
-	if (!*why)
-		*why = advance(rp, op);
-	if (*why)
-		return -VG_ECORRUPT;
-	rc = reserve(rp, op, &r);
-	if (rc < 0)
-		return rc;
-	store_apply(rp->s, rp->coll, op, &r);
-	store_published(rp->coll, op);
-	rp->rep->replayed++;
-	return 0;
-}
-
-static int replay_frame(void *ctx, const struct wal_frame *frame)
-{
-	struct replay *rp = ctx;
-	const char *why = "it is of a later version of vecgridfs";
-	struct op op;
-	int rc = -VG_EFORMAT;
-
-	if (frame->type == WAL_OP)
-		rc = op_decode(frame->payload, frame->len, rp->places, &op);
-	if (rc == 0)
-		rc = replay_op(rp, &op, &why);
-	else if (rc == -VG_ECORRUPT)
-		why = "it is not a change";
-	if (rc == -VG_ECORRUPT || rc == -VG_EFORMAT)
-		snprintf(rp->rep->error, sizeof(rp->rep->error),
-			"the log cannot be applied at segment %llu offset "
-			"%llu: %s; restore the data directory from a copy",
-			(unsigned long long)frame->segment,
-			(unsigned long long)frame->offset, why);
-	return rc;
-}
-
-static int replay(struct store *s, const struct store_config *cfg,
-	struct store_report *rep)
-{
-	struct replay rp = {.s = s, .rep = rep};
-	struct wal_config wc = {.dirfd = s->waldirfd,
-		.segment_size = cfg->segment_size,
-		.no_uring = cfg->no_uring,
-		.io = cfg->io};
-	struct wal_report wr;
-	int rc = moment_new(&s->moments, &rp.next);
-
-	if (rc < 0)
-		return rc;
-	memcpy(wc.uuid, s->uuid, sizeof(wc.uuid));
-	rc = wal_open(&wc, replay_frame, &rp, &wr, &s->wal);
-	if (rc < 0 && wr.error[0])
-		snprintf(rep->error, sizeof(rep->error), "%s", wr.error);
-	rep->cut_len = wr.cut_len;
-	rep->uring = s->uring = wr.uring;
-	collection_unref(rp.coll);
-	if (rc < 0) {
-		moment_unref(&s->moments, rp.next);
-		return rc;
-	}
-	if (wr.cut_len)
-		log_warn("log: cut a torn tail: segment=%llu offset=%llu "
-			 "bytes=%llu",
-			(unsigned long long)wr.cut_segment,
-			(unsigned long long)wr.cut_offset,
-			(unsigned long long)wr.cut_len);
-	moment_publish(&s->moments, rp.next);
-	return 0;
-}
-
 /* Hands what the restart found to the indexers: a backlog holds no writer. */
 static void start_backlog(struct store *s)
 {
@@ -243,8 +88,6 @@ static void start_backlog(struct store *s)
 		collection_unref(c);
 	}
 }
-
-/* ---- open and close ---- */
 
 static unsigned n_indexers(const struct store_config *cfg)
 {
@@ -291,7 +134,7 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 		&(struct datadir){&s->dirfd, &s->lockfd, &s->waldirfd, s->uuid},
 		rep->error);
 	if (rc == 0)
-		rc = replay(s, cfg, rep);
+		rc = replay_log(s, cfg, rep);
 	if (rc == 0)
 		rc = indexer_init(&s->indexer, n_indexers(cfg), &s->moments);
 	if (rc == 0) {

@@ -90,6 +90,11 @@ bool plan_is_alone(const struct change *change);
 /* The ids a change touches, as hashes. Returns how many (0..2). */
 unsigned plan_touched(const struct change *change, uint64_t out[2]);
 
+/* replay.c: opens the log and applies what is in it. rep->error has a sentence
+ * if it is damaged or does not fit. Errors as store_open. */
+int replay_log(struct store *s, const struct store_config *cfg,
+	struct store_report *rep);
+
 /* search.c */
 void search_fini(struct store *s);
 

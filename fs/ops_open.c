@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ops_open.c: opening: what each kind of file is read from or written to. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/ops.h"
+
+/* Answers an open with its handle; frees it if nobody waits any more. */
+static void reply_open(fuse_req_t req, struct handle *h,
+	struct fuse_file_info *fi)
+{
+	fi->fh = (uint64_t)(uintptr_t)h;
+	if (fuse_reply_open(req, fi) < 0)
+		handle_free(fs_of(req), h);
+}
+
+/* Opens a text that is rendered now and does not change while it is open. */
+static int open_bytes(fuse_req_t req, struct collection *c, char *bytes,
+	size_t len, struct fuse_file_info *fi)
+{
+	struct handle *h = handle_new(fs_of(req), HANDLE_BYTES, c);
+	struct answer_bytes *a = calloc(1, sizeof(*a));
+
+	if (!h || !a) {
+		free(a);
+		free(bytes);
+		handle_free(fs_of(req), h);
+		return -ENOMEM;
+	}
+	atomic_init(&a->refs, 1);
+	a->bytes = bytes;
+	a->len = len;
+	h->answer = a;
+	fi->noflush = 1;
+	reply_open(req, h, fi);
+	return 0;
+}
+
+static int open_view(fuse_req_t req, const struct ops_node *node,
+	struct fuse_file_info *fi)
+{
+	enum view view = ops_view(&node->ref);
+	enum view dir = view_get(view)->parent;
+	struct handle *h;
+	char *bytes;
+	size_t len;
+	int rc;
+
+	fi->direct_io = 1;
+	if (dir == VIEW_EXPORT) {
+		bulk_open_export(req, node->coll, view, fi);
+		return 0;
+	}
+	if (view == VIEW_IMPORT_NPY || view == VIEW_IMPORT_FVECS ||
+		view == VIEW_IMPORT_NDJSON) {
+		bulk_open_import(req, node, fi);
+		return 0;
+	}
+	if (!ops_wants_write(fi) && !view_is_text(view))
+		return -EACCES;
+	if (!ops_wants_write(fi)) {
+		rc = view_render(fs_of(req), view, node->coll,
+			fuse_req_ctx(req)->uid, &bytes, &len);
+		return rc < 0 ? rc
+			      : open_bytes(req, node->coll, bytes, len, fi);
+	}
+	if (!(view_get(view)->mode & 0222))
+		return -EACCES;
+	h = handle_new(fs_of(req), HANDLE_VALUE, node->coll);
+	if (!h)
+		return -ENOMEM;
+	h->view = view;
+	reply_open(req, h, fi);
+	return 0;
+}
+
+/*
+ * Who writes gets a node of his own: the kernel would cut and extend the
+ * version's inode under those who read it. The open is refused with ESTALE,
+ * upon which the kernel looks the name up again, once; to this caller the name
+ * is then the stage (find_writer in ops_lookup.c).
+ */
+static int open_version_write(fuse_req_t req, const struct ops_node *node,
+	struct fuse_file_info *fi)
+{
+	static const enum stage_area areas[] = {[NODE_RECORD] = STAGE_RECORD,
+		[NODE_AS] = STAGE_AS, [NODE_META] = STAGE_META};
+	char name[NAME_ENCODED_MAX];
+	struct stage_place place = {.coll = node->coll,
+		.area = areas[node->ref.kind],
+		.form = (enum record_form)node->ref.sub};
+	struct stage *st;
+	size_t len;
+	int rc = name_encode(version_id(node->version), name, &len);
+
+	if (rc < 0)
+		return rc;
+	place.name = (struct vg_id){name, (uint32_t)len};
+	rc = ops_offer_stage(
+		req, &place, node->version, fi->flags & O_TRUNC, &st);
+	if (rc < 0)
+		return rc;
+	stages_unref(&fs_of(req)->stages, st);
+	return -ESTALE;
+}
+
+static int open_version(fuse_req_t req, const struct ops_node *node,
+	struct fuse_file_info *fi)
+{
+	struct version_view as = {
+		node->ref.kind, (enum record_form)node->ref.sub};
+	size_t len;
+	char *bytes;
+
+	if (ops_wants_write(fi))
+		return open_version_write(req, node, fi);
+	fi->keep_cache = 1;
+	fi->noflush = 1;
+	if (as.kind == NODE_RECORD) {
+		fi->fh = 0;
+		fuse_reply_open(req, fi);
+		return 0;
+	}
+	len = version_format(&as, node->version, NULL, 0);
+	bytes = malloc(len);
+	if (!bytes)
+		return -ENOMEM;
+	version_format(&as, node->version, bytes, len);
+	return open_bytes(req, node->coll, bytes, len, fi);
+}
+
+/* Two who write to one new name do not write into each other's bytes: the
+ * second one gets a stage of his own, unless his open was refused before. */
+static bool is_taken(
+	fuse_req_t req, struct stage *st, const struct fuse_file_info *fi)
+{
+	bool is_trunc;
+
+	return ops_wants_write(fi) && st->name[0] != '.' && st->is_named &&
+	       atomic_load_explicit(&st->n_open, memory_order_relaxed) > 0 &&
+	       !stages_take_miss(&fs_of(req)->stages, fuse_req_ctx(req)->pid,
+		       &is_trunc);
+}
+
+static int open_stage(fuse_req_t req, struct ops_node *node,
+	struct fuse_file_info *fi)
+{
+	struct fs *fs = fs_of(req);
+	struct stage *st = node->stage, *own;
+	struct stage_place place = {st->coll, st->area, st->form,
+		{st->name, st->name_len}};
+	struct handle *h;
+	int rc = 0;
+
+	if (is_taken(req, st, fi)) {
+		rc = ops_offer_stage(req, &place, NULL, true, &own);
+		if (rc < 0)
+			return rc;
+		stages_unref(&fs->stages, own);
+		return -ESTALE;
+	}
+	h = ops_stage_handle(fs, st, fi);
+	if (!h)
+		return -ENOMEM;
+	/* The node's reference is the handle's from here on. */
+	node->stage = NULL;
+	stages_accept(&fs->stages, st);
+	pthread_mutex_lock(&st->lock);
+	if (ops_wants_write(fi) && (fi->flags & O_TRUNC)) {
+		rc = arena_truncate(fs->arena, st->file, ARENA_BODY, 0);
+		st->is_failed = st->is_dirty = false;
+	}
+	pthread_mutex_unlock(&st->lock);
+	if (rc < 0) {
+		handle_free(fs, h);
+		return rc;
+	}
+	fi->direct_io = 1;
+	reply_open(req, h, fi);
+	return 0;
+}
+
+/* Writing a named request anew: a stage of its own, as for a record. */
+static int open_named_write(fuse_req_t req, const struct ops_node *node)
+{
+	const struct query *q = &node->qnode->query;
+	struct stage_place place = {.coll = node->coll,
+		.area = STAGE_QUERY,
+		.name = {q->key, q->key_len}};
+	struct stage *st;
+	int rc;
+
+	if (q->src != QUERY_NAME)
+		return -EACCES;
+	rc = ops_offer_stage(req, &place, NULL, true, &st);
+	if (rc < 0)
+		return rc;
+	stages_unref(&fs_of(req)->stages, st);
+	return -ESTALE;
+}
+
+static int open_qnode(
+	fuse_req_t req, struct ops_node *node, struct fuse_file_info *fi)
+{
+	struct handle *h;
+
+	fi->direct_io = 1;
+	switch (node->qnode->kind) {
+	case QNODE_DIR:
+		return -EISDIR;
+	case QNODE_IMPORT:
+		bulk_open_import(req, node, fi);
+		return 0;
+	case QNODE_LEAF:
+		if (ops_wants_write(fi))
+			return open_named_write(req, node);
+		fi->noflush = 1;
+		query_open_leaf(req, node->qnode, fi);
+		return 0;
+	case QNODE_RUN:
+		break;
+	}
+	h = handle_new(fs_of(req), HANDLE_RUN, node->coll);
+	if (!h)
+		return -ENOMEM;
+	h->node = node->qnode;
+	node->qnode = NULL;
+	fi->noflush = 1;
+	reply_open(req, h, fi);
+	return 0;
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *fs = fs_of(req);
+	struct ops_node node;
+	int rc = ops_node_get(fs, ino, &node);
+
+	if (rc == -ESTALE && ops_wants_write(fi) &&
+		node_decode(ino).kind == NODE_STAGE)
+		stages_put_miss(&fs->stages, fuse_req_ctx(req)->pid,
+			fi->flags & O_TRUNC);
+	if (rc < 0) {
+		fuse_reply_err(req, fs_errno(rc));
+		return;
+	}
+	switch (node.ref.kind) {
+	case NODE_RECORD:
+	case NODE_AS:
+	case NODE_META:
+		rc = open_version(req, &node, fi);
+		break;
+	case NODE_VIEW:
+	case NODE_ROOT_VIEW:
+		rc = open_view(req, &node, fi);
+		break;
+	case NODE_STAGE:
+		rc = open_stage(req, &node, fi);
+		break;
+	case NODE_QUERY:
+		rc = open_qnode(req, &node, fi);
+		break;
+	default:
+		rc = -EISDIR;
+	}
+	ops_node_put(fs, &node);
+	if (rc < 0)
+		fuse_reply_err(req, fs_errno(rc));
+}

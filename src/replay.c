@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* replay.c: from the log to the state: what a restart does. */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/log.h"
+#include "src/store_int.h"
+
+/*
+ * What comes from the disk is checked, not asserted: each op must fit the
+ * state that the ops before it made, and be the next of its partitions. Then
+ * it is applied as when it was committed.
+ */
+
+struct replay {
+	struct store *s;
+	struct moment *next;
+	struct collection *coll; /* the last op's, referenced */
+	struct store_report *rep;
+	struct op_place places[OP_PLACES_MAX];
+};
+
+static bool is_live(const struct collection *c, struct vg_id id)
+{
+	uint32_t no = collection_find_newest(c, id);
+
+	return no != VERSION_NONE &&
+	       atomic_load_explicit(&collection_version(c, no)->end,
+		       memory_order_relaxed) == VERSION_OPEN;
+}
+
+/* Whether an op stands in the history of another partition than its own. */
+static bool is_misplaced(const struct op *op)
+{
+	if (op->type == OP_CLEAR)
+		return false;
+	if (op->type >= OP_CREATE)
+		return op->places[0].partition != VG_PARTITION_CATALOGUE;
+	if (op->places[0].partition != op_partition(op->id))
+		return true;
+	return op->type == OP_RENAME &&
+	       op->places[1].partition != op_partition(op->id2);
+}
+
+/* Whether a clear has a place for each record. */
+static bool clears_all(const struct collection *c, const struct op *op)
+{
+	uint32_t n = atomic_load_explicit(&c->n_versions, memory_order_relaxed);
+	bool has[VG_SEQS] = {false};
+
+	for (uint32_t i = 0; i < op->n_places; i++)
+		has[op->more[i].partition] = true;
+	for (uint32_t no = 0; no < n; no++) {
+		const struct version *v = collection_version(c, no);
+
+		if (!has[version_partition(v)] &&
+			atomic_load_explicit(&v->end, memory_order_relaxed) ==
+				VERSION_OPEN)
+			return false;
+	}
+	return true;
+}
+
+/* Whether a change of the catalogue meets the names that it needs. */
+static const char *misfit_name(struct replay *rp, const struct op *op)
+{
+	struct entry_info info = {0};
+	bool exists, is_filled;
+
+	if (op->type == OP_DROP)
+		return atomic_load(&rp->coll->n_live) ? "it has records" : NULL;
+	if (op->type != OP_CREATE && op->type != OP_MOVE &&
+		op->type != OP_ALIAS && op->type != OP_UNALIAS)
+		return NULL;
+	if (op->type == OP_CREATE && rp->coll)
+		return "its collection exists";
+	exists = catalogue_get(&rp->s->catalogue, op->name, &info) == 0;
+	is_filled = info.coll && info.coll != rp->coll &&
+		    atomic_load(&info.coll->n_live) > 0;
+	collection_unref(info.coll);
+	if (exists && op->type == OP_CREATE)
+		return "its name exists";
+	if (!exists && op->type == OP_UNALIAS)
+		return "its name does not exist";
+	return is_filled ? "its name is a collection with records" : NULL;
+}
+
+/* Whether an op of the log can be applied to what the ops before it made. */
+static const char *misfit(struct replay *rp, const struct op *op)
+{
+	static const uint8_t root[16];
+	struct collection *c = rp->coll;
+
+	if (c && atomic_load(&c->is_dropped))
+		return "its collection was removed";
+	if (op->type != OP_CREATE && op->type != OP_ALIAS &&
+		op->type != OP_UNALIAS && !c &&
+		!(op->type == OP_ATTR && memcmp(op->uuid, root, 16) == 0))
+		return "its collection does not exist";
+	if ((op->type == OP_SET || op->type == OP_DEL ||
+		    op->type == OP_RENAME) &&
+		!is_live(c, op->id))
+		return "its record does not exist";
+	if (op->type == OP_PUT && op->vec_len == 0)
+		return "its vector is empty";
+	if (is_misplaced(op))
+		return "it is in another partition than its id";
+	if (op->type == OP_CLEAR && !clears_all(c, op))
+		return "a record that it ends has no place in it";
+	return misfit_name(rp, op);
+}
+
+/* Every partition's ops come in order, without a gap. */
+static const char *advance(struct replay *rp, const struct op *op)
+{
+	const struct op_place *at = op->type == OP_CLEAR ? op->more
+							 : op->places;
+
+	for (uint32_t i = 0; i < op->n_places; i++)
+		if (at[i].seq != ++rp->next->seq[at[i].partition])
+			return "a change before it is missing";
+	return NULL;
+}
+
+static int reserve(struct replay *rp, const struct op *op,
+	struct reservation *r)
+{
+	*r = (struct reservation){.version = VERSION_NONE};
+	if (op->type == OP_PUT || op->type == OP_SET || op->type == OP_RENAME)
+		return collection_reserve(rp->coll, op, r);
+	if (op->type >= OP_CREATE && op->type <= OP_UNALIAS)
+		return catalogue_reserve(&rp->s->catalogue, op, r);
+	return 0;
+}
+
+static int replay_op(struct replay *rp, const struct op *op, const char **why)
+{
+	static const uint8_t none[16];
+	struct reservation r;
+	int rc;
+
+	if (!rp->coll || memcmp(rp->coll->uuid, op->uuid, 16) != 0) {
+		collection_unref(rp->coll);
+		rp->coll = memcmp(op->uuid, none, 16) == 0
+				   ? NULL
+				   : catalogue_find_uuid(
+					     &rp->s->catalogue, op->uuid);
+	}
+	*why = misfit(rp, op);
+	if (!*why)
+		*why = advance(rp, op);
+	if (*why)
+		return -VG_ECORRUPT;
+	rc = reserve(rp, op, &r);
+	if (rc < 0)
+		return rc;
+	store_apply(rp->s, rp->coll, op, &r);
+	store_published(rp->coll, op);
+	rp->rep->replayed++;
+	return 0;
+}
+
+static int replay_frame(void *ctx, const struct wal_frame *frame)
+{
+	struct replay *rp = ctx;
+	const char *why = "it is of a later version of vecgridfs";
+	struct op op;
+	int rc = -VG_EFORMAT;
+
+	if (frame->type == WAL_OP)
+		rc = op_decode(frame->payload, frame->len, rp->places, &op);
+	if (rc == 0)
+		rc = replay_op(rp, &op, &why);
+	else if (rc == -VG_ECORRUPT)
+		why = "it is not a change";
+	if (rc == -VG_ECORRUPT || rc == -VG_EFORMAT)
+		snprintf(rp->rep->error, sizeof(rp->rep->error),
+			"the log cannot be applied at segment %llu offset "
+			"%llu: %s; restore the data directory from a copy",
+			(unsigned long long)frame->segment,
+			(unsigned long long)frame->offset, why);
+	return rc;
+}
+
+int replay_log(struct store *s, const struct store_config *cfg,
+	struct store_report *rep)
+{
+	struct replay rp = {.s = s, .rep = rep};
+	struct wal_config wc = {.dirfd = s->waldirfd,
+		.segment_size = cfg->segment_size,
+		.no_uring = cfg->no_uring,
+		.io = cfg->io};
+	struct wal_report wr;
+	int rc = moment_new(&s->moments, &rp.next);
+
+	if (rc < 0)
+		return rc;
+	memcpy(wc.uuid, s->uuid, sizeof(wc.uuid));
+	rc = wal_open(&wc, replay_frame, &rp, &wr, &s->wal);
+	if (rc < 0 && wr.error[0])
+		snprintf(rep->error, sizeof(rep->error), "%s", wr.error);
+	rep->cut_len = wr.cut_len;
+	rep->uring = s->uring = wr.uring;
+	collection_unref(rp.coll);
+	if (rc < 0) {
+		moment_unref(&s->moments, rp.next);
+		return rc;
+	}
+	if (wr.cut_len)
+		log_warn("log: cut a torn tail: segment=%llu offset=%llu "
+			 "bytes=%llu",
+			(unsigned long long)wr.cut_segment,
+			(unsigned long long)wr.cut_offset,
+			(unsigned long long)wr.cut_len);
+	moment_publish(&s->moments, rp.next);
+	return 0;
+}
