@@ -4,6 +4,7 @@
 #define TESTS_TAP_H
 
 #include <stdbool.h>
+#include <stdlib.h> /* must() */
 #include <stdlib.h> /* _Exit */
 
 /*
