@@ -72,9 +72,9 @@ tests_unit_holder_SOURCES = \
 tests_unit_holder_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
 tests_unit_holder_LDADD = libvgtap.a libvgfs.a $(FUSE3_LIBS)
 
-# budget, layers, man: what the code and the page look like
-TESTS += %D%/budget.sh %D%/layers.sh %D%/man.sh
-EXTRA_DIST += %D%/budget.sh %D%/layers.sh %D%/man.sh
+# budget, layers, man, rules: what the code and the page look like
+TESTS += %D%/budget.sh %D%/layers.sh %D%/man.sh %D%/rules.sh
+EXTRA_DIST += %D%/budget.sh %D%/layers.sh %D%/man.sh %D%/rules.sh
 
 # store: the whole core, on a real directory.
 check_PROGRAMS += tests/unit/store
