@@ -38,6 +38,12 @@ static void on_interrupt(fuse_req_t req, void *data)
 	atomic_store_explicit(&b->cancel, true, memory_order_relaxed);
 }
 
+/* Before the reply: an interrupt that is being delivered borrows b. */
+static void end_interrupts(struct bulk *b)
+{
+	fuse_req_interrupt_func(b->req, NULL, NULL);
+}
+
 static struct bulk *bulk_new(fuse_req_t req, enum bulk_kind kind)
 {
 	struct bulk *b = calloc(1, sizeof(*b));
@@ -87,7 +93,7 @@ static void do_open(struct bulk *b)
 		h = handle_new(b->fs, HANDLE_BYTES, b->coll);
 		rc = h ? 0 : -ENOMEM;
 	}
-
+	end_interrupts(b);
 	if (rc < 0) {
 		answer_unref(a);
 		fuse_reply_err(b->req, fs_errno(rc));
@@ -123,6 +129,7 @@ static void do_getattr(struct bulk *b)
 	struct answer_bytes *a;
 	int rc = export_new(b, &a);
 
+	end_interrupts(b);
 	if (rc < 0) {
 		fuse_reply_err(b->req, fs_errno(rc));
 		return;

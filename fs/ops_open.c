@@ -12,9 +12,11 @@
 static void reply_open(fuse_req_t req, struct handle *h,
 	struct fuse_file_info *fi)
 {
+	struct fs *fs = fs_of(req); /* the reply ends req, also in vain */
+
 	fi->fh = (uint64_t)(uintptr_t)h;
 	if (fuse_reply_open(req, fi) < 0)
-		handle_free(fs_of(req), h);
+		handle_free(fs, h);
 }
 
 /* Opens a text that is rendered now and does not change while it is open. */

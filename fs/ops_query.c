@@ -168,6 +168,14 @@ static int ask_leaf(struct work *w, struct answer_bytes **out)
 	return rc;
 }
 
+/* The request is about to be answered: an interrupt that libfuse delivers
+ * right now borrows w, and is waited for. */
+static void end_interrupts(struct work *w)
+{
+	if (w->is_pooled)
+		fuse_req_interrupt_func(w->req, NULL, NULL);
+}
+
 static void do_open(struct work *w)
 {
 	struct query_open *opened = calloc(1, sizeof(*opened));
@@ -179,6 +187,7 @@ static void do_open(struct work *w)
 		a = take_kept(w);
 		rc = a ? 0 : ask_leaf(w, &a);
 	}
+	end_interrupts(w);
 	if (rc < 0) {
 		free(opened);
 		handle_free(w->fs, h);
@@ -212,6 +221,7 @@ static void do_getattr(struct work *w)
 		if (rc == 0)
 			keep(w, a);
 	}
+	end_interrupts(w);
 	if (rc < 0) {
 		fuse_reply_err(w->req, fs_errno(rc));
 	} else {
@@ -312,6 +322,7 @@ static void do_read_run(struct work *w)
 	if (rc == 0 && run->answer)
 		a = answer_ref(run->answer);
 	pthread_mutex_unlock(&w->h->lock);
+	end_interrupts(w);
 	if (a && a->rows) {
 		buf = malloc(w->size);
 		n = buf ? answer_read(a, at, buf, w->size) : -ENOMEM;
@@ -361,7 +372,6 @@ static void run_pooled(struct job *job)
 	free(w);
 }
 
-/* The reply frees the request; libfuse calls no interrupt after it. */
 static void start(struct work *w, bool is_long)
 {
 	struct work *pooled;
