@@ -107,6 +107,15 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
 	ops_sync(req);
 }
 
+static void drop_bytes(struct fs *fs, struct stage *st)
+{
+	pthread_mutex_lock(&st->lock);
+	arena_truncate(fs->arena, st->file, ARENA_BODY, 0);
+	st->is_dirty = st->is_failed = false;
+	pthread_mutex_unlock(&st->lock);
+	stages_del_name(&fs->stages, st);
+}
+
 /* A process that was killed never flushed: what it wrote goes in if it is
  * whole, and is dropped with its name if it is not. */
 static void finish_release(struct fs_change *fc, int rc)
@@ -116,17 +125,10 @@ static void finish_release(struct fs_change *fc, int rc)
 
 	if (rc == 0)
 		stages_del_name(&fc->fs->stages, st);
+	else
+		drop_bytes(fc->fs, st);
 	fuse_reply_err(fc->req, 0);
 	handle_free(fc->fs, h);
-}
-
-static void drop_bytes(struct fs *fs, struct stage *st)
-{
-	pthread_mutex_lock(&st->lock);
-	arena_truncate(fs->arena, st->file, ARENA_BODY, 0);
-	st->is_dirty = st->is_failed = false;
-	pthread_mutex_unlock(&st->lock);
-	stages_del_name(&fs->stages, st);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
