@@ -210,7 +210,7 @@ static int members_load(struct members *m, struct meta object)
 	struct json j;
 	int rc;
 
-	if (!object.json)
+	if (!object.len)
 		return 0;
 	rc = walk_begin(object, &j);
 	while (rc == 0 && (rc = walk_next(&j, &key, &value)) > 0) {
@@ -501,7 +501,7 @@ int meta_get(struct meta m, struct vg_id key, struct meta *value)
 	struct json j;
 	int rc;
 
-	if (!m.json)
+	if (!m.len)
 		return -ENODATA;
 	rc = walk_begin(m, &j);
 	while (rc == 0 && (rc = walk_next(&j, &name, &found)) > 0) {
@@ -521,7 +521,7 @@ int meta_each(struct meta m, meta_each_fn *each, void *ctx)
 	struct json j;
 	int rc;
 
-	if (!m.json)
+	if (!m.len)
 		return 0;
 	rc = walk_begin(m, &j);
 	while (rc == 0 && (rc = walk_next(&j, &key, &value)) > 0) {

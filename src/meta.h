@@ -18,7 +18,7 @@
  * be what the inputs borrow from; after an error its len is 0.
  */
 struct meta {
-	const char *json; /* borrowed; NULL: none */
+	const char *json; /* borrowed; NULL: none, as is a len of 0 */
 	uint32_t len;
 };
 
