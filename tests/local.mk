@@ -155,6 +155,12 @@ EXTRA_DIST += %D%/mount/lib.sh \
 	%D%/mount/run_handle.py \
 	%D%/mount/versions.py
 
+# model: the tree against what a dictionary says.
+model_tests = %D%/mount/a-model-and-the-mount-agree.sh
+dist_check_SCRIPTS += $(model_tests)
+TESTS += $(model_tests)
+EXTRA_DIST += %D%/mount/model.py
+
 # wire, op: the encodings.
 check_PROGRAMS += tests/unit/wire tests/unit/op
 TESTS += tests/unit/wire tests/unit/op
