@@ -20,8 +20,8 @@
  * depth; and a store in this process, opened on a copy of the same data
  * directory, which searches and renders. The first should cost what the other
  * two cost together. Wall time is the median; processor time counts caller and
- * daemon, per question, and does not know of a busy neighbour. Each is done
- * twice: where the scheduler likes, and with all on one CPU.
+ * daemon, per question, and knows least of a busy neighbour. Each is done twice:
+ * where the scheduler likes, and with all on one CPU.
  */
 #define K 10
 #define BLOCK 25
@@ -184,16 +184,16 @@ static double cpu_us(const struct bench *b, enum side side)
 static void run_block(struct bench *b, ask_fn *ask, enum side side,
 	uint32_t first, size_t *len)
 {
-	double cpu = 0, start, end;
+	double cpu = 0, start, took;
 
 	for (uint32_t i = 0; i < BLOCK; i++) {
 		if (i == WARM)
 			cpu = cpu_us(b, side);
 		start = rig_now_us();
 		len[i] = ask(b, side, first + i, (uint32_t)len[i]);
-		end = rig_now_us();
+		took = rig_now_us() - start;
 		if (i >= WARM)
-			fig.wall[side][fig.n_wall + i - WARM] = end - start;
+			fig.wall[side][fig.n_wall + i - WARM] = took;
 	}
 	fig.cpu[side][fig.n_cpu] = (cpu_us(b, side) - cpu) / (BLOCK - WARM);
 }

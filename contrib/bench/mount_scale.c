@@ -97,6 +97,7 @@ static void ask_all(const struct rig *r, uint32_t n)
 {
 	static const float one[DIM] = {1, 2, 3, 4};
 	uint32_t done = n / 10;
+	double start;
 	long warm;
 
 	rig_mkdir(r, "one", "flat", "l2");
@@ -106,6 +107,7 @@ static void ask_all(const struct rig *r, uint32_t n)
 	ask(r, 0, done);
 	warm = rig_rss_kb(r);
 	printf(" %ld after a tenth;", warm);
+	start = rig_now_us();
 	for (uint32_t q = 0; q < QUARTERS; q++) {
 		uint32_t step = (n - done) / (QUARTERS - q);
 
@@ -114,7 +116,8 @@ static void ask_all(const struct rig *r, uint32_t n)
 		printf(" %ld", rig_rss_kb(r));
 		fflush(stdout);
 	}
-	printf(": %+ld since the tenth\n", rig_rss_kb(r) - warm);
+	printf(": %+ld since the tenth; %.1f us each\n", rig_rss_kb(r) - warm,
+		(rig_now_us() - start) / (n - n / 10));
 }
 
 /* mount_scale [DIR [N]]: N distinct query paths */
