@@ -19,7 +19,7 @@ static void finish_flush(struct fs_change *fc, int rc)
 		st->is_new = false;
 		st->has_mtime = false;
 	} else {
-		st->is_dirty = true;
+		st->is_dirty = st->is_refused = true;
 	}
 	pthread_mutex_unlock(&st->lock);
 	if (rc == 0)
@@ -41,7 +41,8 @@ static void flush_stage(fuse_req_t req, struct stage *st, bool sync)
 	pthread_mutex_lock(&st->lock);
 	arena_bytes(fs->arena, st->file, ARENA_BODY, &len);
 	is_failed = st->is_failed;
-	is_dirty = st->is_dirty && len > 0 && st->name[0] != '.';
+	is_dirty = st->is_dirty && len > 0 && st->name[0] != '.' &&
+		   !st->is_unlinked;
 	if (is_dirty && !is_failed) {
 		st->is_dirty = false;
 		st->n_in_flight++;
@@ -65,7 +66,7 @@ static void flush_stage(fuse_req_t req, struct stage *st, bool sync)
 	if (rc == 0)
 		return;
 	pthread_mutex_lock(&st->lock);
-	st->is_dirty = true;
+	st->is_dirty = st->is_refused = true;
 	st->n_in_flight--;
 	pthread_mutex_unlock(&st->lock);
 	fs_refuse(req, st->coll, oc.to.name, rc, oc.why[0] ? oc.why : NULL);
@@ -116,8 +117,8 @@ static void drop_bytes(struct fs *fs, struct stage *st)
 	stages_del_name(&fs->stages, st);
 }
 
-/* A process that was killed never flushed: what it wrote goes in if it is
- * whole, and is dropped with its name if it is not. */
+/* What no flush has seen goes in if it is whole. What is not, and what a close
+ * refused already, is dropped with its name: it may not come in later. */
 static void finish_release(struct fs_change *fc, int rc)
 {
 	struct handle *h = fc->ctx;
@@ -137,7 +138,7 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct handle *h = handle_of(fi);
 	struct ops_commit oc = {.finish = finish_release, .ctx = h};
 	struct stage *st;
-	bool is_left;
+	bool is_left, is_whole;
 
 	(void)ino;
 	if (h && h->kind == HANDLE_STAGE) {
@@ -147,10 +148,12 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		pthread_mutex_lock(&st->lock);
 		is_left = st->is_dirty && st->name[0] != '.';
 		is_left = is_left && ops_wants_write(fi);
+		is_whole = !st->is_failed && !st->is_refused &&
+			   !st->is_unlinked;
 		if (is_left)
 			st->is_dirty = false;
 		pthread_mutex_unlock(&st->lock);
-		if (is_left && !st->is_failed &&
+		if (is_left && is_whole &&
 			ops_stage_commit(req, st, &oc) == 0)
 			return;
 		if (is_left)

@@ -145,6 +145,7 @@ static int write_stage(struct fs *fs, struct stage *st, const char *buf,
 	if (rc < 0)
 		return rc;
 	st->is_dirty = true;
+	st->is_refused = false;
 	st->touched_ns = fs_now();
 	rc = probe_locked(fs, st, why);
 	st->is_failed = rc < 0;

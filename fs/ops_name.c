@@ -42,6 +42,9 @@ static int unlink_stage(fuse_req_t req, const struct stage_place *place)
 
 	if (!st)
 		return -ENOENT;
+	pthread_mutex_lock(&st->lock);
+	st->is_unlinked = true;
+	pthread_mutex_unlock(&st->lock);
 	stages_del_name(&fs->stages, st);
 	stages_unref(&fs->stages, st);
 	fuse_reply_err(req, 0);

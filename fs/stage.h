@@ -60,6 +60,8 @@ struct stage {
 	bool is_excl;	  /* with O_EXCL: checked again at commit */
 	bool is_dirty;	  /* bytes were written since the last commit */
 	bool is_failed;	  /* a write was refused: the bytes are not all */
+	bool is_refused;  /* its last commit failed, and close() said so */
+	bool is_unlinked; /* rm took the name: it becomes no record any more */
 	bool is_committed; /* a record was made of it */
 	uint32_t n_in_flight; /* commits that are not answered yet */
 	bool has_mtime;	  /* mtime was set: it goes with the next commit */
