@@ -219,6 +219,11 @@ int config_parse(struct op_config *c, enum config_item item, struct meta text,
 
 	if (rc == 0)
 		rc = parse_item(&next, item, value);
+	if (rc == 0 && item == CONFIG_DIM && !is_filled) {
+		/* Written, if only to what it was inferred as: it stays. */
+		next.dim_source = 0;
+		next.dim_body_len = 0;
+	}
 	if (rc == -EACCES) {
 		snprintf(why, 192, "%s cannot be written", items[item].name);
 	} else if (rc < 0) {
