@@ -86,21 +86,35 @@ static int link_slot(struct indexer *ix, struct cell *cell, uint32_t slot,
 	return 0;
 }
 
+/* Waits for memory, a tenth of a second or until the end: whether it is. */
+static bool wait_memory(struct indexer *ix)
+{
+	struct timespec until;
+	bool is_stopping;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += 100000000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&ix->lock);
+	if (!ix->is_stopping)
+		pthread_cond_timedwait(&ix->stop_cond, &ix->lock, &until);
+	is_stopping = ix->is_stopping;
+	pthread_mutex_unlock(&ix->lock);
+	return is_stopping;
+}
+
 /* Linking needs memory that is not there: the row stays in the exact tail and
  * is tried again. */
 static void link_slot_hard(struct indexer *ix, struct cell *cell,
 	uint32_t slot, struct hnsw_scratch *scratch)
 {
-	struct timespec pause = {.tv_nsec = 100000000};
 	bool is_stopping = false;
 
 	while (link_slot(ix, cell, slot, scratch) < 0 && !is_stopping) {
 		log_warn("indexer: no memory to link slot=%u; trying again",
 			slot);
-		nanosleep(&pause, NULL);
-		pthread_mutex_lock(&ix->lock);
-		is_stopping = ix->is_stopping;
-		pthread_mutex_unlock(&ix->lock);
+		is_stopping = wait_memory(ix);
 	}
 }
 
@@ -193,7 +207,8 @@ static void *indexer_main(void *arg)
 	struct hnsw_scratch *scratch = NULL;
 
 	while (hnsw_scratch_new(&scratch) < 0)
-		nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+		if (wait_memory(ix))
+			return NULL;
 	pthread_mutex_lock(&ix->lock);
 	while (!ix->is_stopping) {
 		if (ix->work)
@@ -213,6 +228,7 @@ int indexer_init(struct indexer *ix, unsigned n, struct moments *moments)
 	*ix = (struct indexer){.moments = moments};
 	pthread_mutex_init(&ix->lock, NULL);
 	pthread_cond_init(&ix->work_cond, NULL);
+	pthread_cond_init(&ix->stop_cond, NULL);
 	ix->threads = calloc(n, sizeof(*ix->threads));
 	if (!ix->threads)
 		rc = -ENOMEM;
@@ -232,6 +248,7 @@ void indexer_fini(struct indexer *ix)
 	pthread_mutex_lock(&ix->lock);
 	ix->is_stopping = true;
 	pthread_cond_broadcast(&ix->work_cond);
+	pthread_cond_broadcast(&ix->stop_cond);
 	pthread_mutex_unlock(&ix->lock);
 	for (unsigned i = 0; i < ix->n_threads; i++)
 		pthread_join(ix->threads[i], NULL);
@@ -247,6 +264,7 @@ void indexer_fini(struct indexer *ix)
 	}
 	free(ix->threads);
 	pthread_cond_destroy(&ix->work_cond);
+	pthread_cond_destroy(&ix->stop_cond);
 	pthread_mutex_destroy(&ix->lock);
 	*ix = (struct indexer){0};
 }

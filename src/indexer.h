@@ -22,6 +22,7 @@ struct commit;
 struct indexer {
 	pthread_mutex_t lock;
 	pthread_cond_t work_cond;
+	pthread_cond_t stop_cond; /* who waits for memory waits for it, too */
 	struct cell *work; /* lock: cells with pending slots; each holds a
 			      reference on its collection */
 	bool is_stopping;  /* lock */
