@@ -298,6 +298,12 @@ tests_unit_search_SOURCES = %D%/unit/search.c
 tests_unit_search_LDADD = $(store_libs) -lm
 tests_cut_store_SOURCES = %D%/cut/store.c
 tests_cut_store_LDADD = $(store_libs)
+check_PROGRAMS += tests/fault/store
+TESTS += tests/fault/store
+tests_fault_store_SOURCES = %D%/fault/store.c
+tests_fault_store_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=mmap
+tests_fault_store_LDADD = $(store_libs)
 tests_unit_commit_SOURCES = %D%/unit/commit.c
 tests_unit_commit_LDADD = $(store_libs)
 tests_unit_indexer_SOURCES = %D%/unit/indexer.c
