@@ -64,23 +64,33 @@ static int unlink_named(fuse_req_t req, const struct stage_place *place)
 	return rc == -EINVAL ? -EPERM : rc;
 }
 
-/* Removing .meta/ID takes the metadata, everything else the record. */
-static int unlink_record(fuse_req_t req, const struct stage_place *place)
+/* Whether a name of a collection is a record's now. */
+static bool is_record(struct fs *fs, const struct stage_place *place)
 {
-	struct fs *fs = fs_of(req);
-	bool is_meta = place->area == STAGE_META;
-	char buf[VG_ID_MAX];
-	struct fs_change *fc;
 	struct moment *moment;
+	char buf[VG_ID_MAX];
 	struct vg_id id;
 	uint32_t no;
 
-	if (ops_place_id(place, buf, &id) < 0)
-		return -ENOENT;
+	if (place->area == STAGE_QUERY || ops_is_dotted(place) ||
+		ops_place_id(place, buf, &id) < 0)
+		return false;
 	moment = moment_get(store_moments(fs->store));
 	no = collection_find(place->coll, id, moment);
 	moment_unref(store_moments(fs->store), moment);
-	if (no == VERSION_NONE)
+	return no != VERSION_NONE;
+}
+
+/* Removing .meta/ID takes the metadata, everything else the record. */
+static int unlink_record(fuse_req_t req, const struct stage_place *place)
+{
+	bool is_meta = place->area == STAGE_META;
+	char buf[VG_ID_MAX];
+	struct fs_change *fc;
+	struct vg_id id;
+
+	if (!is_record(fs_of(req), place) ||
+		ops_place_id(place, buf, &id) < 0)
 		return -ENOENT;
 	fc = fs_change_new(req, is_meta ? OP_SET : OP_DEL, place->coll);
 	if (!fc)
@@ -203,12 +213,18 @@ static int rename_root(fuse_req_t req, const char *name, const char *newname,
 	return 0;
 }
 
-/* The staged file became a record. */
+/* The staged file became a record. Who has it open goes on under the new name:
+ * what he writes from now on is that record's. */
 static void finish_commit(struct fs_change *fc, int rc)
 {
 	struct stage *st = fc->ctx;
+	char name[NAME_ENCODED_MAX];
+	size_t len;
 
 	if (rc == 0) {
+		if (name_encode(fc->change.id, name, &len) == 0)
+			stages_rename(&fc->fs->stages, st,
+				(struct vg_id){name, (uint32_t)len});
 		pthread_mutex_lock(&st->lock);
 		st->is_committed = true;
 		st->is_dirty = st->is_new = false;
@@ -233,6 +249,13 @@ static int rename_stage(
 	int rc;
 
 	arena_bytes(fs->arena, st->file, ARENA_BODY, &len);
+	if (len == 0 && is_record(fs, &r->to)) {
+		fs_note_error(req, st->coll, r->to.name, -EINVAL,
+			"an empty file cannot replace a record: write a vector "
+			"into it first");
+		stages_unref(&fs->stages, st);
+		return -EINVAL;
+	}
 	if (ops_is_dotted(&r->to) || len == 0) {
 		stages_rename(&fs->stages, st, r->to.name);
 		stages_unref(&fs->stages, st);
@@ -275,18 +298,8 @@ static int rename_in_coll(fuse_req_t req, const struct renaming *r)
 {
 	struct fs *fs = fs_of(req);
 	struct stage *st;
-	char buf[VG_ID_MAX];
-	struct vg_id id;
-	struct moment *moment;
-	uint32_t no = VERSION_NONE;
 
-	if (r->from.area != STAGE_QUERY && !ops_is_dotted(&r->from) &&
-		ops_place_id(&r->from, buf, &id) == 0) {
-		moment = moment_get(store_moments(fs->store));
-		no = collection_find(r->from.coll, id, moment);
-		moment_unref(store_moments(fs->store), moment);
-	}
-	if (no != VERSION_NONE)
+	if (is_record(fs, &r->from))
 		return rename_record(req, r);
 	st = stages_get_name(&fs->stages, &r->from);
 	if (st)
