@@ -109,8 +109,8 @@ static void run_block(struct bench *b, enum side side, double *us)
 
 static void race(struct bench *b, int rounds)
 {
-	static const char *const name[] = {
-		"put through the mount", "null insert", "bare write and sync"};
+	static const char *const name[] = {"put through the mount",
+		"null insert", "bare write and sync"};
 	double p50[SIDES], p10[SIDES];
 	size_t n = 0;
 
@@ -147,8 +147,8 @@ static void *closer(void *arg)
 static double cpu_us(const struct bench *b, enum side side)
 {
 	return rig_cpu_us(CLOCK_PROCESS_CPUTIME_ID) +
-	       rig_cpu_us(side == MOUNT ? b->rig.cpu
-					: rig_clock_of(b->null.pid));
+	       rig_cpu_us(
+		       side == MOUNT ? b->rig.cpu : rig_clock_of(b->null.pid));
 }
 
 /* Acknowledged puts a second of n closers in a turn of us. */
@@ -237,9 +237,11 @@ int main(int argc, char **argv)
 		src ? src : ".");
 	if (rounds < 1 || rounds > MAX_ROUNDS ||
 		!data_load_fvecs(&d, path, UINT32_MAX)) {
-		fprintf(stderr, "no vectors in %s: run it in the source "
-				"directory, or set VG_SRC; rounds are 1 to "
-				"%d\n", path, MAX_ROUNDS);
+		fprintf(stderr,
+			"no vectors in %s: run it in the source "
+			"directory, or set VG_SRC; rounds are 1 to "
+			"%d\n",
+			path, MAX_ROUNDS);
 		return 1;
 	}
 	snprintf(path, sizeof(path), "%s/null.mnt", dir);

@@ -32,8 +32,8 @@
 #define BUF_LEN (1u << 20)
 
 enum side { MOUNT, NULLFS, LOCAL, SIDES };
-static const char *const side_name[] = {
-	"the mount", "null filesystem", "search in process"};
+static const char *const side_name[] = {"the mount", "null filesystem",
+	"search in process"};
 
 struct bench {
 	struct rig rig;
@@ -203,8 +203,10 @@ static void print_side(enum side side)
 	double *w = fig.wall[side], *c = fig.cpu[side];
 
 	printf("  %-20s %8.1f %8.1f %8.1f %10.1f\n", side_name[side],
-		rig_quantile(w, fig.n_wall, .1), rig_quantile(w, fig.n_wall, .5),
-		rig_quantile(w, fig.n_wall, .9), rig_quantile(c, fig.n_cpu, .5));
+		rig_quantile(w, fig.n_wall, .1),
+		rig_quantile(w, fig.n_wall, .5),
+		rig_quantile(w, fig.n_wall, .9),
+		rig_quantile(c, fig.n_cpu, .5));
 }
 
 static double ratio(double (*of)(enum side))
@@ -247,7 +249,8 @@ static void race(struct bench *b, ask_fn *ask, const char *what)
 		"processor");
 	for (enum side s = MOUNT; s < SIDES; s++)
 		print_side(s);
-	printf("  mount / (null + search): p10 %.3f  p50 %.3f  processor %.3f\n",
+	printf("  mount / (null + search): p10 %.3f  p50 %.3f  processor "
+	       "%.3f\n",
 		ratio(wall_p10), ratio(wall_p50), ratio(cpu_p50));
 }
 
@@ -439,8 +442,8 @@ static void pin(struct bench *b, int cpu)
 	rig_pin(getpid(), cpu);
 	rig_pin(b->rig.daemon, cpu);
 	rig_pin(b->null.pid, cpu);
-	printf("\n%s\n", cpu < 0 ? "-- where the scheduler likes"
-				 : "-- all on one CPU");
+	printf("\n%s\n",
+		cpu < 0 ? "-- where the scheduler likes" : "-- all on one CPU");
 }
 
 static bool load(struct bench *b)

@@ -103,7 +103,8 @@ static void ask_all(const struct rig *r, uint32_t n)
 	rig_mkdir(r, "one", "flat", "l2");
 	rig_import(r, "one", one, 1, DIM);
 	printf("%u distinct query paths; resident memory of the daemon, kB: "
-	       "%ld before;", n, rig_rss_kb(r));
+	       "%ld before;",
+		n, rig_rss_kb(r));
 	ask(r, 0, done);
 	warm = rig_rss_kb(r);
 	printf(" %ld after a tenth;", warm);
