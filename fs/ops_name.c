@@ -282,8 +282,12 @@ static int rename_record(fuse_req_t req, const struct renaming *r)
 	/* Copying into a staging name is mv's to do. */
 	if (ops_is_dotted(&r->to))
 		return -EXDEV;
-	if (ops_place_id(&r->to, buf2, &id2) < 0)
+	if (ops_place_id(&r->to, buf2, &id2) < 0) {
+		fs_note_error(req, r->from.coll, r->to.name, -EINVAL,
+			"the name is not the one spelling of an id: only %2F, "
+			"%25, a leading %2E and %71uery stand for others");
 		return -EINVAL;
+	}
 	fc = fs_change_new(req, OP_RENAME, r->from.coll);
 	if (!fc)
 		return -ENOMEM;
