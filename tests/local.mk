@@ -158,10 +158,12 @@ EXTRA_DIST += %D%/mount/lib.sh \
 # model: the tree against what a dictionary says.
 model_tests = %D%/mount/a-model-and-the-mount-agree.sh \
 	%D%/mount/an-open-file-follows-its-name.sh \
+	%D%/mount/every-refusal-has-its-sentence.sh \
 	%D%/mount/staging-files-behave-like-files.sh
 dist_check_SCRIPTS += $(model_tests)
 TESTS += $(model_tests)
-EXTRA_DIST += %D%/mount/model.py %D%/mount/staging.py
+EXTRA_DIST += %D%/mount/model.py %D%/mount/sentences.py \
+	%D%/mount/staging.py
 
 # wire, op: the encodings.
 check_PROGRAMS += tests/unit/wire tests/unit/op

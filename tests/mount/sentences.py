@@ -1,0 +1,400 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sentences.py ROOT SCRATCH: provokes each refusal and looks at its sentence.
+
+A case is what was tried, the errno, and what the sentence must have in it: the
+thing and, where there is one, the remedy. After each the collection is as it
+was. "sentences.py count": how many there are.
+"""
+import errno
+import hashlib
+import io
+import json
+import os
+import re
+import sys
+
+import numpy as np
+
+ROOT, SCRATCH = (sys.argv + ["", ""])[1:3]
+BLOB = bytes(range(128, 256))
+
+
+def at(*parts):
+    return os.path.join(ROOT, *parts)
+
+
+def write(body, *parts, flags=os.O_CREAT | os.O_TRUNC):
+    """A file that is written and closed; the first error counts."""
+    fd = os.open(at(*parts), os.O_WRONLY | flags, 0o666)
+    try:
+        os.write(fd, body)
+    except BaseException:
+        try:
+            os.close(fd)
+        except OSError:
+            pass
+        raise
+    os.close(fd)
+
+
+def body(text, name="new", folder="c"):
+    raw = text.encode("utf8") if isinstance(text, str) else text
+    return lambda: write(raw, folder, name)
+
+
+def form(word, raw):
+    return lambda: write(raw, "c/.as", word, "new")
+
+
+def npy(array, cut=None):
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()[:cut]
+
+
+def header(text, version=1, length=None):
+    n = len(text) if length is None else length
+    return (b"\x93NUMPY" + bytes([version, 0]) +
+            n.to_bytes(2 if version == 1 else 4, "little") + text.encode())
+
+
+def named(leaf):
+    return lambda: open(at("c/query", leaf), "rb").read()
+
+
+def setting(name, value):
+    return lambda: write(value, "c/.config", name, flags=0)
+
+
+def run(request):
+    def call():
+        fd = os.open(at("c/query/.run"), os.O_RDWR)
+        try:
+            os.write(fd, request.encode())
+            os.pread(fd, 4096, 0)
+        finally:
+            os.close(fd)
+    return call
+
+
+def stream(kind, raw, offset=0):
+    def call():
+        fd = os.open(at("c/.import", kind), os.O_WRONLY)
+        try:
+            os.pwrite(fd, raw, offset)
+        except BaseException:
+            try:
+                os.close(fd)
+            except OSError:
+                pass
+            raise
+        os.close(fd)
+    return call
+
+
+def append():
+    fd = os.open(at("c/a"), os.O_WRONLY | os.O_APPEND)
+    try:
+        os.write(fd, b"\0\0\0\0")
+    finally:
+        os.close(fd)
+
+
+def late():
+    """An O_EXCL creation that another overtakes."""
+    fd = os.open(at("c/new"), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    os.write(fd, b"1,2,3\n")
+    os.rename(at("c/.vector"), at("c/new"))
+    try:
+        os.close(fd)
+    finally:
+        os.unlink(at("c/new"))
+
+
+def grow():
+    """Attributes until a record has too many."""
+    write(b"1,2,3\n", "c/new")
+    try:
+        for i in range(40):
+            os.setxattr(at("c/new"), f"user.k{i}", b"x" * 60000)
+    finally:
+        os.unlink(at("c/new"))
+
+
+def far():
+    fd = os.open(at("c/.far"), os.O_CREAT | os.O_WRONLY)
+    try:
+        os.pwrite(fd, b"x", 1 << 28)
+    finally:
+        os.close(fd)
+        os.unlink(at("c/.far"))
+
+
+def staged(text, target):
+    def call():
+        write(text, "c/.new")
+        try:
+            os.rename(at("c/.new"), at("c", target))
+        finally:
+            os.unlink(at("c/.new"))
+    return call
+
+
+F3 = np.ones(3, "f4")
+DEEP = '{"metadata":{"a":' + "[" * 70 + "]" * 70 + "}}"
+BIG = json.dumps({"k": "x" * 1_100_000})
+E = errno
+CASES = [
+    # ---- bodies
+    ("too few numbers", body("1,2\n"), E.EINVAL, "3 dimensions.*2 numbers"),
+    ("too many", body("1,2,3,4\n"), E.EINVAL, "3 dimensions.*numbers"),
+    ("bytes of another size", body(BLOB[:7]), E.EINVAL,
+     "12 bytes .3 float32 numbers.*has 7"),
+    ("float64", body(BLOB[:24]), E.EINVAL, "24 bytes = 3 float64.*astype"),
+    ("float16", body(BLOB[:6]), E.EINVAL, "6 bytes = 3 float16.*astype"),
+    ("words", body("one two three\n"), E.EINVAL, "'o' at byte 1 is no part"),
+    ("a number left out", body("1,,3\n"), E.EINVAL, "missing before byte 3"),
+    ("a number too large", body("1,1e99,3\n"), E.EINVAL, "float32's range"),
+    ("a number cut off", body("1,2,3e"), E.EINVAL, "at the end is cut off"),
+    ("a raw NaN", body(np.array([1, np.nan, 3], "<f4").tobytes()), E.EINVAL,
+     "index 1 is NaN"),
+    ("zero under cosine", body("0,0,0\n"), E.EINVAL, "zero vector.*cosine"),
+    ("no numbers", body("[]"), E.EINVAL, "no numbers"),
+    ("JSON that ends early", body("[1,2"), E.EINVAL, "ends too early"),
+    ("JSON with a word", body("[1,x,2]"), E.EINVAL, "no number at byte 4"),
+    ("JSON with a NaN", body('{"vector":[1,NaN,3]}'), E.EINVAL, "no number"),
+    ("JSON without a comma", body("[1 2 3]"), E.EINVAL, "comma or . is miss"),
+    ("JSON without a colon", body('{"vector" [1,2,3]}'), E.EINVAL, "colon"),
+    ("JSON without quotes", body("{vector:[1,2,3]}"), E.EINVAL, "in quotes"),
+    ("JSON and more", body("[1,2,3] 4"), E.EINVAL, "follows"),
+    ("JSON with a large number", body("[1,1e99,3]"), E.EINVAL, "range"),
+    ("an unknown member", body('{"vector":[1,2,3],"colour":1}'), E.EINVAL,
+     'unknown member "colour"; known are id, vector, metadata'),
+    ("a vector that is none", body('{"vector": 1}'), E.EINVAL, "no JSON array"),
+    ("metadata that is none", body('{"metadata":[]}'), E.EINVAL,
+     "metadata is no JSON object"),
+    ("neither of them", body("{}"), E.EINVAL, "neither a vector nor metadata"),
+    ("a number with a 0", body('{"metadata":{"a":01}}'), E.EINVAL,
+     "begins with 0"),
+    ("a number with no digit", body('{"metadata":{"a":1e}}'), E.EINVAL,
+     "digit is missing"),
+    ("half a character", body('{"metadata":{"a":"\\ud800"}}'), E.EINVAL,
+     "lone surrogate"),
+    ("a control character", body('{"metadata":{"a":"\1"}}'), E.EINVAL,
+     "control character"),
+    ("JSON too deep", body(DEEP), E.EINVAL, "deep"),
+    ("metadata of nobody", body('{"metadata":{"a":1}}'), E.ENOENT,
+     "no such id"),
+    ("too much metadata", body('{"metadata":' + BIG + "}", "a"), E.EINVAL,
+     "larger than 1048576"),
+    ("too large a vector", body(BLOB[:4] * 65536, folder="free"), E.EINVAL,
+     "at most 65,535 numbers.*65,536"),
+    ("bytes of no size", body(BLOB[:7], folder="free"), E.EINVAL,
+     "no text of numbers, no JSON and no npy.*7 bytes is no multiple of 4"),
+    # ---- forms
+    ("JSON that is a number", form("json", b"5"), E.EINVAL, "is expected"),
+    ("text with letters", form("txt", b"1,a,3\n"), E.EINVAL,
+     "'a' at byte 3 is no part"),
+    ("raw of another size", form("raw", b"1,2,3,4\n"), E.EINVAL, "12 bytes"),
+    ("npy that is none", form("npy", b"1,2,3,4,5,6,7,8,9\n"), E.EINVAL,
+     "no npy"),
+    ("npy cut in its header", form("npy", npy(F3, 40)), E.EINVAL, "cut off"),
+    ("npy cut in its numbers", form("npy", npy(F3, -4)), E.EINVAL,
+     "says 12 bytes of numbers, the body has 8"),
+    ("npy of a later version", form("npy", header("{}", 9)), E.EINVAL,
+     "version other than 1, 2 and 3"),
+    ("npy with a long header", form("npy", header("{}", 2, 1 << 20)),
+     E.EINVAL, "longer than 64 KiB"),
+    ("npy with another header", form("npy", header("{'a': 1}")), E.EINVAL,
+     "no dict of numpy's"),
+    ("npy of records", form("npy", npy(np.zeros(3, [("x", "f4")]))),
+     E.EINVAL, "structured dtype; write"),
+    ("npy of complex numbers", form("npy", npy(np.ones(3, "c8"))), E.EINVAL,
+     "dtype is not one of.*astype"),
+    ("npy of three dimensions", form("npy", npy(np.ones((1, 1, 3), "f4"))),
+     E.EINVAL, "neither .dim,. nor .rows, dim."),
+    ("npy of no numbers", form("npy", npy(np.ones((1, 0), "f4"))), E.EINVAL,
+     "1 to 65,535 numbers"),
+    ("npy of Fortran", form("npy", npy(np.asfortranarray(
+        np.ones((2, 3), "f4")))), E.EINVAL, "numpy.ascontiguousarray"),
+    ("npy of two rows", form("npy", npy(np.ones((2, 3), "f4"))), E.EINVAL,
+     "2 rows.*.import/npy takes many"),
+    ("npy of another size", form("npy", npy(np.ones(4, "f4"))), E.EINVAL,
+     "3 dimensions.*4 numbers"),
+    ("npy with a NaN", form("npy", npy(F3 * np.float32("nan"))), E.EINVAL,
+     "index 0 is not finite"),
+    ("metadata in .meta that is none", lambda: write(b"[1]", "c/.meta/a"),
+     E.EINVAL, "JSON object, .*expected"),
+    ("metadata in .meta of nobody", lambda: write(b"{}", "c/.meta/nobody"),
+     E.ENOENT, "no such id"),
+    ("too much of it", lambda: write(BIG.encode(), "c/.meta/a"), E.EINVAL,
+     "larger than 1048576"),
+    ("too many attributes", grow, E.EFBIG, "limited to 1 MiB"),
+    # ---- what a vector does not do
+    ("appending", append, E.EINVAL, "cannot be appended to: write it as a"),
+    ("truncating", lambda: os.truncate(at("c/a"), 8), E.EINVAL,
+     "keeps its size: write it as a whole"),
+    ("a hard link", lambda: os.link(at("c/a"), at("c/b")), E.EPERM,
+     "has one name: copy it"),
+    ("O_EXCL, overtaken", late, E.EEXIST, "id exists already"),
+    ("a body without end", far, E.EFBIG, "limited to 256 MiB"),
+    ("staged bytes that are no vector", staged(b"1,2\n", "b"), E.EINVAL,
+     "3 dimensions.*2 numbers"),
+    ("an empty file in a record's place", staged(b"", "a"), E.EINVAL,
+     "empty file cannot replace a record: write"),
+    # ---- names
+    ("a second spelling", body("1,2,3\n", "%25zz"), E.EINVAL,
+     "one spelling of an id: only %2F, %25, a leading %2E and %71uery"),
+    ("a stage with one", staged(b"1,2,3\n", "%25zz"), E.EINVAL,
+     "one spelling of an id"),
+    ("a record with one", lambda: os.rename(at("c/a"), at("c/%25zz")),
+     E.EINVAL, "one spelling of an id"),
+    ("a file in the root", lambda: write(b"1,2,3\n", "stray"), E.EPERM,
+     "belong into a collection: mkdir one"),
+    ("a directory in a collection", lambda: os.mkdir(at("c/sub")), E.EPERM,
+     "collections stand in the root"),
+    ("a collection with a dot", lambda: os.mkdir(at(".sub")), E.EINVAL,
+     "does not begin with a dot"),
+    ("a link in a collection", lambda: os.symlink("a", at("c/l")), E.EPERM,
+     "links stand in the root"),
+    ("rmdir of what has vectors", lambda: os.rmdir(at("c")), E.ENOTEMPTY,
+     "has vectors"),
+    ("mv over what has vectors", lambda: os.rename(at("free"), at("c")),
+     E.ENOTEMPTY, "of that name has vectors"),
+    # ---- settings
+    ("m that is too small", setting("m", b"1"), E.EINVAL,
+     "m cannot be '1'; allowed: 2"),
+    ("an unknown metric", setting("metric", b"far"), E.EINVAL,
+     "metric cannot be 'far'; allowed: .*cosine"),
+    ("another dimension", setting("dim", b"4"), E.EBUSY,
+     "dim is fixed at 3 .*make a new collection"),
+    ("another metric", setting("metric", b"l2"), E.EBUSY,
+     "metric is fixed at cosine"),
+    ("a setting that is none", lambda: os.setxattr(
+        at("c"), "user.vecgridfs.config", b'{"colour":1}'), E.EINVAL,
+     "no setting is called 'colour'"),
+    ("settings that are no JSON", lambda: os.setxattr(
+        at("c"), "user.vecgridfs.config", b"colour"), E.EINVAL,
+     "JSON"),
+    ("deleting what is not said", lambda: write(
+        b"some\n", "c/.delete-where", flags=0), E.EINVAL, "write `all`"),
+    # ---- streams
+    ("a stream from its middle", stream("ndjson", b"{}\n", 7), E.EINVAL,
+     "write it from front to back"),
+    ("a bad row", stream("ndjson", b'{"id":"x"}\n'), E.EINVAL,
+     "1 bad row; the first is line 1: .*neither a vector nor metadata"),
+    ("a row without an id", stream("ndjson", b'{"id":1.5,"vector":[1,2,3]}\n'),
+     E.EINVAL, "fraction; put it in quotes"),
+    ("rows of another size", stream("npy", npy(np.ones((2, 4), "f4"))),
+     E.EINVAL, "3 dimensions.*rows have 4"),
+    ("a stream that is cut off", stream("npy", npy(np.ones((2, 3), "f4"), 99)),
+     E.EINVAL, "ends"),
+    ("fvecs that are none", stream("fvecs", b"\xff" * 16), E.EINVAL,
+     "no fvecs, or damaged"),
+    # ---- queries
+    ("k=0", named("k=0/1,2,3"), E.EINVAL, "k takes a whole number from 1 to"),
+    ("ef=0", named("ef=0/1,2,3"), E.EINVAL, "ef takes a whole number from"),
+    ("a distance of words", named("max_dist=far/1,2,3"), E.EINVAL,
+     "max_dist takes a number, as 0.25"),
+    ("a flag of words", named("exact=yes/1,2,3"), E.EINVAL,
+     "exact takes 0 or 1"),
+    ("an unknown format", named("fmt=xml/1,2,3"), E.EINVAL,
+     "fmt takes one of .*ndjson"),
+    ("no fields", named("fields=/1,2,3"), E.EINVAL, "name one or more"),
+    ("a field twice", named("fields=a,a/1,2,3"), E.EINVAL, "a twice"),
+    ("rows out of reach", named("k=10000/offset=1/1,2,3"), E.EINVAL,
+     "10001, at most 10000"),
+    ("distances of all", named("all.dist"), E.EINVAL, "no distances: take"),
+    ("bounds of all", named("max_dist=1/all"), E.EINVAL,
+     "leave out max_dist"),
+    ("a trailer of an array", named("trailer=1/1,2,3.npy"), E.EINVAL,
+     "user.vecgridfs.partial"),
+    ("a query that is too long", named("1,2,3,4"), E.EINVAL,
+     "4 numbers, this collection has 3 dimensions"),
+    ("one that is too short", named("1,2.ndjson"), E.EINVAL,
+     "2 numbers, this collection has 3 dimensions"),
+    ("one that is too large", named("1,1e99,3"), E.EINVAL, "too large"),
+    ("one that is no number", named("1,x,3"), E.EINVAL, "number 2 of"),
+    ("a query of zeros", named("0,0,0"), E.EINVAL, "zero vector"),
+    ("base64 that is none", named("b64=AAAA*AAA"), E.EINVAL, "letter 5"),
+    ("base64 that is too long", named("b64=" + "A" * 20), E.EINVAL,
+     "more than the 12 bytes"),
+    ("a request's name that is taken", lambda: write(
+        b"1,2,3", "c/query/k"), E.EINVAL, "called by letters, digits"),
+    ("a request in a parameter", lambda: write(
+        b"1,2,3", "c/query/k=5/q1"), E.EPERM, "written in query/ itself"),
+    ("a request of two rows", lambda: write(
+        b"1,2,3\n4,5\n", "c/query/q1"), E.EINVAL, "3|numbers"),
+    # ---- .run
+    ("a request that is empty", run("{}\n"), E.EINVAL, "needs a vector"),
+    ("an unknown word", run('{"id":"a","colour":1}\n'), E.EINVAL,
+     "no member colour: .help lists"),
+    ("two sources", run('{"id":"a","vector":[1,2,3]}\n'), E.EINVAL,
+     "one of vector, vectors and id"),
+    ("two requests", run('{"id":"a"}{"id":"a"}\n'), E.EINVAL,
+     "one request at a time"),
+    ("a k of words", run('{"id":"a","k":"5"}\n'), E.EINVAL, "k takes no str"),
+    ("a flag of numbers", run('{"id":"a","exact":1}\n'), E.EINVAL,
+     "exact takes true or false"),
+    ("an empty id", run('{"id":""}\n'), E.EINVAL, "1 to 255 bytes, not 0"),
+    ("rows of two sizes", run('{"vectors":[[1,2,3],[1,2]]}\n'), E.EINVAL,
+     "vector 2 has 2 numbers instead of 3"),
+    ("a request cut off", run('{"id":"a"\n'), E.EINVAL, "byte [0-9]+ of the"),
+]
+
+
+def state():
+    with open(at("c/.export/all.ndjson"), "rb") as f:
+        kept = hashlib.md5(f.read()).hexdigest()
+    return (kept, sorted(os.listdir(at("c"))), sorted(os.listdir(ROOT)),
+            [open(at("c/.config", n)).read()
+             for n in sorted(os.listdir(at("c/.config")))])
+
+
+def rows():
+    with open(at(".vecgridfs/errors.ndjson")) as f:
+        return [json.loads(line) for line in f]
+
+
+def last_error():
+    with open(at("c/.stats/last_error")) as f:
+        return f.read().strip()
+
+
+def try_case(call, want, pattern):
+    """What is wrong with one case, or nothing."""
+    write(b"1,2,3\n", "c/.vector")
+    before, told = state(), len(rows())
+    try:
+        call()
+        return "it was taken"
+    except OSError as e:
+        if e.errno != want:
+            return f"{errno.errorcode[e.errno]}: {e}"
+    new = rows()
+    if len(new) == told and told < 100:
+        return "nothing is told of it"
+    row = new[-1]
+    if not re.search(pattern, row["error"], re.S):
+        return f"it says: {row['error']}"
+    if row["errno"] != errno.errorcode[want] or row["pid"] != os.getpid():
+        return f"the row is {row}"
+    if row["path"].split("/")[0] == "c" and \
+            last_error() != f"{row['path']}: {row['error']}":
+        return f"last_error says: {last_error()}"
+    return "" if state() == before else "something was changed"
+
+
+if ROOT == "count":
+    print(len(CASES))
+    sys.exit()
+for name in "c", "free":
+    os.mkdir(at(name))
+write(b'{"vector":[1,2,3],"metadata":{"k":1}}', "c/a")
+write(b"4,5,6\n", "c/z")
+for title, call, want, pattern in CASES:
+    wrong = try_case(call, want, pattern)
+    if wrong:
+        print("  " + wrong)
+    print(("no" if wrong else "yes") + f": {title}: "
+          f"{errno.errorcode[want]} and why")
