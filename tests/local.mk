@@ -292,10 +292,23 @@ check_PROGRAMS += tests/unit/blob
 TESTS += tests/unit/blob
 tests_unit_blob_SOURCES = %D%/unit/blob.c
 tests_unit_blob_LDADD = libvgtap.a libvgstorage.a
-store_tests = %D%/unit/collection %D%/unit/commit %D%/unit/indexer \
-	%D%/unit/search %D%/cut/store
+store_tests = %D%/unit/catalogue %D%/unit/collection %D%/unit/column \
+	%D%/unit/commit %D%/unit/config %D%/unit/datadir %D%/unit/indexer \
+	%D%/unit/moment %D%/unit/plan %D%/unit/search %D%/cut/store
 check_PROGRAMS += $(store_tests)
 TESTS += $(store_tests)
+tests_unit_catalogue_SOURCES = %D%/unit/catalogue.c
+tests_unit_catalogue_LDADD = $(store_libs)
+tests_unit_column_SOURCES = %D%/unit/column.c
+tests_unit_column_LDADD = libvgtap.a libvgstorage.a
+tests_unit_config_SOURCES = %D%/unit/config.c
+tests_unit_config_LDADD = libvgtap.a libvgcore.a
+tests_unit_datadir_SOURCES = %D%/unit/datadir.c
+tests_unit_datadir_LDADD = libvgtap.a libvgcore.a
+tests_unit_moment_SOURCES = %D%/unit/moment.c
+tests_unit_moment_LDADD = libvgtap.a libvgcore.a
+tests_unit_plan_SOURCES = %D%/unit/plan.c
+tests_unit_plan_LDADD = $(store_libs)
 tests_unit_collection_SOURCES = %D%/unit/collection.c
 tests_unit_collection_LDADD = $(store_libs)
 tests_unit_search_SOURCES = %D%/unit/search.c
@@ -312,3 +325,19 @@ tests_unit_commit_SOURCES = %D%/unit/commit.c
 tests_unit_commit_LDADD = $(store_libs)
 tests_unit_indexer_SOURCES = %D%/unit/indexer.c
 tests_unit_indexer_LDADD = $(store_libs)
+
+# node, named, stage, timer: what the mount remembers between requests.
+check_PROGRAMS += tests/unit/node tests/unit/named tests/unit/stage tests/unit/timer
+TESTS += tests/unit/node tests/unit/named tests/unit/stage tests/unit/timer
+tests_unit_node_SOURCES = %D%/unit/node.c
+tests_unit_node_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
+tests_unit_node_LDADD = libvgtap.a libvgfs.a $(core_libs) $(FUSE3_LIBS)
+tests_unit_named_SOURCES = %D%/unit/named.c
+tests_unit_named_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
+tests_unit_named_LDADD = libvgtap.a libvgfs.a $(core_libs) $(FUSE3_LIBS)
+tests_unit_stage_SOURCES = %D%/unit/stage.c
+tests_unit_stage_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
+tests_unit_stage_LDADD = libvgtap.a libvgfs.a $(core_libs) $(FUSE3_LIBS)
+tests_unit_timer_SOURCES = %D%/unit/timer.c
+tests_unit_timer_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
+tests_unit_timer_LDADD = libvgtap.a libvgfs.a $(core_libs) $(FUSE3_LIBS)
