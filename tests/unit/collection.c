@@ -52,7 +52,7 @@ static unsigned count(struct collection *c, const struct moment *m)
 }
 
 /* Two ids of different partitions and two of the same. */
-static void find_ids(char far[8], char near[8])
+static void find_ids(char far[16], char near[16])
 {
 	for (unsigned i = 1; !*far || !*near; i++) {
 		char id[16];
@@ -71,7 +71,7 @@ static void test_moments(void)
 	struct collection *c = sk_make(s, "moments");
 	struct change clear = {.type = OP_CLEAR, .coll = c};
 	struct moment *m[10];
-	char far[8] = "", near[8] = "";
+	char far[16] = "", near[16] = "";
 
 	find_ids(far, near);
 	m[0] = now();
