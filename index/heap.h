@@ -143,29 +143,33 @@ static inline float pool_bound(const struct pool *p)
 	return p->n < p->cap ? __builtin_inff() : p->hits[p->cap - 1].dist;
 }
 
-/* Takes a candidate that is below pool_bound. */
-static inline void pool_put(struct pool *p, float dist, uint32_t slot)
+/* Where a distance belongs: behind all that are no farther. */
+static inline uint32_t pool_find(const struct pool *p, float dist)
 {
 	const struct hit *base = p->hits;
-	uint32_t n = p->n;
+	uint32_t n = p->n, at;
 
-	assert(dist < pool_bound(p));
-	assert(slot < POOL_EXPANDED);
-	/* The first that is farther; each round halves n, without a branch. */
+	/* Each round halves n, without a branch. */
 	while (n > 1) {
 		uint32_t half = n / 2;
 
 		base = base[half - 1].dist <= dist ? base + half : base;
 		n -= half;
 	}
-	uint32_t at = (uint32_t)(base - p->hits);
+	at = (uint32_t)(base - p->hits);
+	return n == 1 && base->dist <= dist ? at + 1 : at;
+}
 
-	if (n == 1 && base->dist <= dist)
-		at++;
-	uint32_t moved = VG_MIN(p->n, p->cap - 1) - at;
+/* Takes a candidate that is below pool_bound, at its pool_find. */
+static inline void pool_put(struct pool *p, uint32_t at, struct hit hit)
+{
+	uint32_t moved;
 
+	assert(hit.dist < pool_bound(p));
+	assert(hit.slot < POOL_EXPANDED);
+	moved = VG_MIN(p->n, p->cap - 1) - at;
 	memmove(p->hits + at + 1, p->hits + at, moved * sizeof(*p->hits));
-	p->hits[at] = (struct hit){dist, slot};
+	p->hits[at] = hit;
 	p->n += p->n < p->cap;
 	p->next = VG_MIN(p->next, at);
 }

@@ -304,6 +304,19 @@ static void link_set(hnsw_link *links, uint32_t i, uint32_t link)
 }
 
 /*
+ * Whether candidate c needs no link of its own as `chosen` has one: it is
+ * nearer to that than to the base, or it is equal to it. (Not: as near to
+ * that as to the base. One equal to the base would then cover all others.)
+ */
+static bool is_covered(const struct probe *p, struct hit c, struct hit chosen)
+{
+	uint32_t a = c.slot & LINK_SLOT, b = chosen.slot & LINK_SLOT;
+
+	return probe_pair(p, a, b, c.dist) < c.dist ||
+	       (c.dist == chosen.dist && hnsw_is_equal(p->h, a, b));
+}
+
+/*
  * Algorithm 4, SELECT-NEIGHBORS-HEURISTIC: of candidates sorted by distance,
  * moves to the front those that are nearer to the base than to any chosen
  * before; at most max. Candidates with the tree's mark are chosen anyhow, so
@@ -322,9 +335,7 @@ static uint32_t choose(const struct probe *p, struct hit *c, uint32_t n,
 		bool is_chosen = is_marked || chosen + marked < max;
 
 		for (uint32_t j = 0; is_chosen && !is_marked && j < chosen; j++)
-			is_chosen = !(
-				probe_pair(p, c[i].slot, c[j].slot & LINK_SLOT,
-					c[i].dist) <= c[i].dist);
+			is_chosen = !is_covered(p, c[i], c[j]);
 		if (is_chosen) {
 			marked -= is_marked;
 			c[chosen++] = c[i];
@@ -471,29 +482,11 @@ static uint32_t link_tree(const struct put *put)
 	return at;
 }
 
-/*
- * Up to which distance a row counts as equal to the new one. Inner products
- * have no such distance: a longer row is nearer than an equal one.
- */
-static float self_dist(const struct probe *p)
-{
-	switch (p->h->config.metric) {
-	case VG_L2:
-		return 0;
-	case VG_COSINE:
-		return (float)dist_fast_error(p->h->config.dim) + 0x1p-20f;
-	case VG_IP:
-		break;
-	}
-	return -INFINITY;
-}
-
 /* Algorithm 1, the search half: the neighbours of slot on all its levels. */
 static void plan_links(struct put *put, uint64_t entry)
 {
 	struct hnsw_scratch *s = put->scratch;
 	uint32_t m = put->h->config.m, entry_level = (uint32_t)(entry >> 32);
-	float self = self_dist(&put->probe);
 	struct hit at = {.slot = (uint32_t)entry};
 	int rc;
 
@@ -505,8 +498,7 @@ static void plan_links(struct put *put, uint64_t entry)
 			.probe = &put->probe,
 			.scratch = s,
 			.level = level,
-			.self = self,
-			.equal_max = m,
+			.twin_max = m,
 		};
 
 		pool_init(&w.pool, s->hits, put->h->config.ef_construction);

@@ -27,8 +27,10 @@
  * - Algorithm 2 keeps one sorted pool instead of two heaps (heap.h), and what
  *   may be answered is a list apart: rows that are not visible are walked
  *   over as ever and never count towards ef.
- * - A put's pool takes at most m rows that equal the new one, and algorithm 4
- *   rejects on equality too, so equal vectors link outwards.
+ * - Of rows that equal one another a put's pool takes at most m, a search's
+ *   max(k, ef / 4), so a crowd of equal rows does not become all that a walk
+ *   sees; and algorithm 4 rejects what equals a chosen one, so they link
+ *   outwards.
  * - The lists of a new node are planned on all levels first, written, and only
  *   then published, level 0 first: a search that meets a new node on some
  *   level finds it complete on all levels below.
@@ -139,7 +141,8 @@ struct hnsw_query {
 /*
  * Fills out[0..*n) (room for max(k, ef)) with visible rows near vec: the k
  * nearest found, and behind them every other candidate that could be equally
- * far as the k-th, so that the caller can order ties his own way and cut. All
+ * far as the k-th, so that the caller can order ties his own way and cut (of
+ * rows that equal one another max(k, ef / 4) are candidates at most). All
  * distances are exact (dist.h), the order is (dist, slot). *n is below k when
  * the graph has no more rows, or when hardly any is visible: the walk gives up
  * after it kept 16 ef + 1024 rows (32,768 at most, or ef) that are not, so a

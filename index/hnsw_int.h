@@ -97,8 +97,7 @@ struct walk {
 	const struct probe *probe;
 	struct hnsw_scratch *scratch;
 	uint32_t level;
-	uint32_t equal_max; /* rows as near as self that the pool takes */
-	float self;	    /* distance up to which a row counts as equal */
+	uint32_t twin_max; /* rows equal to one another that are taken */
 	struct pool pool;
 	struct pool found; /* used if is_visible */
 	bool (*is_visible)(void *ctx, uint32_t slot);
@@ -167,6 +166,12 @@ static inline float *hnsw_term(const struct hnsw *h, uint32_t slot)
 {
 	assert(h->config.metric == VG_COSINE);
 	return (float *)(void *)(hnsw_node(h, slot) + h->links_at) - 1;
+}
+
+/* Whether two rows have the same bytes. */
+static inline bool hnsw_is_equal(const struct hnsw *h, uint32_t a, uint32_t b)
+{
+	return memcmp(hnsw_row(h, a), hnsw_row(h, b), h->rows->stride) == 0;
 }
 
 /* The level of a slot, 0..HNSW_LEVEL_MAX: drawn by hash, 1/m go one up. */

@@ -242,18 +242,44 @@ static float walk_bound(const struct walk *w)
 	return w->is_visible ? VG_MIN(bound, pool_bound(&w->found)) : bound;
 }
 
-/* Takes a row that is below walk_bound. */
-static void take(struct walk *w, float dist, uint32_t slot)
+/*
+ * Whether a row that belongs at `at` equals the last of twin_max candidates
+ * that are all as far as it. Rows are compared only when so many tie.
+ */
+static bool is_one_too_many(const struct walk *w, const struct pool *p,
+	uint32_t at, struct hit hit)
 {
-	assert(dist < walk_bound(w));
-	if (dist <= w->self) {
-		if (w->equal_max == 0)
-			return;
-		w->equal_max--;
+	if (at < w->twin_max || p->hits[at - w->twin_max].dist != hit.dist)
+		return false;
+	for (uint32_t back = 1; back <= w->twin_max;
+		back += VG_MAX(1, w->twin_max - 1)) {
+		uint32_t slot = p->hits[at - back].slot & LINK_SLOT;
+
+		if (hnsw_is_equal(w->probe->h, hit.slot, slot))
+			return true;
 	}
-	pool_put(&w->pool, dist, slot);
-	if (w->is_visible && w->is_visible(w->ctx, slot))
-		pool_put(&w->found, dist, slot);
+	return false;
+}
+
+static void put_candidate(const struct walk *w, struct pool *p, bool is_counted,
+	struct hit hit)
+{
+	uint32_t at = pool_find(p, hit.dist);
+
+	if (!is_counted || !is_one_too_many(w, p, at, hit))
+		pool_put(p, at, hit);
+}
+
+/*
+ * Takes a row that is below walk_bound. Equal rows fill at most a part of the
+ * list that ends the walk, or a crowd of them would be all that it ever sees.
+ */
+static void take(struct walk *w, struct hit hit)
+{
+	assert(hit.dist < walk_bound(w));
+	put_candidate(w, &w->pool, !w->is_visible, hit);
+	if (w->is_visible && w->is_visible(w->ctx, hit.slot))
+		put_candidate(w, &w->found, true, hit);
 }
 
 static void evaluate(struct walk *w, uint32_t n)
@@ -270,7 +296,7 @@ static void evaluate(struct walk *w, uint32_t n)
 		float dist = probe_dist(w->probe, fresh[i], bound);
 
 		if (dist < bound)
-			take(w, dist, fresh[i]);
+			take(w, (struct hit){dist, fresh[i]});
 	}
 }
 
@@ -291,7 +317,7 @@ int hnsw_walk(struct walk *w, struct hit start)
 	/* The start must enter, whatever became of its distance. */
 	if (!(start.dist < INFINITY))
 		start.dist = 0x1.fffffep127f;
-	take(w, start.dist, start.slot);
+	take(w, start);
 	/*
 	 * Ends: each round marks one candidate expanded, and no row enters
 	 * the pool twice, as it is seen by then.
@@ -395,8 +421,7 @@ int hnsw_search(const struct hnsw *h, const struct hnsw_query *q,
 	struct walk w = {
 		.probe = &probe,
 		.scratch = s,
-		.equal_max = UINT32_MAX,
-		.self = -INFINITY,
+		.twin_max = VG_MAX(q->k, ef / 4),
 		.is_visible = q->is_visible,
 		.ctx = q->ctx,
 		.cancel = q->cancel,

@@ -33,7 +33,7 @@ static const char *const side_name[N_SIDES] = {"ours", "hnswlib"};
 
 struct race {
 	uint32_t n, n_queries, m, ef_construction, threads, passes, builds;
-	bool is_small, is_alone, is_cpu;
+	bool is_small, is_alone, is_cpu, is_asked;
 	struct data base, queries;
 	struct truth truth;
 	float *nearest;
@@ -171,6 +171,13 @@ static void build_all(struct race *r)
 
 /* ---- search ---- */
 
+/* As in a collection where nothing is hidden, but something could be. */
+static bool is_visible(void *ctx, uint32_t slot)
+{
+	(void)ctx;
+	return slot != VG_SLOT_NONE;
+}
+
 /* Asks all queries; counts the answers that are right. */
 static uint64_t ask_all(struct race *r, enum side side, uint32_t ef)
 {
@@ -184,7 +191,8 @@ static uint64_t ask_all(struct race *r, enum side side, uint32_t ef)
 		if (side == OURS) {
 			struct hnsw_query query = {.vec = vec,
 				.k = K,
-				.ef = ef};
+				.ef = ef,
+				.is_visible = r->is_asked ? is_visible : NULL};
 
 			if (hnsw_search(r->ours, &query, r->scratch, hits, &n) <
 				0)
@@ -309,13 +317,14 @@ static const char usage[] =
 	"usage: VG_DATA=DIR hnsw_race [-n ROWS] [-q QUERIES] [-p PASSES]\n"
 	"	[-b BUILDS] [-t BUILD_THREADS] [-m M] [-c EF_CONSTRUCTION]\n"
 	"	[-s] [-a]	rows in small pages; ours alone\n"
-	"	[-u]		queries per second of processor time\n";
+	"	[-u] [-v]	per second of processor time; rows may be "
+	"hidden\n";
 
 static bool parse(struct race *r, int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "n:q:p:b:t:m:c:sau")) != -1) {
+	while ((c = getopt(argc, argv, "n:q:p:b:t:m:c:sauv")) != -1) {
 		uint32_t value = optarg ? (uint32_t)atoi(optarg) : 0;
 
 		switch (c) {
@@ -345,6 +354,9 @@ static bool parse(struct race *r, int argc, char **argv)
 			break;
 		case 'a':
 			r->is_alone = true;
+			break;
+		case 'v':
+			r->is_asked = true;
 			break;
 		case 'u':
 			r->is_cpu = true;
