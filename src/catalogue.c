@@ -43,6 +43,7 @@ static struct entry **find_link(struct catalogue *cat, struct vg_id name)
 	uint64_t hash = XXH3_64bits(name.bytes, name.len);
 	struct entry **link = &cat->bucket[hash % CATALOGUE_BUCKETS];
 
+	assert(name.len <= VG_ID_MAX);
 	while (*link && ((*link)->name_len != name.len ||
 				memcmp((*link)->name, name.bytes, name.len)))
 		link = &(*link)->next;
@@ -51,6 +52,8 @@ static struct entry **find_link(struct catalogue *cat, struct vg_id name)
 
 static void copy_info(const struct entry *e, struct entry_info *out)
 {
+	assert(!e->coll != !e->alias);
+	assert(!e->alias || e->alias->target.len < sizeof(out->target));
 	out->cursor = e->cursor;
 	out->coll = e->coll ? collection_ref(e->coll) : NULL;
 	out->name_len = e->name_len;
@@ -161,6 +164,7 @@ static int reserve_no(struct catalogue *cat)
 	uint32_t cap = cat->cap ? 2 * cat->cap : 16;
 	struct collection **grown;
 
+	assert(cat->n <= cat->cap);
 	if (cat->n < cat->cap)
 		return 0;
 	pthread_rwlock_wrlock(&cat->lock);
@@ -278,6 +282,7 @@ void catalogue_apply(struct catalogue *cat, const struct op *op,
 	pthread_rwlock_wrlock(&cat->lock);
 	switch (op->type) {
 	case OP_CREATE:
+		assert(cat->n < cat->cap && r->entry->coll->no == cat->n);
 		cat->by_no[cat->n++] = r->entry->coll;
 		gone = add_entry(cat, r->entry);
 		break;
@@ -301,6 +306,7 @@ void catalogue_apply(struct catalogue *cat, const struct op *op,
 		assert(false && "an op of a record");
 	}
 	if (gone && gone->coll) {
+		assert(atomic_load(&gone->coll->n_live) == 0);
 		atomic_store(&gone->coll->is_dropped, true);
 		cat->by_no[gone->coll->no] = NULL;
 	}

@@ -21,6 +21,7 @@ int collection_new(uint32_t no, const uint8_t uuid[16],
 {
 	struct collection *c = calloc(1, sizeof(*c));
 
+	assert(config->m >= 2 && config->m <= VG_M_MAX);
 	if (!c)
 		return -ENOMEM;
 	atomic_init(&c->refs, 1);
@@ -52,7 +53,11 @@ void cell_free(struct cell *cell)
 
 struct collection *collection_ref(struct collection *c)
 {
-	atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+	uint32_t before = atomic_fetch_add_explicit(
+		&c->refs, 1, memory_order_relaxed);
+
+	assert(before > 0 && before < UINT32_MAX);
+	(void)before;
 	return c;
 }
 
@@ -124,6 +129,7 @@ bool version_is_visible(const struct version *v, const struct moment *m)
 {
 	uint64_t seq = m->seq[version_partition(v)];
 
+	assert(v->begin > 0);
 	return v->begin <= seq &&
 	       seq < atomic_load_explicit(&v->end, memory_order_acquire);
 }
@@ -194,6 +200,7 @@ uint32_t cell_find(const struct cell *cell, uint32_t slot,
 	uint32_t no = atomic_load_explicit(
 		&cell_slot(cell, slot)->head, memory_order_acquire);
 
+	assert(slot < cell->vec.n_chunks * (1ull << cell->vec.rows.shift));
 	/* Slots are reserved zeroed; no + 1 is kept, so that 0 says none. */
 	while (no-- > 0) {
 		const struct version *v = collection_version(cell->coll, no);

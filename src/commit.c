@@ -143,6 +143,7 @@ static void place(struct store *s, struct change *ch)
 	uint64_t *seq = s->batch.next->seq;
 	struct op *op = &ch->op;
 
+	assert(op->n_places > 0 && op->n_places <= OP_PLACES_MAX);
 	if (op->type == OP_CLEAR) {
 		for (uint32_t i = 0; i < op->n_places; i++)
 			ch->more[i].seq = ++seq[ch->more[i].partition];
@@ -215,6 +216,7 @@ static int add_change(struct store *s, struct change *ch)
 			fail_store(s, rc);
 		return rc;
 	}
+	assert(b->n < BATCH_MAX && !b->is_alone);
 	n = plan_touched(ch, hash);
 	for (unsigned i = 0; i < n; i++)
 		touch(b, hash[i]);
@@ -244,6 +246,7 @@ static void apply_group(struct store *s)
 	struct batch *b = &s->batch;
 	struct cell *last = NULL;
 
+	assert(b->n > 0 && b->next);
 	for (uint32_t i = 0; i < b->n; i++) {
 		struct change *ch = b->change[i];
 

@@ -39,6 +39,7 @@ static int take_lock(const char *dir, unsigned wait_ms,
 	char pid[32] = "";
 	ssize_t n;
 
+	assert(*d->dirfd >= 0 && *d->lockfd < 0);
 	*d->lockfd = openat(*d->dirfd, "LOCK", O_RDWR | O_CREAT | O_CLOEXEC,
 		0644);
 	if (*d->lockfd < 0)
@@ -145,6 +146,8 @@ int datadir_open(const char *dir, unsigned wait_ms, const struct datadir *d,
 {
 	int rc;
 
+	assert(dir && *d->dirfd < 0 && *d->waldirfd < 0);
+	assert(*d->dirfd < 0 && *d->lockfd < 0 && *d->waldirfd < 0);
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
 		return say(why, -errno, dir, strerror(errno));
 	*d->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -33,7 +33,11 @@ void moments_fini(struct moments *ms)
 
 struct moment *moment_ref(struct moment *m)
 {
-	atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+	uint32_t were =
+		atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+
+	assert(were > 0); /* whoever refers to it holds it */
+	(void)were;
 	return m;
 }
 
@@ -42,6 +46,7 @@ struct moment *moment_get(struct moments *ms)
 	struct moment *m;
 
 	pthread_mutex_lock(&ms->lock);
+	assert(ms->now);
 	m = moment_ref(ms->now);
 	pthread_mutex_unlock(&ms->lock);
 	return m;
@@ -65,6 +70,7 @@ int moment_new(struct moments *ms, struct moment **out)
 
 	pthread_mutex_lock(&ms->lock);
 	m = ms->free;
+	assert(m != ms->now);
 	if (m)
 		ms->free = m->next;
 	now = moment_ref(ms->now);

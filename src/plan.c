@@ -132,6 +132,7 @@ static int plan_set(struct change *ch)
 {
 	struct version *old = find_live(ch->coll, ch->id);
 
+	assert(ch->id.len > 0 && ch->id.len <= VG_ID_MAX);
 	if (!old)
 		return refuse(ch, -ENOENT, "there is no such id");
 	if (!(ch->flags & CHANGE_TIME))
@@ -176,6 +177,7 @@ static int plan_clear(struct store *s, struct change *ch)
 	for (uint16_t p = 0; p < VG_PARTITIONS; p++)
 		if (has[p])
 			ch->more[n_places++] = (struct op_place){.partition = p};
+	assert(n_places > 0);
 	ch->op.n_places = n_places;
 	ch->op.more = ch->more;
 	return 0;
@@ -310,6 +312,7 @@ int plan_change(struct store *s, struct change *ch)
 {
 	struct timespec ts;
 
+	assert(ch->coll || ch->type >= OP_CREATE);
 	if (ch->coll && atomic_load(&ch->coll->is_dropped))
 		return refuse(ch, -ENOENT, "the collection was removed");
 	clock_gettime(CLOCK_REALTIME, &ts);

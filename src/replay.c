@@ -51,6 +51,7 @@ static bool clears_all(const struct collection *c, const struct op *op)
 	uint32_t n = atomic_load_explicit(&c->n_versions, memory_order_relaxed);
 	bool has[VG_SEQS] = {false};
 
+	assert(op->type == OP_CLEAR && op->n_places <= OP_PLACES_MAX);
 	for (uint32_t i = 0; i < op->n_places; i++)
 		has[op->more[i].partition] = true;
 	for (uint32_t no = 0; no < n; no++) {
@@ -119,6 +120,7 @@ static const char *advance(struct replay *rp, const struct op *op)
 	const struct op_place *at = op->type == OP_CLEAR ? op->more
 							 : op->places;
 
+	assert(op->n_places <= OP_PLACES_MAX);
 	for (uint32_t i = 0; i < op->n_places; i++)
 		if (at[i].seq != ++rp->next->seq[at[i].partition])
 			return "a change before it is missing";
@@ -157,6 +159,7 @@ static int replay_op(struct replay *rp, const struct op *op, const char **why)
 	rc = reserve(rp, op, &r);
 	if (rc < 0)
 		return rc;
+	assert(op->type != OP_PUT || r.slot < r.cell->n_reserved);
 	store_apply(rp->s, rp->coll, op, &r);
 	store_published(rp->coll, op);
 	rp->rep->replayed++;

@@ -64,6 +64,7 @@ static struct vg_id slot_id(const struct look *look, uint32_t slot)
 		no = atomic_load_explicit(&cell_slot(look->cell, slot)->head,
 			     memory_order_acquire) -
 		     1;
+	assert(no != VERSION_NONE);
 	return version_id(collection_version(look->cell->coll, no));
 }
 
@@ -180,6 +181,8 @@ static int run(const struct search *q, uint32_t ef, struct look *look,
 	};
 	int rc;
 
+	assert(tail_from <= n);
+	assert(q->dim == cell->dim);
 	look->tail_only = !is_exact;
 	rc = flat_scan(&fq, &cell->vec.rows, is_exact ? 0 : tail_from, n, top);
 	if (rc == 0 && !is_exact)

@@ -45,6 +45,8 @@ void store_apply(struct store *s, struct collection *coll, const struct op *op,
 		catalogue_apply(&s->catalogue, op, r);
 		return;
 	}
+	assert(memcmp(coll->uuid, op->uuid, sizeof(coll->uuid)) == 0);
+	assert(op->type != OP_PUT || r->cell);
 	if (op->type < OP_CREATE)
 		collection_apply(coll, op, r);
 	pthread_mutex_lock(&coll->lock);
@@ -62,6 +64,8 @@ void store_published(struct collection *coll, const struct op *op)
 {
 	if (!coll)
 		return;
+	assert(op->n_places > 0);
+	assert(op->commit_ns != 0);
 	pthread_mutex_lock(&coll->lock);
 	coll->commit_ns = op->commit_ns;
 	pthread_mutex_unlock(&coll->lock);
@@ -189,6 +193,7 @@ void store_close(struct store *s)
 void store_error_add(struct store *s, struct collection *c,
 	const struct store_error *e)
 {
+	assert(e->rc < 0 && e->path[sizeof(e->path) - 1] == '\0');
 	pthread_mutex_lock(&s->error_lock);
 	s->errors[s->n_errors++ % ERRORS_KEPT] = *e;
 	pthread_mutex_unlock(&s->error_lock);
