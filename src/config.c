@@ -82,7 +82,6 @@ static void format_thousands(char out[16], uint32_t n)
 			out[o++] = ',';
 		out[o++] = digits[i];
 	}
-	assert(o < 16);
 	out[o] = '\0';
 }
 
@@ -216,8 +215,6 @@ int config_parse(struct op_config *c, enum config_item item, struct meta text,
 {
 	struct op_config next = *c;
 	char value[32] = "";
-
-	assert(item < CONFIG_ITEMS && why);
 	int rc = item == CONFIG_DIM_SOURCE ? -EACCES : trim(text, value);
 
 	if (rc == 0)
