@@ -156,13 +156,28 @@ EXTRA_DIST += %D%/mount/lib.sh \
 	%D%/mount/versions.py
 
 # model: the tree against what a dictionary says.
-model_tests = %D%/mount/a-model-and-the-mount-agree.sh \
+model_tests = %D%/mount/a-full-disk-still-reads-and-deletes.sh \
+	%D%/mount/a-model-and-the-mount-agree.sh \
 	%D%/mount/an-open-file-follows-its-name.sh \
+	%D%/mount/behaves-like-vecgrid.sh \
+	%D%/mount/behaves-like-vecraft.sh \
+	%D%/mount/behaves-like-vector-db.sh \
+	%D%/mount/behaves-like-vector-search-engine-demo.sh \
+	%D%/mount/behaves-like-zero-copy.sh \
 	%D%/mount/every-refusal-has-its-sentence.sh \
 	%D%/mount/staging-files-behave-like-files.sh
 dist_check_SCRIPTS += $(model_tests)
 TESTS += $(model_tests)
-EXTRA_DIST += %D%/mount/model.py %D%/mount/sentences.py \
+EXTRA_DIST += %D%/behaviours.md \
+	%D%/mount/behaves_like_vecgrid.py \
+	%D%/mount/behaves_like_vecraft.py \
+	%D%/mount/behaves_like_vector_db.py \
+	%D%/mount/behaves_like_vector_search_engine_demo.py \
+	%D%/mount/behaves_like_zero_copy.py \
+	%D%/mount/drive.sh \
+	%D%/mount/model.py \
+	%D%/mount/mounted.py \
+	%D%/mount/sentences.py \
 	%D%/mount/staging.py
 
 # wire, op: the encodings.

@@ -1,0 +1,11 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Who comes from VecGrid finds what its tests show of one node, and not what
+# is known to go wrong there. tests/behaviours.md says which is which.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/drive.sh"
+need_numpy 1 >/dev/null || skip_all "no Python with numpy"
+plan 26
+vgmount
+drive 24 "$PYTHON3" "$HERE/behaves_like_vecgrid.py" "$M"
+finish

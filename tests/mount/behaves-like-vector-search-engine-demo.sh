@@ -1,0 +1,11 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Who comes from Vector-Search-Engine-Demo finds what its tests show of one node.
+# tests/behaviours.md says which is which.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/drive.sh"
+need_numpy 1 >/dev/null || skip_all "no Python with numpy"
+plan 11
+vgmount
+drive 9 "$PYTHON3" "$HERE/behaves_like_vector_search_engine_demo.py" "$M"
+finish
