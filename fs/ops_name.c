@@ -271,6 +271,20 @@ static int rename_stage(
 	return rc;
 }
 
+static void finish_rename(struct fs_change *fc, int rc)
+{
+	char from[NAME_ENCODED_MAX], to[NAME_ENCODED_MAX];
+	size_t from_len, to_len;
+
+	if (rc == 0 && name_encode(fc->change.id, from, &from_len) == 0 &&
+		name_encode(fc->change.id2, to, &to_len) == 0 &&
+		to_len <= NAME_LEN_MAX)
+		stages_follow(&fc->fs->stages, fc->coll,
+			(struct vg_id){from, (uint32_t)from_len},
+			(struct vg_id){to, (uint32_t)to_len});
+	fuse_reply_err(fc->req, fs_errno(rc));
+}
+
 static int rename_record(fuse_req_t req, const struct renaming *r)
 {
 	char buf[VG_ID_MAX], buf2[VG_ID_MAX];
@@ -294,6 +308,7 @@ static int rename_record(fuse_req_t req, const struct renaming *r)
 	fs_change_id(fc, id);
 	fs_change_id2(fc, id2);
 	fc->change.flags = r->flags & NOREPLACE ? CHANGE_NOREPLACE : 0;
+	fc->finish = finish_rename;
 	fs_change_run(fc);
 	return 0;
 }

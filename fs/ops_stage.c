@@ -90,6 +90,7 @@ int ops_offer_stage(fuse_req_t req, const struct stage_place *place,
 
 	if (rc < 0)
 		return rc;
+	st->is_of_record = v != NULL;
 	if (v && !is_trunc)
 		rc = preload(fs, place, v, st);
 	if (rc < 0) {
@@ -287,6 +288,9 @@ static int fill(fuse_req_t req, struct stage *st, struct ops_commit *oc,
 		fc->change.flags |= CHANGE_EXCL;
 	if (st->is_committed || !st->is_named)
 		fc->change.flags |= CHANGE_REINFER;
+	/* Who still writes to what was deleted does not bring it back. */
+	if ((st->is_committed || st->is_of_record) && !oc->replaces)
+		fc->change.flags |= CHANGE_MUST_EXIST;
 	fc->commit.sync = oc->sync;
 	fc->finish = oc->finish;
 	fc->ctx = oc->ctx;

@@ -290,6 +290,24 @@ void stages_rename(struct stages *ss, struct stage *st, struct vg_id name)
 		stage_free(ss, other);
 }
 
+void stages_follow(struct stages *ss, const struct collection *coll,
+	struct vg_id from, struct vg_id to)
+{
+	assert(to.len > 0 && to.len <= NAME_LEN_MAX);
+	pthread_mutex_lock(&ss->lock);
+	for (struct stage *st = ss->list; st; st = st->next) {
+		if (st->is_named || st->coll != coll ||
+			st->area == STAGE_QUERY || st->name_len != from.len ||
+			memcmp(st->name, from.bytes, from.len) != 0)
+			continue;
+		memcpy(st->name, to.bytes, to.len);
+		st->name[to.len] = '\0';
+		st->name_len = to.len;
+		save_attr(ss, st, true, NULL);
+	}
+	pthread_mutex_unlock(&ss->lock);
+}
+
 struct stage *stages_next(struct stages *ss, const struct collection *coll,
 	uint64_t from)
 {

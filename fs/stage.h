@@ -63,6 +63,7 @@ struct stage {
 	bool is_refused;  /* its last commit failed, and close() said so */
 	bool is_unlinked; /* rm took the name: it becomes no record any more */
 	bool is_committed; /* a record was made of it */
+	bool is_of_record; /* made for one that existed: it makes none anew */
 	uint32_t n_in_flight; /* commits that are not answered yet */
 	bool has_mtime;	  /* mtime was set: it goes with the next commit */
 	int64_t mtime_ns;
@@ -133,6 +134,10 @@ void stages_del_name(struct stages *ss, struct stage *st);
 /* Gives it another name of the same collection, area and form; what had that
  * goes. */
 void stages_rename(struct stages *ss, struct stage *st, struct vg_id name);
+
+/* A record has another name: who is writing to it goes on under that. */
+void stages_follow(struct stages *ss, const struct collection *coll,
+	struct vg_id from, struct vg_id to);
 
 /* The next named stage of a collection's area behind serial `from`, for
  * emptying a directory; referenced, or NULL. */
