@@ -138,6 +138,7 @@ mount_tests = \
 	%D%/mount/system-attributes-are-readable-but-not-listed.sh \
 	%D%/mount/tar-carries-vectors-and-attributes.sh \
 	%D%/mount/what-the-readme-shows-works.sh \
+	%D%/mount/what-was-deleted-is-not-brought-back.sh \
 	%D%/mount/xargs-writes-from-sixteen-processes.sh
 dist_check_SCRIPTS = $(mount_tests)
 TESTS += $(mount_tests)

@@ -192,11 +192,45 @@ static void test_bytes(void)
 	stages_unref(&ss, st);
 }
 
+static bool is_called(struct stage *st, const char *name)
+{
+	return st->name_len == strlen(name) && strcmp(st->name, name) == 0;
+}
+
+/* A record is renamed while it is written under all its names. */
+static void test_follow(void)
+{
+	struct stage *plain = add(place_of(coll, STAGE_RECORD, "f"), false);
+	struct stage *meta = add(place_of(coll, STAGE_META, "f"), false);
+	struct stage *request = add(place_of(coll, STAGE_QUERY, "f"), false);
+	struct stage *elsewhere = add(place_of(other, STAGE_RECORD, "f"), false);
+	struct stage *longer = add(place_of(coll, STAGE_RECORD, "ff"), false);
+	struct stage *named = add(place_of(coll, STAGE_RECORD, "f"), true);
+
+	stages_follow(&ss, coll, (struct vg_id){"f", 1},
+		(struct vg_id){"gg", 2});
+	ok(is_called(plain, "gg") && is_called(meta, "gg"),
+		"who writes to a record goes on under its new name");
+	ok(arena_file_get(arena, plain->file)->name_len == 2,
+		"which the arena knows");
+	ok(is_called(request, "f") && is_called(elsewhere, "f") &&
+			is_called(longer, "ff"),
+		"who writes to something else does not");
+	ok(is_called(named, "f"), "nor does a name that is no record yet");
+	stages_unref(&ss, plain);
+	stages_unref(&ss, meta);
+	stages_unref(&ss, request);
+	stages_unref(&ss, elsewhere);
+	stages_unref(&ss, longer);
+	stages_del_name(&ss, named);
+	stages_unref(&ss, named);
+}
+
 int main(void)
 {
 	int fd;
 
-	plan(36);
+	plan(40);
 	fd = arena_create(64u << 20);
 	must(fd >= 0 && arena_open(fd, &arena) == 0);
 	stages_init(&ss, arena);
@@ -208,6 +242,7 @@ int main(void)
 	test_expiry();
 	test_walk();
 	test_bytes();
+	test_follow();
 	stages_fini(&ss);
 	ok(n_files() == 0, "in the end all are gone");
 	ok(atomic_load(&coll->refs) == 1 && atomic_load(&other->refs) == 1,
