@@ -240,7 +240,10 @@ int query_write_run(struct handle *h, const char *buf, size_t size,
 	struct run_state *run = &h->run;
 	int rc = 0;
 
-	pthread_mutex_lock(&h->lock);
+	/* Held while the pool searches for a read of this handle: a thread that
+	 * serves requests does not wait for that. */
+	if (pthread_mutex_trylock(&h->lock) != 0)
+		return -EBUSY;
 	if (run->is_asked) {
 		run->is_asked = false;
 		run->len = 0;
@@ -433,11 +436,15 @@ void query_read_run(
 	struct query q;
 	bool goes_long;
 
+	/* A read beside one that is being answered waits on the pool. */
+	if (pthread_mutex_trylock(&h->lock) != 0) {
+		start(&w, true);
+		return;
+	}
 	/* A request of one short vector is searched here; what looks like more
 	 * is the pool's. */
 	query_init(&q);
 	q.src = QUERY_VEC;
-	pthread_mutex_lock(&h->lock);
 	goes_long = !run->is_asked && (run->len > 65536 ||
 		is_long(req, h->coll, &q));
 	if (!goes_long && !run->is_asked && run->len)
