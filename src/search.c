@@ -165,12 +165,36 @@ static int search_graph(const struct search *q, uint32_t ef, struct look *look,
 	return 0;
 }
 
+/*
+ * A walk's pool costs with the square of ef: where that nears the rows there
+ * are, looking at each is as fast, and exact.
+ */
+#define SCAN_SHARE 8u
+
+static bool is_scan(const struct cell *cell, const struct search *q,
+	uint32_t ef, uint32_t n_slots)
+{
+	return q->exact || !cell->hnsw ||
+	       (uint64_t)VG_MAX(ef, q->k) * SCAN_SHARE >= n_slots;
+}
+
+/* Whether the graph gave up among rows that are not seen though there are
+ * more that are: it walks over what was deleted for so long only. */
+static bool is_short(const struct look *look, const struct topk *top)
+{
+	uint64_t n_live = atomic_load_explicit(
+		&look->cell->coll->n_live, memory_order_relaxed);
+
+	return top->n < top->cap &&
+	       top->n + (look->leave_out.len > 0) < n_live;
+}
+
 static int run(const struct search *q, uint32_t ef, struct look *look,
 	uint32_t tail_from, struct scratch *sc, struct topk *top)
 {
 	const struct cell *cell = look->cell;
 	uint32_t n = atomic_load_explicit(&cell->n_slots, memory_order_acquire);
-	bool is_exact = q->exact || !cell->hnsw;
+	bool is_exact = is_scan(cell, q, ef, n);
 	struct flat_query fq = {
 		.vec = q->vec,
 		.dim = cell->dim,
@@ -185,8 +209,13 @@ static int run(const struct search *q, uint32_t ef, struct look *look,
 	assert(q->dim == cell->dim);
 	look->tail_only = !is_exact;
 	rc = flat_scan(&fq, &cell->vec.rows, is_exact ? 0 : tail_from, n, top);
-	if (rc == 0 && !is_exact)
+	if (rc == 0 && !is_exact) {
 		rc = search_graph(q, ef, look, tail_from, sc, top);
+		if (rc == 0 && is_short(look, top)) {
+			top->n = 0;
+			rc = flat_scan(&fq, &cell->vec.rows, 0, n, top);
+		}
+	}
 	return rc;
 }
 
@@ -269,7 +298,7 @@ uint64_t store_search_cost(struct collection *c, const struct search *q)
 		return 0;
 	n = atomic_load_explicit(&cell->n_slots, memory_order_acquire);
 	from = atomic_load_explicit(&cell->tail_from, memory_order_acquire);
-	if (!q->exact && cell->hnsw)
+	if (!is_scan(cell, q, ef, (uint32_t)n))
 		n = n - VG_MIN(from, n) +
 		    VG_MIN(n, 16 * (uint64_t)VG_MAX(q->k, ef));
 	return n * cell->dim * sizeof(float);
