@@ -79,11 +79,10 @@ static int link_slot(struct indexer *ix, struct cell *cell, uint32_t slot,
 	moment_unref(ix->moments, now);
 	if (state == SLOT_LINKED)
 		rc = hnsw_put(cell->hnsw, slot, scratch);
-	if (rc < 0)
-		return rc;
-	atomic_store_explicit(&cell_slot(cell, slot)->state, (uint32_t)state,
-		memory_order_release);
-	return 0;
+	if (rc == 0)
+		atomic_store_explicit(&cell_slot(cell, slot)->state,
+			(uint32_t)state, memory_order_release);
+	return rc;
 }
 
 /* Waits for memory, a tenth of a second or until the end: whether it is. */
@@ -109,12 +108,11 @@ static bool wait_memory(struct indexer *ix)
 static void link_slot_hard(struct indexer *ix, struct cell *cell,
 	uint32_t slot, struct hnsw_scratch *scratch)
 {
-	bool is_stopping = false;
-
-	while (link_slot(ix, cell, slot, scratch) < 0 && !is_stopping) {
+	while (link_slot(ix, cell, slot, scratch) < 0) {
 		log_warn("indexer: no memory to link slot=%u; trying again",
 			slot);
-		is_stopping = wait_memory(ix);
+		if (wait_memory(ix))
+			break;
 	}
 }
 
@@ -157,15 +155,13 @@ static uint32_t take_locked(
 }
 
 /* Who ends is not waited for: a row that found no memory stays pending. */
-static struct commit *release_locked(
-	const struct indexer *ix, struct cell *cell)
+static struct commit *release_locked(struct indexer *ix, struct cell *cell)
 {
-	struct commit *held = NULL;
+	struct commit *held = cell->held;
 
-	if (ix->is_stopping || !is_tail_long(cell)) {
-		held = cell->held;
-		cell->held = NULL;
-	}
+	if (!ix->is_stopping && is_tail_long(cell))
+		return NULL;
+	cell->held = NULL;
 	return held;
 }
 
@@ -223,15 +219,14 @@ static void *indexer_main(void *arg)
 
 int indexer_init(struct indexer *ix, unsigned n, struct moments *moments)
 {
-	int rc = 0;
+	int rc;
 
 	*ix = (struct indexer){.moments = moments};
 	pthread_mutex_init(&ix->lock, NULL);
 	pthread_cond_init(&ix->work_cond, NULL);
 	pthread_cond_init(&ix->stop_cond, NULL);
 	ix->threads = calloc(n, sizeof(*ix->threads));
-	if (!ix->threads)
-		rc = -ENOMEM;
+	rc = ix->threads ? 0 : -ENOMEM;
 	for (unsigned i = 0; i < n && rc == 0; i++) {
 		rc = -pthread_create(&ix->threads[i], NULL, indexer_main, ix);
 		ix->n_threads += rc == 0;
@@ -254,12 +249,11 @@ void indexer_fini(struct indexer *ix)
 		pthread_join(ix->threads[i], NULL);
 	while (ix->work) {
 		struct cell *cell = ix->work;
-		struct commit *held = cell->held;
 
 		ix->work = cell->work;
 		cell->is_queued = false;
+		answer(cell->held);
 		cell->held = NULL;
-		answer(held);
 		collection_unref(cell->coll);
 	}
 	free(ix->threads);
