@@ -130,6 +130,7 @@ static void test_unpublished(struct store *s)
 	put_many(s, c, "a", 50);
 	sk_wait_linked(s);
 	must(moment_new(&s->moments, &next) == 0);
+	memcpy(op.uuid, c->uuid, sizeof(op.uuid));
 	op.places[0] = (struct op_place){p, ++next->seq[p]};
 	must(collection_reserve(c, &op, &r) == 0);
 	store_apply(s, c, &op, &r);
