@@ -168,6 +168,7 @@ static int open_store(struct holder_env *env, struct store **out)
 		.dir = env->options->data_dir,
 		.durability = modes[env->options->durability],
 		.wait_ms = OWNER_WAIT_MS,
+		.try_uring = true,
 	};
 	struct store_report rep;
 	int rc = store_open(&cfg, &rep, out);
@@ -176,11 +177,9 @@ static int open_store(struct holder_env *env, struct store **out)
 		snprintf(env->why, sizeof(env->why), "%s", rep.error);
 		return rc;
 	}
-	if (!rep.uring)
-		log_info("log: io_uring is not to be had here; "
-			 "using pwrite and fdatasync");
-	log_info("opened data=%s replayed=%llu", env->options->data_dir,
-		(unsigned long long)rep.replayed);
+	log_info("opened data=%s replayed=%llu log=%s", env->options->data_dir,
+		(unsigned long long)rep.replayed,
+		rep.uring ? "io_uring" : "pwrite");
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 
 #include "src/log.h"
 #include "src/store_int.h"
+#include "src/uring.h"
 
 /*
  * What comes from the disk is checked, not asserted: each op must fit the
@@ -201,6 +202,8 @@ int replay_log(struct store *s, const struct store_config *cfg,
 
 	if (rc < 0)
 		return rc;
+	if (cfg->try_uring && !cfg->no_uring)
+		wc.no_uring = !uring_is_faster(s->dirfd);
 	memcpy(wc.uuid, s->uuid, sizeof(wc.uuid));
 	rc = wal_open(&wc, replay_frame, &rp, &wr, &s->wal);
 	if (rc < 0 && wr.error[0])

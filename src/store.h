@@ -47,6 +47,7 @@ struct store_config {
 	unsigned wait_ms;    /* for another owner of dir to end */
 	uint64_t segment_size; /* of the log; 0: its default */
 	bool no_uring;
+	bool try_uring; /* measure, and use it only where it is not slower */
 	struct io *io; /* borrowed: the log's disk, for tests; NULL: the
 			  system's */
 };

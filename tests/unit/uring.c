@@ -203,12 +203,42 @@ static void test_log(int dir)
 	free(seen);
 }
 
+static int count_name(void *ctx, const char *name)
+{
+	(void)name;
+	++*(int *)ctx;
+	return 0;
+}
+
+/* How many names a directory has. */
+static int list_names(int dir)
+{
+	struct io io;
+	int n = 0;
+
+	io_init(&io);
+	must(io.list(&io, dir, count_name, &n) == 0);
+	return n;
+}
+
+/* Either outcome is right; that there is one, and nothing but it, is tested. */
+static void test_trial(int dir)
+{
+	bool once;
+
+	kit_dir_clear(dir);
+	once = uring_is_faster(dir);
+	diag("io_uring is %s here", once ? "no slower" : "slower");
+	ok(list_names(dir) == 0, "a trial leaves no file");
+	ok(!uring_is_faster(-1), "where no file can be made it is not used");
+}
+
 int main(void)
 {
 	struct uring *uring;
 	struct io plain;
 
-	plan(2 * TESTS_OF_AN_IO + 3);
+	plan(2 * TESTS_OF_AN_IO + 5);
 	int dir = kit_dir("uring");
 
 	io_init(&plain);
@@ -216,7 +246,8 @@ int main(void)
 	int rc = uring_open(&uring);
 
 	if (rc < 0) {
-		skip(TESTS_OF_AN_IO + 3, "io_uring is not to be had here");
+		skip(TESTS_OF_AN_IO + 4, "io_uring is not to be had here");
+		ok(!uring_is_faster(dir), "nor is it faster");
 		close(dir);
 		return done();
 	}
@@ -225,6 +256,7 @@ int main(void)
 	uring_close(NULL);
 	kit_dir_clear(dir);
 	test_log(dir);
+	test_trial(dir);
 	close(dir);
 	return done();
 }
