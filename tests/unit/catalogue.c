@@ -69,7 +69,7 @@ static const char *target_of(const char *name)
 /* All names in the order of a listing, "a b c ". */
 static const char *list(void)
 {
-	static char text[400];
+	static char text[20000];
 	struct entry_info info;
 	size_t len = 0;
 
