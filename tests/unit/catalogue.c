@@ -263,7 +263,7 @@ int main(void)
 {
 	char dir[160];
 
-	plan(39);
+	plan(38);
 	snprintf(dir, sizeof(dir), "%s/data", scratch());
 	s = sk_open(dir, &(struct store_config){.durability = STORE_FSYNC});
 	test_collections();
