@@ -152,13 +152,12 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		pthread_mutex_lock(&st->lock);
 		is_left = st->is_dirty && st->name[0] != '.';
 		is_left = is_left && ops_wants_write(fi);
-		is_whole = !st->is_failed && !st->is_refused &&
-			   !st->is_unlinked;
+		is_whole =
+			!st->is_failed && !st->is_refused && !st->is_unlinked;
 		if (is_left)
 			st->is_dirty = false;
 		pthread_mutex_unlock(&st->lock);
-		if (is_left && is_whole &&
-			ops_stage_commit(req, st, &oc) == 0)
+		if (is_left && is_whole && ops_stage_commit(req, st, &oc) == 0)
 			return;
 		if (is_left)
 			drop_bytes(fs, st);

@@ -89,8 +89,7 @@ static int unlink_record(fuse_req_t req, const struct stage_place *place)
 	struct fs_change *fc;
 	struct vg_id id;
 
-	if (!is_record(fs_of(req), place) ||
-		ops_place_id(place, buf, &id) < 0)
+	if (!is_record(fs_of(req), place) || ops_place_id(place, buf, &id) < 0)
 		return -ENOENT;
 	fc = fs_change_new(req, is_meta ? OP_SET : OP_DEL, place->coll);
 	if (!fc)
