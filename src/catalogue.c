@@ -215,7 +215,7 @@ int catalogue_reserve(struct catalogue *cat, const struct op *op,
 	if (op->type == OP_ALIAS) {
 		rc = reserve_alias(op, r->entry);
 	} else {
-		rc = reserve_no(cat);
+		rc = cat->n < CATALOGUE_MAX ? reserve_no(cat) : -ENOSPC;
 		if (rc == 0)
 			rc = collection_new(cat->n, op->uuid, &op->config,
 				&op->attr, &r->entry->coll);

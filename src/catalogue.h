@@ -28,6 +28,9 @@ struct entry {
 
 #define CATALOGUE_BUCKETS 1024u
 
+/* Collections ever made: their numbers are part of nodeids, in 24 bits. */
+#define CATALOGUE_MAX (1u << 24)
+
 struct catalogue {
 	pthread_rwlock_t lock; /* all below */
 	struct entry *bucket[CATALOGUE_BUCKETS];

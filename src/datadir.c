@@ -3,8 +3,10 @@
 #include "src/datadir.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,6 +131,28 @@ static int read_format(const char *dir, const struct datadir *d, char *why)
 	return 0;
 }
 
+/* Whether the directory holds nothing but what we may find in a new one: our
+ * LOCK, a FORMAT that was not finished, and what mkfs made. */
+static bool is_empty(int dirfd)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
+	bool empty = dir != NULL;
+
+	if (fd >= 0 && !dir)
+		close(fd);
+	while (empty && (e = readdir(dir)))
+		empty = strcmp(e->d_name, ".") == 0 ||
+			strcmp(e->d_name, "..") == 0 ||
+			strcmp(e->d_name, "LOCK") == 0 ||
+			strcmp(e->d_name, "FORMAT.new") == 0 ||
+			strcmp(e->d_name, "lost+found") == 0;
+	if (dir)
+		closedir(dir);
+	return empty;
+}
+
 /* Makes FORMAT where there is nothing yet. */
 static int make_format(const char *dir, const struct datadir *d, char *why)
 {
@@ -141,6 +165,29 @@ static int make_format(const char *dir, const struct datadir *d, char *why)
 	return rc < 0 ? say(why, rc, dir, "cannot be written") : 0;
 }
 
+/* So that a new directory's name survives a power cut. What cannot be opened
+ * (no right to read it) is left to the file system. */
+static void sync_parent(const char *dir)
+{
+	char parent[PATH_MAX];
+	const char *slash;
+	size_t len = strlen(dir);
+	int fd;
+
+	while (len > 1 && dir[len - 1] == '/')
+		len--;
+	slash = memrchr(dir, '/', len);
+	snprintf(parent, sizeof(parent), "%.*s",
+		slash ? (int)VG_MAX(slash - dir, 1) : 1, slash ? dir : ".");
+	fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (fsync(fd) < 0) {
+		/* A file system without sync of directories. */
+	}
+	close(fd);
+}
+
 int datadir_open(const char *dir, unsigned wait_ms, const struct datadir *d,
 	char *why)
 {
@@ -148,7 +195,9 @@ int datadir_open(const char *dir, unsigned wait_ms, const struct datadir *d,
 
 	assert(dir && *d->dirfd < 0 && *d->waldirfd < 0);
 	assert(*d->dirfd < 0 && *d->lockfd < 0 && *d->waldirfd < 0);
-	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+	if (mkdir(dir, 0700) == 0)
+		sync_parent(dir);
+	else if (errno != EEXIST)
 		return say(why, -errno, dir, strerror(errno));
 	*d->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (*d->dirfd < 0)
@@ -157,6 +206,10 @@ int datadir_open(const char *dir, unsigned wait_ms, const struct datadir *d,
 	rc = read_format(dir, d, why);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
+	if (rc == -ENOENT && !is_empty(*d->dirfd) &&
+		faccessat(*d->dirfd, "wal", F_OK, 0) < 0)
+		return say(why, -ENOTEMPTY, dir,
+			"is not empty, and no data directory: give another");
 	rc = take_lock(dir, wait_ms, d, why);
 	if (rc == 0)
 		rc = read_format(dir, d, why);

@@ -15,7 +15,8 @@ struct datadir {
 /*
  * Makes dir if it is missing, takes its LOCK (waiting up to wait_ms for an
  * owner that is ending), reads or writes FORMAT and opens wal/. The lock lives
- * as long as lockfd. why[512] gets a sentence on error. -EBUSY: another
+ * as long as lockfd. why[512] gets a sentence on error. -ENOTEMPTY: it holds
+ * files and is no data directory; nothing was written. -EBUSY: another
  * process owns it; -VG_EFORMAT: a later version's, or not a data directory.
  */
 int datadir_open(const char *dir, unsigned wait_ms, const struct datadir *out,

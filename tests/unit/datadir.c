@@ -230,13 +230,29 @@ static void test_refused(void)
 	ok(take(&p, dir, 0) == 0 && !has_file(dir, "FORMAT.new"),
 		"a crash while it was made is made good");
 	leave(&p);
+	snprintf(dir, sizeof(dir), "%s/full", scratch());
+	must(mkdir(dir, 0755) == 0);
+	write_file(dir, "thesis.txt", "my life's work\n");
+	ok(take(&p, dir, 0) == -ENOTEMPTY && strstr(p.why, "not empty"),
+		"a directory with other files is not taken: %s", p.why);
+	leave(&p);
+	ok(!has_file(dir, "LOCK") && !has_file(dir, "FORMAT") &&
+			!has_file(dir, "wal"),
+		"and nothing is written there");
+	snprintf(dir, sizeof(dir), "%s/fresh", scratch());
+	must(mkdir(dir, 0755) == 0);
+	snprintf(dir, sizeof(dir), "%s/fresh/lost+found", scratch());
+	must(mkdir(dir, 0755) == 0);
+	snprintf(dir, sizeof(dir), "%s/fresh", scratch());
+	ok(take(&p, dir, 0) == 0, "a new file system's root is");
+	leave(&p);
 }
 
 int main(void)
 {
 	char dir[200];
 
-	plan(22);
+	plan(25);
 	snprintf(dir, sizeof(dir), "%s/data", scratch());
 	test_new(dir);
 	test_owner(dir);
