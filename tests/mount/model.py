@@ -469,6 +469,40 @@ def op_patch():
     took(name, file, since)
 
 
+def op_open_writer():
+    """A file that is renamed or removed while it is being written."""
+    name = any_coll(filled=True)
+    if not name:
+        return
+    c = model.colls[name]
+    file, new = rng.choice(NAMES)[0], rng.choice(NAMES)[0]
+    vec, old = good_vec(c), c.records.get(file)
+    body = json.dumps([float(x) for x in vec]).encode()
+    how = rng.choice(["rename", "unlink"])
+    if c.open_dim() is None or file == new or (how == "rename" and not old):
+        return
+    note("open writer", how, name, file, new, bool(old))
+    since = now()
+    fd = os.open(path(name, file), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    is_early = rng.random() < 0.5
+    if is_early:
+        os.write(fd, body)
+    if how == "rename":
+        rename(path(name, file), path(name, new))
+        c.records[new] = c.records.pop(file)
+    else:
+        os.unlink(path(name, file))
+        c.records.pop(file, None)
+    if not is_early:
+        os.write(fd, body)
+    os.close(fd)
+    if how == "rename":
+        c.records[new].vec = vec
+        took(name, new, since)
+    look_at(name, file)
+    look_at(name, new)
+
+
 def op_meta_only():
     name = any_coll()
     if not name:
@@ -933,7 +967,7 @@ def remount():
 
 remount.n = 0
 WEIGHTS = [
-    (op_put, 30), (op_put_bad, 6), (op_patch, 6), (op_meta_only, 4),
+    (op_put, 30), (op_put_bad, 6), (op_patch, 6), (op_open_writer, 4), (op_meta_only, 4),
     (op_meta_file, 6), (op_xattr, 16), (op_unlink, 6), (op_rename, 8),
     (op_rename_across, 2), (op_stage, 8), (op_commit_stage, 8), (op_touch, 5),
     (op_truncate, 4), (op_modes, 1), (op_mkdir, 3), (op_rmdir, 3),
