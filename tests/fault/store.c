@@ -103,11 +103,11 @@ static void note(enum step step, int rc, const struct change *ch)
 				      : NOT_DONE;
 	if (rc < 0 && rc != -EIO && rc != -ENOMEM && rc != -ENOSPC &&
 		rc != -EROFS && rc != -ENOENT)
-		lie("an error nobody expects", step);
+		lie("an error nobody expects", (int)step);
 	if (rc < 0 && !ch->why[0])
-		lie("an error without a sentence", step);
+		lie("an error without a sentence", (int)step);
 	if (rc == -ENOMEM && !atomic_load(&n_failed))
-		lie("no memory, without need", step);
+		lie("no memory, without need", (int)step);
 }
 
 static void change(struct store *s, enum step step, struct change *ch)
