@@ -91,6 +91,7 @@ mount_tests = \
 	%D%/mount/a-collection-is-made-renamed-and-dropped.sh \
 	%D%/mount/a-directory-attribute-carries-the-configuration.sh \
 	%D%/mount/a-large-vector-is-written-in-pieces.sh \
+	%D%/mount/a-listing-goes-on-while-entries-come-and-go.sh \
 	%D%/mount/a-long-search-times-out-or-is-interrupted.sh \
 	%D%/mount/a-malformed-query-is-refused-without-a-search.sh \
 	%D%/mount/a-query-takes-every-source.sh \
@@ -102,6 +103,7 @@ mount_tests = \
 	%D%/mount/a-staging-name-commits-by-rename.sh \
 	%D%/mount/a-stream-fills-a-collection.sh \
 	%D%/mount/a-vector-takes-every-body-format.sh \
+	%D%/mount/a-vector-takes-every-call-that-a-file-does.sh \
 	%D%/mount/an-alias-switches-between-collections.sh \
 	%D%/mount/an-answer-comes-in-every-format.sh \
 	%D%/mount/an-empty-file-is-staged-and-not-listed.sh \
@@ -137,6 +139,7 @@ mount_tests = \
 	%D%/mount/statistics-tell-what-is-in-a-collection.sh \
 	%D%/mount/system-attributes-are-readable-but-not-listed.sh \
 	%D%/mount/tar-carries-vectors-and-attributes.sh \
+	%D%/mount/three-hundred-collections-live-side-by-side.sh \
 	%D%/mount/what-the-readme-shows-works.sh \
 	%D%/mount/what-was-deleted-is-not-brought-back.sh \
 	%D%/mount/xargs-writes-from-sixteen-processes.sh
@@ -145,10 +148,13 @@ TESTS += $(mount_tests)
 EXTRA_DIST += %D%/mount/lib.sh \
 	%D%/mount/beside.py \
 	%D%/mount/changes.py \
+	%D%/mount/descriptors.py \
 	%D%/mount/facts.py \
 	%D%/mount/import_memory.py \
 	%D%/mount/interrupt.py \
 	%D%/mount/kill_rounds.py \
+	%D%/mount/listing.py \
+	%D%/mount/many_collections.py \
 	%D%/mount/numpy_io.py \
 	%D%/mount/oracle.py \
 	%D%/mount/recall.py \
