@@ -166,13 +166,16 @@ EXTRA_DIST += %D%/mount/lib.sh \
 model_tests = %D%/mount/a-full-disk-still-reads-and-deletes.sh \
 	%D%/mount/a-model-and-the-mount-agree.sh \
 	%D%/mount/an-open-file-follows-its-name.sh \
+	%D%/mount/any-query-equals-a-model.sh \
 	%D%/mount/behaves-like-vecgrid.sh \
 	%D%/mount/behaves-like-vecraft.sh \
 	%D%/mount/behaves-like-vector-db.sh \
 	%D%/mount/behaves-like-vector-search-engine-demo.sh \
 	%D%/mount/behaves-like-zero-copy.sh \
 	%D%/mount/every-refusal-has-its-sentence.sh \
-	%D%/mount/staging-files-behave-like-files.sh
+	%D%/mount/many-processes-search-beside-writers.sh \
+	%D%/mount/staging-files-behave-like-files.sh \
+	%D%/mount/the-grammar-of-queries-has-exact-limits.sh
 dist_check_SCRIPTS += $(model_tests)
 TESTS += $(model_tests)
 EXTRA_DIST += %D%/behaviours.md \
@@ -184,6 +187,9 @@ EXTRA_DIST += %D%/behaviours.md \
 	%D%/mount/drive.sh \
 	%D%/mount/model.py \
 	%D%/mount/mounted.py \
+	%D%/mount/query_beside.py \
+	%D%/mount/query_limits.py \
+	%D%/mount/random_queries.py \
 	%D%/mount/sentences.py \
 	%D%/mount/staging.py
 
