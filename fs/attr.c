@@ -88,6 +88,14 @@ void attr_coll(struct fs *fs, struct collection *c, struct stat *st)
 	set_time(st, mtime_ns);
 }
 
+ino_t attr_view_ino(enum view view, const struct collection *c)
+{
+	const char *name = view_get(view)->name;
+
+	return c ? ino_of(c, name, strlen(name)) ^ (ino_t)view << 56
+		 : (ino_t)view + 2;
+}
+
 int attr_view(struct fs *fs, enum view view, struct collection *c,
 	uint32_t uid, struct stat *st)
 {
@@ -111,9 +119,7 @@ int attr_view(struct fs *fs, enum view view, struct collection *c,
 	if (S_ISREG(mode))
 		mode &= ~(mode_t)0111;
 	begin(st, mode, owner.uid, owner.gid);
-	st->st_ino = c ? ino_of(c, info->name, strlen(info->name)) ^
-				(ino_t)view << 56
-		       : (ino_t)view + 2;
+	st->st_ino = attr_view_ino(view, c);
 	set_time(st, mtime_ns);
 	if (!view_is_text(view))
 		return 0;
@@ -150,7 +156,7 @@ static ino_t ino_of_id(const struct collection *c, struct vg_id id,
 	const struct version_view *as)
 {
 	return ino_of(c, id.bytes, id.len) +
-	       (as->kind == NODE_RECORD ? 0 : (ino_t)as->kind + as->form);
+	       (as->kind == NODE_RECORD ? 0 : (ino_t)as->kind << 4 | as->form);
 }
 
 void attr_version(const struct version_view *as, const struct version *v,

@@ -19,6 +19,9 @@ void attr_coll(struct fs *fs, struct collection *c, struct stat *st);
 int attr_view(struct fs *fs, enum view view, struct collection *c,
 	uint32_t uid, struct stat *st);
 
+/* Its number, for listings. */
+ino_t attr_view_ino(enum view view, const struct collection *c);
+
 /* A version as a record, as .as/FORM or as .meta: kind and form say which. */
 struct version_view {
 	enum node_kind kind; /* NODE_RECORD, NODE_AS, NODE_META */

@@ -211,7 +211,8 @@ static void list_views(
 {
 	for (uint64_t v = from; v < VIEWS && !l->is_full; v++) {
 		const struct view_info *info = view_get((enum view)v);
-		struct stat st = {.st_mode = info->mode, .st_ino = v + 2};
+		struct stat st = {.st_mode = info->mode,
+			.st_ino = attr_view_ino((enum view)v, h->coll)};
 
 		if (info->parent == h->view && v != VIEW_COLL)
 			add(l, info->name, &st, v + 4);
@@ -221,7 +222,11 @@ static void list_views(
 static void list_records(
 	struct listing *l, const struct handle *h, uint64_t from)
 {
-	struct version_view as = {NODE_RECORD, RECORD_ANY};
+	enum record_form form = view_form(h->view);
+	struct version_view as = {h->view == VIEW_META ? NODE_META
+				  : form	       ? NODE_AS
+						       : NODE_RECORD,
+		form};
 	char name[NAME_ENCODED_MAX + 1];
 	uint32_t no = (uint32_t)VG_MIN(from, (uint64_t)UINT32_MAX - 1);
 

@@ -5,7 +5,7 @@
 # VG_SEED repeats a run, VG_MODEL_OPS says how many calls (3000; 200000 in a
 # soak), VG_MODEL_TRACE=1 tells each one.
 . "$(dirname "$0")/lib.sh"
-. "$(dirname "$0")/drive.sh"
+. "$HERE/drive.sh"
 need_numpy 1 >/dev/null || skip_all "no Python with numpy"
 if [ "$VG_SOAK" = 1 ]; then
 	: "${VG_MODEL_OPS:=200000}"

@@ -3,7 +3,7 @@
 # Who comes from VecGrid finds what its tests show of one node, and not what
 # is known to go wrong there. tests/behaviours.md says which is which.
 . "$(dirname "$0")/lib.sh"
-. "$(dirname "$0")/drive.sh"
+. "$HERE/drive.sh"
 need_numpy 1 >/dev/null || skip_all "no Python with numpy"
 plan 26
 vgmount

@@ -3,7 +3,7 @@
 # Who comes from Vector-Search-Engine-Demo finds what its tests show of one node.
 # tests/behaviours.md says which is which.
 . "$(dirname "$0")/lib.sh"
-. "$(dirname "$0")/drive.sh"
+. "$HERE/drive.sh"
 need_numpy 1 >/dev/null || skip_all "no Python with numpy"
 plan 11
 vgmount

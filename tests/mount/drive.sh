@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # drive.sh: a helper that has the tree mounted anew while it runs.
 #
-#	. "$(dirname "$0")/drive.sh"
+#	. "$HERE/drive.sh"
 #	drive 12 "$PYTHON3" "$HERE/helper.py" "$M"
 #
 # The helper prints "yes: SENTENCE" or "no: SENTENCE", as for report, and

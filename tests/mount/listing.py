@@ -238,7 +238,7 @@ say(all(kind == DT_REG for _, kind, _ in entries("c/.meta")),
     "as files")
 folders = [".as/npy", ".as/json", ".meta", ".config", ".stats", ".import",
            ".export", ".as"]
-say(all(types_agree("c/" + f) for f in folders),
+say(all(types_agree("c/" + f, True) for f in folders),
     "each entry's type is lstat's in all of them")
 say(all(getdents("c/" + f, 280) == getdents("c/" + f, 65536) != []
         for f in folders), "a small buffer lists all of them alike")
