@@ -295,7 +295,9 @@ static void test_held(void)
 	must(sk_put(s, c, (struct sk_put){"x", 1, DIM, 0}) == 0);
 	sk_wait_linked(s);
 	cell = atomic_load(&c->cell);
+	pthread_mutex_lock(&s->indexer.lock);
 	cell->tail_max = 10;
+	pthread_mutex_unlock(&s->indexer.lock);
 	for (unsigned i = 0; i < 40; i++) {
 		for (unsigned j = 0; j < 100; j++) {
 			snprintf(ids[i * 100 + j], 8, "i%u", i * 100 + j);

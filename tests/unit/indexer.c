@@ -148,6 +148,14 @@ static void test_unpublished(struct store *s)
 	collection_unref(c);
 }
 
+/* The indexers read it under their lock. */
+static void set_tail_max(struct store *s, struct cell *cell, uint32_t max)
+{
+	pthread_mutex_lock(&s->indexer.lock);
+	cell->tail_max = max;
+	pthread_mutex_unlock(&s->indexer.lock);
+}
+
 /* Behind a long line one id is written again and again: what ended before
  * its turn came is never linked. */
 static void test_skips(void)
@@ -159,7 +167,7 @@ static void test_skips(void)
 
 	must(sk_config(s, c, "ef_construction", "1000") == 0);
 	put_many(s, c, "a", 3000);
-	cell_of(c)->tail_max = 100000;
+	set_tail_max(s, cell_of(c), 100000);
 	for (unsigned i = 0; i < 200; i++)
 		must(sk_put(s, c, (struct sk_put){"again", i, DIM, 0}) == 0);
 	sk_wait_linked(s);
@@ -219,7 +227,7 @@ static void test_backlog(void)
 
 	must(sk_config(s, c, "ef_construction", "1500") == 0);
 	must(sk_put(s, c, (struct sk_put){"x", 1, DIM, 0}) == 0);
-	cell_of(c)->tail_max = 1000000;
+	set_tail_max(s, cell_of(c), 1000000);
 	put_many(s, c, "a", 6000);
 	collection_unref(c);
 	store_close(s);
@@ -231,7 +239,7 @@ static void test_backlog(void)
 	ok(indexer_pending(cell) > 0, "a restart finds rows to link");
 	ok(strcmp(sk_nearest(s, c, 5999, DIM, false), "a5999") == 0,
 		"and answers from them at once");
-	cell->tail_max = 10;
+	set_tail_max(s, cell, 10);
 	sk_vec(1, DIM, v);
 	for (unsigned i = 0; i < 30; i++) {
 		for (unsigned j = 0; j < 20; j++) {
