@@ -34,7 +34,7 @@ struct fs {
 	struct boards *boards; /* states of imports; owned by serve() */
 	pthread_mutex_t handles_lock; /* a leaf */
 	struct handle *handles;	      /* handles_lock: all that are open */
-	uint64_t session;      /* of op_origin: random, per mount */
+	uint64_t session;      /* of op_origin: random, kept in the arena */
 	uint32_t max_read;     /* -o max_read=; 0: not given */
 	uint32_t uid, gid;     /* of who mounted: owner of what has none */
 	int64_t started_ns;

@@ -169,10 +169,8 @@ static void do_read(struct bulk *b)
 
 /* ---- imports ---- */
 
-static struct vg_id import_name(const struct handle *h)
-{
-	return (struct vg_id){".import", h ? 7u : 0u};
-}
+/* What errors of an import are told of. */
+static const struct vg_id import_name = {".import", 7};
 
 static void do_write(struct bulk *b)
 {
@@ -191,7 +189,7 @@ static void do_write(struct bulk *b)
 			why = import_error(h->import);
 	}
 	if (rc < 0)
-		fs_note_error(b->req, h->coll, import_name(h), rc, why);
+		fs_note_error(b->req, h->coll, import_name, rc, why);
 	pthread_mutex_unlock(&h->lock);
 	if (rc < 0)
 		fuse_reply_err(b->req, fs_errno(rc));
@@ -208,7 +206,7 @@ static void do_flush(struct bulk *b)
 	if (h->import_end)
 		rc = import_flush(h->import);
 	if (rc < 0)
-		fs_note_error(b->req, h->coll, import_name(h), rc,
+		fs_note_error(b->req, h->coll, import_name, rc,
 			import_error(h->import));
 	pthread_mutex_unlock(&h->lock);
 	fuse_reply_err(b->req, fs_errno(rc));
