@@ -86,6 +86,13 @@ static int make_stage(fuse_req_t req, fuse_ino_t parent_ino, const char *name,
 	return rc;
 }
 
+/*
+ * Where the kernel checks permissions it asks for the attributes of what it
+ * has just created, unless they are still valid: one upcall of seven. It
+ * rounds this up to a tick, and drops size and times at each write.
+ */
+#define CREATED_ATTR_TIMEOUT 1e-3
+
 static void entry_of(
 	struct fs *fs, struct stage *st, struct fuse_entry_param *e)
 {
@@ -93,6 +100,7 @@ static void entry_of(
 	e->ino = node_encode(
 		(struct node_ref){.kind = NODE_STAGE, .low = st->serial});
 	attr_stage(fs, st, &e->attr);
+	e->attr_timeout = CREATED_ATTR_TIMEOUT;
 }
 
 void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m,
