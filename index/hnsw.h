@@ -160,6 +160,49 @@ int hnsw_search(const struct hnsw *h, const struct hnsw_query *q,
  */
 int hnsw_check(const struct hnsw *h, const char **why);
 
+/* Whether a put of slot has returned 0, or a loaded graph has it. Any thread. */
+bool hnsw_is_linked(const struct hnsw *h, uint32_t slot);
+
+/*
+ * SAVING. A graph is a stream of bytes (index/hnsw_file.c's head has them) that
+ * the caller carries to a file and back. A base is the whole graph, a delta
+ * the nodes that changed since the last save, base or delta. A base is saved
+ * in two steps so that puts hardly wait: hnsw_save_base writes all nodes while
+ * puts and searches go on, hnsw_save_rest, while no put runs, those that
+ * changed meanwhile, and the end. Between the two no other save may run. An
+ * error of the sink is returned; then the next save must be a base.
+ */
+struct hnsw_sink {
+	int (*write)(void *ctx, const void *bytes, size_t len); /* 0 or error */
+	void *ctx;
+};
+int hnsw_save_base(struct hnsw *h, const struct hnsw_sink *sink);
+int hnsw_save_rest(struct hnsw *h, const struct hnsw_sink *sink);
+int hnsw_save_delta(struct hnsw *h, const struct hnsw_sink *sink);
+
+/* Bytes that a delta would have now, and that a base would. Any thread. */
+void hnsw_save_cost(const struct hnsw *h, size_t *delta, size_t *base);
+
+/*
+ * LOADING. read fills buf with the next len bytes of the stream: 0, or an
+ * error (its end is one, too). A base makes the graph, as hnsw_new; deltas are
+ * then loaded in the order in which they were saved. n_rows: rows there are;
+ * a graph that names others is refused. -VG_ECORRUPT: not such a stream, of
+ * another config, or breaking an invariant that a search relies on (every link
+ * of a list names a linked slot of its level below n_rows; no walk may leave
+ * the graph), whatever the bytes are; *why (constant) says what. The graph is
+ * then to be freed. -ENOMEM; what read returned. Nothing else may use h.
+ */
+struct hnsw_source {
+	int (*read)(void *ctx, void *buf, size_t len);
+	void *ctx;
+};
+int hnsw_load_base(const struct hnsw_config *config, const struct rows *rows,
+	uint32_t n_rows, const struct hnsw_source *source, const char **why,
+	struct hnsw **out);
+int hnsw_load_delta(struct hnsw *h, uint32_t n_rows,
+	const struct hnsw_source *source, const char **why);
+
 struct hnsw_stat {
 	uint32_t linked;  /* slots in the graph */
 	uint32_t levels;  /* 0: empty */

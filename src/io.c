@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -113,6 +114,36 @@ static int plain_unlink(struct io *io, int dirfd, const char *name)
 	return unlinkat(dirfd, name, 0) < 0 ? -errno : 0;
 }
 
+static int plain_rename(
+	struct io *io, int dirfd, const char *from, const char *to)
+{
+	(void)io;
+	return renameat(dirfd, from, dirfd, to) < 0 ? -errno : 0;
+}
+
+static int plain_mkdir(struct io *io, int dirfd, const char *name)
+{
+	(void)io;
+	return mkdirat(dirfd, name, 0700) < 0 ? -errno : 0;
+}
+
+static int plain_rmdir(struct io *io, int dirfd, const char *name)
+{
+	(void)io;
+	return unlinkat(dirfd, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+}
+
+static int plain_map(
+	struct io *io, int fd, uint64_t offset, size_t len, void *at)
+{
+	(void)io;
+	assert(offset % 4096 == 0 && len > 0 && len % 4096 == 0);
+	return mmap(at, len, PROT_READ, MAP_SHARED | MAP_FIXED, fd,
+		       (off_t)offset) == MAP_FAILED ?
+		       -errno :
+		       0;
+}
+
 static int plain_list(struct io *io, int dirfd, io_name_fn *each, void *ctx)
 {
 	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -150,6 +181,10 @@ void io_init(struct io *io)
 		.allocate = plain_allocate,
 		.truncate = plain_truncate,
 		.unlink = plain_unlink,
+		.rename = plain_rename,
+		.mkdir = plain_mkdir,
+		.rmdir = plain_rmdir,
+		.map = plain_map,
 		.list = plain_list,
 	};
 }

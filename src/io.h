@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* io.h: the disk below the log: one small table of functions. */
+/* io.h: the disk below the store: one small table of functions. */
 #ifndef VG_IO_H
 #define VG_IO_H
 
@@ -9,14 +9,14 @@
 #include "src/vg.h"
 
 /*
- * Everything the log does to files goes through such a table, so that a test
+ * Everything the store does to files goes through such a table, so that a test
  * can stand below it (fail the nth call, count syncs, be a disk that forgets)
  * and io_uring can take the place of the plain calls. io_init fills in the
  * system's own; who embeds a struct io replaces what it does otherwise.
  *
  * All return 0 (or what they say) or a negative errno, and none retries a
- * sync. Descriptors are borrowed, but for what open returns. One thread at a
- * time uses a struct io.
+ * sync. Descriptors are borrowed, but for what open returns. The plain table
+ * serves any number of threads; io_uring's one at a time; a test's own says.
  */
 struct io_stat {
 	uint64_t size; /* bytes: the written end */
@@ -27,8 +27,8 @@ struct io_stat {
 typedef int io_name_fn(void *ctx, const char *name);
 
 struct io {
-	/* Opens dirfd/name, flags as open(2); a new file has mode 0600.
-	 * Returns a descriptor that close takes. */
+	/* Opens dirfd/name, flags as open(2), a directory too; a new file has
+	 * mode 0600. Returns a descriptor that close takes. */
 	int (*open)(struct io *io, int dirfd, const char *name, int flags);
 	void (*close)(struct io *io, int fd);
 	int (*stat)(struct io *io, int fd, struct io_stat *out);
@@ -55,6 +55,24 @@ struct io {
 	/* Also gives back what was allocated behind the end. */
 	int (*truncate)(struct io *io, int fd, uint64_t size);
 	int (*unlink)(struct io *io, int dirfd, const char *name);
+
+	/* Gives the file `from` the name `to` in the same directory, whatever
+	 * had it; durable once the directory is synced. */
+	int (*rename)(struct io *io, int dirfd, const char *from,
+		const char *to);
+
+	/* Directories; a new one has mode 0700. -EEXIST, -ENOTEMPTY. */
+	int (*mkdir)(struct io *io, int dirfd, const char *name);
+	int (*rmdir)(struct io *io, int dirfd, const char *name);
+
+	/*
+	 * Puts len bytes at offset, both multiples of 4,096 and within the
+	 * file, read-only in place of the memory at `at` (munmap undoes it).
+	 * Who reads there meanwhile sees the bytes from before or these. What
+	 * the disk cannot read later is SIGBUS. -EOPNOTSUPP: read instead.
+	 */
+	int (*map)(struct io *io, int fd, uint64_t offset, size_t len,
+		void *at);
 
 	/* Calls each for every name but "." and "..", in no order. */
 	int (*list)(struct io *io, int dirfd, io_name_fn *each, void *ctx);

@@ -28,8 +28,16 @@ struct wal_frame {
 	uint64_t offset; /* of the frame's head in its segment */
 };
 
+/* A place in the log: where the frame of an lsn begins. */
+struct wal_place {
+	uint64_t lsn; /* of the frame that begins here; 0: the log's begin */
+	uint64_t segment, offset;
+};
+
 struct wal_config {
 	int dirfd;	       /* borrowed: the wal/ directory */
+	struct wal_place from; /* replay from here; what is before it may be
+				  missing, and is not looked at */
 	uint8_t uuid[16];      /* of the store: salts the checksums */
 	uint64_t segment_size; /* a new segment starts past it; 0: 64 MiB */
 	bool no_uring;	       /* use pwrite and fdatasync from the start */
@@ -92,6 +100,18 @@ int wal_write(struct wal *wal, bool sync);
 
 /* Drops what was appended and not yet written. */
 void wal_drop(struct wal *wal);
+
+/* Where the next frame will begin: everything before it was written. The
+ * thread that appends. */
+void wal_get_place(const struct wal *wal, struct wal_place *out);
+
+/*
+ * Removes the segments before `segment`, which nothing will replay any more,
+ * the oldest first, so that what is left has no gap whatever happens; not the
+ * one that is written to. Beside appends, by one thread at a time; through
+ * `io`, which that thread may use. errno of the disk: some may be left.
+ */
+int wal_cut(struct wal *wal, struct io *io, uint64_t segment);
 
 /* Any thread. */
 struct wal_stat {

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* manifest.h: the root of all files: what a checkpoint made, in one file. */
+#ifndef VG_MANIFEST_H
+#define VG_MANIFEST_H
+
+#include "src/colfile.h"
+#include "src/op.h"
+
+/*
+ * MANIFEST.<n> says what the store was at one moment, which files hold it, and
+ * where in the log to go on. It is written under another name, synced, renamed
+ * and the directory synced, so it is there whole or not at all; n only grows.
+ * A manifest is never changed. Whoever finds several takes the newest whose
+ * sum is right and whose files are all there.
+ *
+ *   0       8         12      16        24       32
+ *   | magic | version | zero  | length  | hash   | body, length bytes |
+ *
+ * magic is "vgman\r\n\x1a"; hash = wire_hash of bytes 0..23 and the body.
+ * docs/format.md has the body.
+ */
+
+/* A file that is written once: a graph, or what was added to it. */
+struct manifest_file {
+	uint32_t number; /* of its name; 0: there is none */
+	uint64_t len;
+	uint64_t hash; /* wire_hash of its bytes, unless the file has sums */
+};
+
+struct manifest_column {
+	struct colfile_part *part; /* owned by the manifest */
+	uint32_t n_parts;
+};
+
+#define MANIFEST_DELTAS_MAX 64
+
+struct manifest_collection {
+	uint32_t no; /* as nodeids name it */
+	uint8_t uuid[16];
+	uint64_t cursor; /* of its name in listings */
+	uint32_t name_len;
+	char name[VG_ID_MAX + 1];
+	struct op_config config;
+	struct op_attr attr;
+	int64_t mtime_ns, commit_ns;
+	uint32_t dim; /* of its rows; 0: it has no vectors */
+	uint8_t metric, index; /* of its rows, as is what follows */
+	uint32_t m, ef_construction;
+	struct manifest_column vec, version, meta, end;
+	struct manifest_file graph;
+	struct manifest_file delta[MANIFEST_DELTAS_MAX];
+	uint32_t n_deltas;
+};
+
+struct manifest_alias {
+	uint64_t cursor;
+	int64_t mtime_ns;
+	uint32_t name_len, target_len;
+	char *name, *target; /* owned, one allocation: name's */
+};
+
+struct manifest {
+	uint64_t number;
+	uint8_t store[16]; /* uuid */
+	int64_t time_ns;   /* wall clock when it was made */
+	uint64_t lsn;	   /* the next op is this one... */
+	uint64_t segment, offset; /* ...and its frame begins here */
+	uint64_t seq[VG_SEQS]; /* the moment */
+	uint32_t next_no;      /* of the next collection */
+	uint64_t next_cursor;  /* the last cursor given */
+	int64_t root_mtime_ns;
+	bool has_root_attr;
+	struct op_attr root_attr;
+	struct manifest_collection *coll; /* owned */
+	uint32_t n_colls;
+	struct manifest_alias *alias; /* owned */
+	uint32_t n_aliases;
+};
+
+/* Frees what m owns; a zeroed one is legal. */
+void manifest_fini(struct manifest *m);
+
+/* Encodes into *bytes, owned by the caller (free). -ENOMEM. -EFBIG: over
+ * 1 GiB. Asserts that m is well-formed. */
+int manifest_encode(const struct manifest *m, uint8_t **bytes, size_t *len);
+
+/* Decodes; *out is owned: manifest_fini. -VG_ECORRUPT: the sum is wrong, or a
+ * value or length out of its range. -VG_EFORMAT: of a later version. -ENOMEM. */
+int manifest_decode(const void *bytes, size_t len, struct manifest *out);
+
+/*
+ * Writes MANIFEST.<m->number>, durably: 0 says that it is there for good.
+ * -ENOSPC and others before the rename: it is not there. -EIO from a sync: not
+ * known; nothing is tried again.
+ */
+int manifest_save(struct io *io, int dirfd, const struct manifest *m);
+
+/* Loads MANIFEST.<number>. -ENOENT; else as manifest_decode; -VG_ECORRUPT also
+ * where the number inside is another. errno of the disk. */
+int manifest_load(
+	struct io *io, int dirfd, uint64_t number, struct manifest *out);
+
+/* Is `name` a manifest's? Then *number is its. */
+bool manifest_is_name(const char *name, uint64_t *number);
+
+/* The numbers of the manifests in dirfd, newest first, into *number (owned by
+ * the caller), their count into *n. -ENOMEM; errno of the disk. */
+int manifest_list(struct io *io, int dirfd, uint64_t **number, uint32_t *n);
+
+/* Removes MANIFEST.<number> and what an unfinished save left, durably. */
+int manifest_unlink(struct io *io, int dirfd, uint64_t number);
+
+#endif
