@@ -69,7 +69,7 @@ static int system_value(
 	if (strcmp(word, "version") == 0)
 		return snprintf(out, cap, "%" PRIu64, v->begin);
 	if (strcmp(word, "partition") == 0)
-		return snprintf(out, cap, "%u", version_partition(v));
+		return snprintf(out, cap, "%u", v->partition);
 	if (strcmp(word, "owner") == 0)
 		return snprintf(out, cap, "self");
 	if (strcmp(word, "state") == 0)

@@ -4,88 +4,45 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
-struct blob_chunk {
-	struct blob_chunk *older;
-	size_t older_used; /* bytes of it, as it was left */
-	size_t cap;
-	_Alignas(8) char bytes[];
-};
-
-#define CHUNK_MIN 4096u
-#define CHUNK_MAX (1u << 20)
-
-void blob_init(struct blob *b)
+int blob_init(struct blob *b)
 {
 	*b = (struct blob){0};
+	return column_init(&b->units, BLOB_UNIT);
 }
 
 void blob_fini(struct blob *b)
 {
-	while (b->chunk) {
-		struct blob_chunk *older = b->chunk->older;
-
-		free(b->chunk);
-		b->chunk = older;
-	}
-	blob_init(b);
+	column_fini(&b->units);
+	b->n = 0;
 }
 
-static int add_chunk(struct blob *b, size_t len)
+int blob_add(struct blob *b, const void *bytes, size_t len, uint32_t *at)
 {
-	size_t cap = b->chunk ? VG_MIN(2 * b->chunk->cap, CHUNK_MAX) : CHUNK_MIN;
-	struct blob_chunk *chunk;
-
-	cap = VG_MAX(cap, len);
-	chunk = malloc(sizeof(*chunk) + cap);
-	if (!chunk)
-		return -ENOMEM;
-	chunk->older = b->chunk;
-	chunk->older_used = b->used;
-	chunk->cap = cap;
-	b->chunk = chunk;
-	b->used = 0;
-	return 0;
-}
-
-int blob_add(struct blob *b, const void *bytes, size_t len, void **out)
-{
-	size_t room = VG_ALIGN_UP(len, (size_t)8);
+	uint32_t chunk = 1u << b->units.rows.shift;
+	uint32_t n = (uint32_t)((len + BLOB_UNIT - 1) / BLOB_UNIT);
+	uint64_t from = b->n;
 	int rc;
 
-	assert(len <= UINT32_MAX);
-	assert(!b->chunk || b->used <= b->chunk->cap);
-	if (!b->chunk || b->chunk->cap - b->used < room) {
-		rc = add_chunk(b, room);
-		if (rc < 0)
-			return rc;
-	}
-	*out = b->chunk->bytes + b->used;
+	assert(len <= BLOB_PIECE_MAX);
+	assert(n <= chunk);
+	if ((from & (chunk - 1)) + n > chunk)
+		from = VG_ALIGN_UP(from, (uint64_t)chunk);
+	if (from + n > UINT32_MAX)
+		return -ENOMEM;
+	rc = column_reserve(&b->units, (uint32_t)from + VG_MAX(n, 1u));
+	if (rc < 0)
+		return rc;
 	if (bytes && len)
-		memcpy(*out, bytes, len);
-	b->used += room;
-	b->bytes += room;
+		memcpy(column_at(&b->units, (uint32_t)from), bytes, len);
+	*at = (uint32_t)from;
+	b->n = (uint32_t)from + n;
 	return 0;
 }
 
-void blob_del_last(struct blob *b, const void *at, size_t len)
+void blob_del_last(struct blob *b, uint32_t n)
 {
-	size_t room = VG_ALIGN_UP(len, (size_t)8);
-
-	assert(b->chunk && b->used >= room);
-	assert((const char *)at == b->chunk->bytes + b->used - room);
-	(void)at; /* without assertions nobody reads it */
-	b->used -= room;
-	b->bytes -= room;
-	/* What is the last one now may stand in the chunk before. */
-	if (b->used == 0 && b->chunk->older) {
-		struct blob_chunk *empty = b->chunk;
-
-		b->chunk = empty->older;
-		b->used = empty->older_used;
-		free(empty);
-	}
-	assert(b->used <= b->chunk->cap);
+	assert(n <= b->n);
+	b->n = n;
 }

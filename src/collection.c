@@ -30,8 +30,9 @@ int collection_new(uint32_t no, const uint8_t uuid[16],
 	c->config = *config;
 	c->attr = *attr;
 	pthread_mutex_init(&c->lock, NULL);
-	blob_init(&c->blob);
-	if (column_init(&c->versions, sizeof(struct version)) < 0 ||
+	if (blob_init(&c->blob) < 0 ||
+		column_init(&c->versions, sizeof(struct version)) < 0 ||
+		column_init(&c->ended, sizeof(uint32_t)) < 0 ||
 		collection_grow_ids(c, IDS_MIN) < 0) {
 		collection_unref(c);
 		return -ENOMEM;
@@ -84,6 +85,7 @@ void collection_unref(struct collection *c)
 		table = retired;
 	}
 	column_fini(&c->versions);
+	column_fini(&c->ended);
 	blob_fini(&c->blob);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
@@ -111,23 +113,22 @@ struct op_attr collection_attr(struct collection *c)
 
 struct vg_id version_id(const struct version *v)
 {
-	return (struct vg_id){
-		.bytes = (const char *)v->id + 3, .len = v->id[2]};
-}
+	const uint8_t *id = blob_at(&v->cell->coll->blob, v->id);
 
-uint16_t version_partition(const struct version *v)
-{
-	return (uint16_t)(v->id[0] | v->id[1] << 8);
+	return (struct vg_id){.bytes = (const char *)id + 1, .len = id[0]};
 }
 
 struct meta version_meta(const struct version *v)
 {
-	return (struct meta){.json = v->meta, .len = v->meta_len};
+	if (v->meta_len == 0)
+		return (struct meta){0};
+	return (struct meta){.json = blob_at(&v->cell->coll->blob, v->meta),
+		.len = v->meta_len};
 }
 
 bool version_is_visible(const struct version *v, const struct moment *m)
 {
-	uint64_t seq = m->seq[version_partition(v)];
+	uint64_t seq = m->seq[v->partition];
 
 	assert(v->begin > 0);
 	return v->begin <= seq &&
@@ -221,7 +222,7 @@ static int check_version(
 	*why = NULL;
 	if (v->begin == 0 || v->begin >= end)
 		*why = "a version ends before it begins";
-	else if (op_partition(version_id(v)) != version_partition(v))
+	else if (op_partition(version_id(v)) != v->partition)
 		*why = "a version is in another partition than its id";
 	else if (v->slot >= atomic_load(&v->cell->n_slots))
 		*why = "a version has a slot that does not exist";

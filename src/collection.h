@@ -31,13 +31,14 @@ struct version {
 	_Atomic uint64_t end; /* seq, or VERSION_OPEN; release by apply, so that
 				 who sees the mark sees what replaced it */
 	int64_t mtime_ns;
-	const uint8_t *id; /* {u16 partition, u8 len, bytes}: version_id() */
-	const char *meta;  /* stored form; NULL: none */
 	struct cell *cell;
-	uint32_t meta_len;
-	uint32_t slot;	  /* in cell */
-	uint32_t older;	  /* the id's version before this */
-	uint32_t sibling; /* the slot's version before this */
+	uint32_t id;	    /* {u8 len, bytes} in coll->blob: version_id() */
+	uint32_t meta;	    /* stored form, in coll->blob: version_meta() */
+	uint32_t meta_len;  /* 0: none */
+	uint32_t slot;	    /* in cell */
+	uint32_t older;	    /* the id's version before this */
+	uint32_t sibling;   /* the slot's version before this */
+	uint16_t partition; /* of the id */
 };
 
 #define VERSION_NONE UINT32_MAX
@@ -110,6 +111,9 @@ struct collection {
 	_Atomic uint32_t n_versions; /* release by apply */
 	uint32_t n_reserved;	     /* the committer's */
 	struct blob blob;	     /* the committer's: ids, metadata */
+	struct column ended;	     /* u32: versions in the order they ended */
+	uint32_t n_ended;	     /* the committer's */
+	uint32_t n_ending; /* the committer's: more of them are reserved */
 	_Atomic(struct id_table *) ids;
 	uint32_t n_ids;		   /* the committer's: used heads */
 	_Atomic(struct cell *) cell; /* NULL: no vector was ever written */
@@ -149,8 +153,8 @@ static inline const float *version_vec(const struct version *v)
 	return rows_get(&v->cell->vec.rows, v->slot);
 }
 
+/* Borrowed from the collection. */
 struct vg_id version_id(const struct version *v);
-uint16_t version_partition(const struct version *v);
 struct meta version_meta(const struct version *v);
 
 /* Whether m sees v. Any thread. */
@@ -181,14 +185,16 @@ struct reservation {
 	bool is_new_cell;	 /* PUT: apply publishes it */
 	uint32_t version;	 /* PUT, SET, RENAME */
 	uint32_t slot;		 /* PUT: a new one */
-	const uint8_t *id;	 /* of the new version */
+	uint32_t id;		 /* of the new version */
 	bool is_new_id;		 /* id was never seen: a head and bytes */
-	const char *meta;	 /* PUT, SET, RENAME */
+	uint32_t meta;		 /* PUT, SET, RENAME */
 	uint32_t meta_len;
+	uint32_t blob_n; /* of the blob before it */
+	uint32_t n_ends; /* versions that end, at most; 0: nothing is taken */
 	struct entry *entry; /* CREATE, ALIAS: owned until applied */
 };
 
-/* Reserves for op, a PUT, SET or RENAME on c, and copies its bytes. The
+/* Reserves for op, a record's (PUT to CLEAR) on c, and copies its bytes. The
  * committer. A PUT that opens a new cell (the first vector, or another dim)
  * makes it: op->vec_len says the dim. -ENOMEM. */
 int collection_reserve(struct collection *c, const struct op *op,

@@ -130,8 +130,6 @@ static int reserve_id(
 	struct collection *c, struct vg_id id, struct reservation *r)
 {
 	uint32_t newest = collection_find_newest(c, id);
-	uint16_t partition = op_partition(id);
-	void *at;
 	uint8_t *bytes;
 	int rc;
 
@@ -141,15 +139,12 @@ static int reserve_id(
 	}
 	rc = collection_grow_ids(c, c->n_ids + 1);
 	if (rc == 0)
-		rc = blob_add(&c->blob, NULL, 3 + (size_t)id.len, &at);
+		rc = blob_add(&c->blob, NULL, 1 + (size_t)id.len, &r->id);
 	if (rc < 0)
 		return rc;
-	bytes = at;
-	bytes[0] = (uint8_t)partition;
-	bytes[1] = (uint8_t)(partition >> 8);
-	bytes[2] = (uint8_t)id.len;
-	memcpy(bytes + 3, id.bytes, id.len);
-	r->id = bytes;
+	bytes = blob_at(&c->blob, r->id);
+	bytes[0] = (uint8_t)id.len;
+	memcpy(bytes + 1, id.bytes, id.len);
 	r->is_new_id = true;
 	c->n_ids++;
 	return 0;
@@ -158,29 +153,34 @@ static int reserve_id(
 static int reserve_meta(
 	struct collection *c, const struct op *op, struct reservation *r)
 {
-	void *at;
 	int rc;
 
 	if (!op->meta_len)
 		return 0;
-	rc = blob_add(&c->blob, op->meta, op->meta_len, &at);
+	rc = blob_add(&c->blob, op->meta, op->meta_len, &r->meta);
 	if (rc < 0)
 		return rc;
-	r->meta = at;
 	r->meta_len = op->meta_len;
 	return 0;
 }
 
-int collection_reserve(
+/* Versions that op ends, at most. */
+static uint32_t n_ends(const struct collection *c, const struct op *op)
+{
+	if (op->type == OP_RENAME)
+		return 2;
+	if (op->type == OP_CLEAR)
+		return (uint32_t)atomic_load_explicit(
+			&c->n_live, memory_order_relaxed);
+	return 1;
+}
+
+/* A version's number, and what it consists of. */
+static int reserve_version(
 	struct collection *c, const struct op *op, struct reservation *r)
 {
-	struct vg_id id = op->type == OP_RENAME ? op->id2 : op->id;
 	int rc;
 
-	assert(op->type == OP_PUT || op->type == OP_SET ||
-	       op->type == OP_RENAME);
-	assert(id.len > 0 && id.len <= VG_ID_MAX);
-	*r = (struct reservation){.version = VERSION_NONE};
 	if (c->n_reserved == VERSION_NONE - 1)
 		return -ENOMEM;
 	rc = column_reserve(&c->versions, c->n_reserved + 1);
@@ -189,9 +189,28 @@ int collection_reserve(
 	r->version = c->n_reserved++;
 	rc = op->type == OP_PUT ? reserve_row(c, op, r) : 0;
 	if (rc == 0)
-		rc = reserve_id(c, id, r);
+		rc = reserve_id(c, op->type == OP_RENAME ? op->id2 : op->id, r);
 	if (rc == 0)
 		rc = reserve_meta(c, op, r);
+	return rc;
+}
+
+int collection_reserve(
+	struct collection *c, const struct op *op, struct reservation *r)
+{
+	uint32_t ends = n_ends(c, op);
+	int rc;
+
+	assert(op->type >= OP_PUT && op->type <= OP_CLEAR);
+	*r = (struct reservation){
+		.version = VERSION_NONE, .blob_n = c->blob.n};
+	rc = column_reserve(&c->ended, c->n_ended + c->n_ending + ends);
+	if (rc < 0)
+		return rc;
+	r->n_ends = ends;
+	c->n_ending += ends;
+	if (op->type == OP_PUT || op->type == OP_SET || op->type == OP_RENAME)
+		rc = reserve_version(c, op, r);
 	if (rc < 0)
 		collection_unreserve(c, r);
 	return rc;
@@ -199,20 +218,19 @@ int collection_reserve(
 
 void collection_unreserve(struct collection *c, struct reservation *r)
 {
-	if (r->version == VERSION_NONE)
-		return;
-	assert(r->version == c->n_reserved - 1);
-	if (r->meta)
-		blob_del_last(&c->blob, r->meta, r->meta_len);
-	if (r->is_new_id) {
-		blob_del_last(&c->blob, r->id, 3 + (size_t)r->id[2]);
-		c->n_ids--;
+	assert(r->n_ends <= c->n_ending);
+	c->n_ending -= r->n_ends;
+	if (r->version != VERSION_NONE) {
+		assert(r->version == c->n_reserved - 1);
+		blob_del_last(&c->blob, r->blob_n);
+		c->n_reserved--;
 	}
+	if (r->is_new_id)
+		c->n_ids--;
 	if (r->cell)
 		r->cell->n_reserved--;
 	if (r->is_new_cell)
 		cell_free(r->cell);
-	c->n_reserved--;
 	*r = (struct reservation){.version = VERSION_NONE};
 }
 
@@ -222,6 +240,7 @@ static void end_version(struct collection *c, uint32_t no, uint64_t seq)
 	struct version *v = collection_version(c, no);
 
 	assert(v->begin < seq);
+	*(uint32_t *)column_at(&c->ended, c->n_ended++) = no;
 	atomic_store_explicit(&v->end, seq, memory_order_release);
 	atomic_fetch_sub_explicit(&c->n_live, 1, memory_order_relaxed);
 	atomic_fetch_sub_explicit(
@@ -247,6 +266,7 @@ static void begin_version(struct collection *c, const struct version *made,
 	*v = *made;
 	atomic_store_explicit(&v->end, VERSION_OPEN, memory_order_relaxed);
 	v->id = r->id;
+	v->partition = op_partition(version_id(v));
 	v->meta = r->meta;
 	v->meta_len = r->meta_len;
 	v->sibling = atomic_load_explicit(&slot->head, memory_order_relaxed) - 1;
@@ -348,7 +368,7 @@ static void apply_clear(struct collection *c, const struct op *op)
 
 		if (!is_open(c, no))
 			continue;
-		p = version_partition(collection_version(c, no));
+		p = collection_version(c, no)->partition;
 		assert(seq[p]);
 		end_version(c, no, seq[p]);
 	}
@@ -359,6 +379,8 @@ void collection_apply(
 {
 	uint32_t old;
 
+	assert(r->n_ends <= c->n_ending);
+	c->n_ending -= r->n_ends;
 	switch (op->type) {
 	case OP_PUT:
 		apply_put(c, op, r);

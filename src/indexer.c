@@ -60,7 +60,7 @@ static bool is_over(
 		const struct version *v = collection_version(cell->coll, no);
 
 		if (atomic_load_explicit(&v->end, memory_order_acquire) >
-			now->seq[version_partition(v)])
+			now->seq[v->partition])
 			return false;
 		no = v->sibling + 1;
 	}

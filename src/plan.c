@@ -172,7 +172,7 @@ static int plan_clear(struct store *s, struct change *ch)
 
 		if (atomic_load_explicit(&v->end, memory_order_relaxed) ==
 			VERSION_OPEN)
-			has[version_partition(v)] = true;
+			has[v->partition] = true;
 	}
 	for (uint16_t p = 0; p < VG_PARTITIONS; p++)
 		if (has[p])

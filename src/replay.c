@@ -58,7 +58,7 @@ static bool clears_all(const struct collection *c, const struct op *op)
 	for (uint32_t no = 0; no < n; no++) {
 		const struct version *v = collection_version(c, no);
 
-		if (!has[version_partition(v)] &&
+		if (!has[v->partition] &&
 			atomic_load_explicit(&v->end, memory_order_relaxed) ==
 				VERSION_OPEN)
 			return false;
@@ -132,7 +132,7 @@ static int reserve(struct replay *rp, const struct op *op,
 	struct reservation *r)
 {
 	*r = (struct reservation){.version = VERSION_NONE};
-	if (op->type == OP_PUT || op->type == OP_SET || op->type == OP_RENAME)
+	if (op->type <= OP_CLEAR)
 		return collection_reserve(rp->coll, op, r);
 	if (op->type >= OP_CREATE && op->type <= OP_UNALIAS)
 		return catalogue_reserve(&rp->s->catalogue, op, r);

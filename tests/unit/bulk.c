@@ -112,7 +112,7 @@ bool bulk_has_meta(struct store *s, struct collection *c, const char *id,
 	size_t len = json ? strlen(json) : 0;
 
 	return v && v->meta_len == len &&
-	       (len == 0 || memcmp(v->meta, json, len) == 0);
+	       (len == 0 || memcmp(version_meta(v).json, json, len) == 0);
 }
 
 float bulk_number(uint64_t n, uint32_t i)

@@ -360,7 +360,7 @@ static void test_unreserve(void)
 	must(collection_reserve(c, &op, &r[0]) == 0);
 	op.places[0] = (struct op_place){op_partition(op.id), 1};
 	collection_apply(c, &op, &r[0]);
-	bytes = c->blob.bytes;
+	bytes = c->blob.n;
 	for (unsigned i = 0; i < 300; i++) {
 		snprintf(ids[i], sizeof(ids[i]), "u%u", i);
 		op = op_put(ids[i], v, long_meta + i % 190);
@@ -371,7 +371,7 @@ static void test_unreserve(void)
 	ok(atomic_load(&c->n_versions) == 1, "of which nobody sees anything");
 	for (unsigned i = 300; i-- > 0;)
 		collection_unreserve(c, &r[i]);
-	ok(c->n_reserved == 1 && c->n_ids == 1 && c->blob.bytes == bytes &&
+	ok(c->n_reserved == 1 && c->n_ids == 1 && c->blob.n == bytes &&
 			atomic_load(&c->cell)->n_reserved == 1,
 		"and gives all of it back, over chunks of bytes");
 	op = op_put("u0", v, "{}");
