@@ -99,7 +99,7 @@ static bool places_are_valid(const struct op_place *place, uint32_t n)
 	return true;
 }
 
-static int config_check(const struct op_config *c)
+int op_config_check(const struct op_config *c)
 {
 	if (c->metric < VG_L2 || c->metric > VG_IP || c->dtype != VG_F32 ||
 		c->index < VG_HNSW || c->index > VG_FLAT ||
@@ -134,7 +134,7 @@ static int values_check(const struct op *op, unsigned fields)
 	if (fields & VEC)
 		rc = vec_check(op);
 	if (rc == 0 && fields & CONFIG)
-		rc = config_check(&op->config);
+		rc = op_config_check(&op->config);
 	if (rc == 0 && fields & ATTR && op->attr.mode > 07777)
 		rc = -VG_ECORRUPT;
 	return rc;
@@ -167,7 +167,7 @@ static void put_head(struct wire_out *out, const struct op *op)
 	}
 }
 
-static void put_config(struct wire_out *out, const struct op_config *c)
+void op_config_put(struct wire_out *out, const struct op_config *c)
 {
 	wire_put_u32(out, c->dim);
 	wire_put_u32(out, c->m);
@@ -210,7 +210,7 @@ static void put_body(struct wire_out *out, const struct op *op)
 		wire_put_str(out, op->meta, op->meta ? op->meta_len : 0);
 	}
 	if (shape->fields & CONFIG)
-		put_config(out, &op->config);
+		op_config_put(out, &op->config);
 	if (shape->fields & ATTR) {
 		wire_put_u32(out, op->attr.mode);
 		wire_put_u32(out, op->attr.uid);
@@ -281,7 +281,7 @@ static int get_head(struct wire_in *in, struct op_place *places, struct op *op)
 	return 0;
 }
 
-static void get_config(struct wire_in *in, struct op_config *c)
+void op_config_get(struct wire_in *in, struct op_config *c)
 {
 	c->dim = wire_get_u32(in);
 	c->m = wire_get_u32(in);
@@ -321,7 +321,7 @@ static void get_fields(struct wire_in *in, unsigned fields, struct op *op)
 			op->meta = NULL;
 	}
 	if (fields & CONFIG)
-		get_config(in, &op->config);
+		op_config_get(in, &op->config);
 	if (fields & ATTR) {
 		op->attr.mode = wire_get_u32(in);
 		op->attr.uid = wire_get_u32(in);

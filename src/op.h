@@ -128,6 +128,17 @@ size_t op_encode(const struct op *op, void *out, size_t cap);
 int op_decode(const void *in, size_t len, struct op_place *places,
 	struct op *out);
 
+/*
+ * A config among others' bytes, as it stands in an op. Its values are checked
+ * apart: -VG_EFORMAT: a metric, dtype, index or source that is not known;
+ * -VG_ECORRUPT: out of its range. Any thread.
+ */
+struct wire_out;
+struct wire_in;
+void op_config_put(struct wire_out *out, const struct op_config *c);
+void op_config_get(struct wire_in *in, struct op_config *c);
+int op_config_check(const struct op_config *c);
+
 /* A partition of 0..VG_PARTITIONS-1 for an id: XXH3_64bits(id, seed 0) mod
  * VG_PARTITIONS, for ever. */
 uint16_t op_partition(struct vg_id id);

@@ -204,3 +204,15 @@ uint64_t wire_hash(const void *bytes, size_t len)
 {
 	return XXH3_64bits(bytes, len);
 }
+
+uint64_t wire_hash_pair(
+	const void *a, size_t a_len, const void *b, size_t b_len)
+{
+	XXH3_state_t state;
+
+	assert((a || a_len == 0) && (b || b_len == 0));
+	XXH3_64bits_reset(&state);
+	XXH3_64bits_update(&state, a, a_len);
+	XXH3_64bits_update(&state, b, b_len);
+	return XXH3_64bits_digest(&state);
+}

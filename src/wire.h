@@ -121,4 +121,8 @@ bool wire_frame_check(const struct wire_frame *f,
 /* The checksum of anything else on disk: XXH3_64bits, seed 0. Any thread. */
 uint64_t wire_hash(const void *bytes, size_t len);
 
+/* The checksum of b's bytes behind a's. Any thread. */
+uint64_t wire_hash_pair(
+	const void *a, size_t a_len, const void *b, size_t b_len);
+
 #endif

@@ -176,11 +176,17 @@ static void test_heads(void)
 	ok(wire_hash("", 0) == 0x2d06800538d394c2 &&
 			wire_hash("hello", 5) == 0x9555e8555c62dcfd,
 		"the hash is XXH3_64bits, seed 0");
+	ok(wire_hash_pair("he", 2, "llo", 3) == wire_hash("hello", 5) &&
+			wire_hash_pair("", 0, "hello", 5) ==
+				wire_hash("hello", 5) &&
+			wire_hash_pair("hello", 5, "", 0) ==
+				wire_hash("hello", 5),
+		"the hash of two runs of bytes is that of them as one");
 }
 
 int main(void)
 {
-	plan(32);
+	plan(33);
 	test_integers();
 	test_sticky();
 	test_strings();
