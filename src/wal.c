@@ -3,7 +3,8 @@
  * wal.c: the log, as it is written; wal_open.c reads it.
  *
  * THE FORMAT, version 1. Integers are little-endian. The log is the files
- * wal/0001.wal, wal/0002.wal, ... (at least four digits, no gaps): segments.
+ * wal/0001.wal, wal/0002.wal, ... (at least four digits): segments, without
+ * gaps from the one on that the log begins in.
  *
  *     0        8         12      16      32        40          48    56       64
  *     +--------+---------+-------+-------+---------+-----------+-----+--------+
@@ -28,16 +29,30 @@
  * is op.c's body. durable is the last lsn that was on stable storage when the
  * frame was made.
  *
+ * WHERE IT BEGINS. At offset 64 of segment 1, with lsn 1; or, once a
+ * checkpoint holds what the first frames did, at the place that its manifest
+ * names: lsn L at offset o of segment s. A place is named when all before it
+ * is on stable storage, and it is the end of what was written then: so a new
+ * segment may have begun there instead. If s + 1 has a valid header with first
+ * lsn L, the log begins with s + 1. Otherwise s must be there, with a valid
+ * header and o bytes or more; its first lsn is L if o is 64, else below L. A
+ * file that is missing or ends before o was lost or came from an older copy,
+ * and at o another frame than L is another history: both are refused, and
+ * nothing is changed. What is before the place is not looked at. Segments
+ * before every place in use are removed, oldest first; a power cut may bring
+ * any of them back.
+ *
  * WHAT IS VALID. A frame at offset o of segment s is part of the log if
  *
  *  1  the header of s is 64 bytes with the right magic, version, checksum,
  *     uuid and number;
- *  2  o is 64, or the end of a frame that is part of the log;
+ *  2  o is where the log begins, or the end of a frame that is part of the
+ *     log, or 64 and s is later than where the log begins;
  *  3  it lies wholly before the end of the file, its length is at most
  *     16 MiB, its zero is 0, its type is not 0, durable < lsn;
  *  4  its checksum is right;
  *  5  its lsn is the header's first lsn if o is 64, else one more than that of
- *     the frame before; the log's first lsn is 1;
+ *     the frame before; where the log begins it is the place's, or 1;
  *  6  its lsn is less than the first lsn of segment s + 1, if that has a valid
  *     header. What follows in s is void, whatever it is.
  *
@@ -150,6 +165,25 @@ bool wal_header_decode(const uint8_t in[WAL_HEADER], struct wal_header *h)
 void wal_name_format(uint64_t segment, char out[WAL_NAME_MAX])
 {
 	snprintf(out, WAL_NAME_MAX, "%04" PRIu64 ".wal", segment);
+}
+
+bool wal_name_parse(const char *name, uint64_t *segment)
+{
+	char again[WAL_NAME_MAX];
+	char *end;
+
+	if (name[0] < '0' || name[0] > '9')
+		return false;
+	errno = 0;
+	uint64_t number = strtoull(name, &end, 10);
+
+	if (errno || number == 0 || number == UINT64_MAX)
+		return false;
+	wal_name_format(number, again);
+	if (strcmp(name, again) != 0)
+		return false;
+	*segment = number;
+	return true;
 }
 
 /* May this errno of allocate mean that the file system never can? */
@@ -275,7 +309,8 @@ int wal_segment_new(struct wal *wal, uint64_t segment, uint64_t first_lsn)
 	wal->allocated = VG_MAX(wal->allocated, wal->end);
 	wal->salt.segment = segment;
 	wal->rotate_at = wal->segment_size;
-	store(&wal->bytes, load(&wal->bytes) + wal->end);
+	atomic_fetch_add(&wal->bytes, wal->end);
+	store(&wal->segment, segment);
 	return 0;
 undo:
 	wal->fd = old_fd;
@@ -462,7 +497,7 @@ int wal_write(struct wal *wal, bool sync)
 		return rc;
 	}
 	wal->end += wal->len;
-	store(&wal->bytes, load(&wal->bytes) + wal->len);
+	atomic_fetch_add(&wal->bytes, wal->len);
 	wal->len = 0;
 	store(&wal->written_lsn, load(&wal->appended_lsn));
 	if (sync) {
@@ -471,6 +506,86 @@ int wal_write(struct wal *wal, bool sync)
 	}
 	buffer_shrink(wal);
 	return 0;
+}
+
+void wal_get_place(const struct wal *wal, struct wal_place *out)
+{
+	assert(wal->end >= WAL_HEADER && wal->end % 8 == 0);
+	*out = (struct wal_place){
+		.lsn = load(&wal->written_lsn) + 1,
+		.segment = wal->salt.segment,
+		.offset = wal->end,
+	};
+}
+
+int wal_rotate(struct wal *wal)
+{
+	if (wal->failed)
+		return -EROFS;
+	assert(wal->len == 0);
+	assert(load(&wal->appended_lsn) == load(&wal->written_lsn));
+	return wal->end > WAL_HEADER ? rotate(wal) : 0;
+}
+
+/* The lowest number of a segment at `from` or above; else `number` stays. */
+struct lowest {
+	uint64_t from;
+	uint64_t number;
+};
+
+static int note_lowest(void *ctx, const char *name)
+{
+	struct lowest *low = ctx;
+	uint64_t number;
+
+	if (wal_name_parse(name, &number) && number >= low->from)
+		low->number = VG_MIN(low->number, number);
+	return 0;
+}
+
+/*
+ * Removes a segment. One from before the place that this log was opened at is
+ * not in `bytes`; it may be anything, so nothing but its name is used.
+ */
+static int segment_unlink(struct wal *wal, struct io *io, uint64_t segment)
+{
+	struct io_stat st = {0};
+	char name[WAL_NAME_MAX];
+	int rc = 0;
+
+	wal_name_format(segment, name);
+	if (segment >= wal->first) {
+		int fd = io->open(io, wal->dirfd, name, O_RDONLY);
+
+		if (fd < 0)
+			return fd;
+		rc = io->stat(io, fd, &st);
+		io->close(io, fd);
+	}
+	if (rc == 0)
+		rc = io->unlink(io, wal->dirfd, name);
+	if (rc == 0)
+		atomic_fetch_sub(&wal->bytes, st.size);
+	return rc;
+}
+
+int wal_cut(struct wal *wal, struct io *io, uint64_t segment)
+{
+	uint64_t end = VG_MIN(segment, load(&wal->segment));
+	struct lowest low = {.from = 1, .number = end};
+	bool is_changed = false;
+	int rc = io->list(io, wal->dirfd, note_lowest, &low);
+
+	while (rc == 0 && low.number < end) { /* ends: number grows to end */
+		rc = segment_unlink(wal, io, low.number);
+		if (rc < 0)
+			break;
+		is_changed = true;
+		low = (struct lowest){.from = low.number + 1, .number = end};
+		rc = io->list(io, wal->dirfd, note_lowest, &low);
+		assert(low.number >= low.from);
+	}
+	return rc == 0 && is_changed ? io->sync(io, wal->dirfd) : rc;
 }
 
 void wal_stat(const struct wal *wal, struct wal_stat *out)

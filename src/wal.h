@@ -28,7 +28,11 @@ struct wal_frame {
 	uint64_t offset; /* of the frame's head in its segment */
 };
 
-/* A place in the log: where the frame of an lsn begins. */
+/*
+ * A place in the log: where the frame of an lsn begins. It may be kept (in a
+ * manifest) once everything before it is durable, durable_lsn >= lsn - 1: a
+ * log that ends before a kept place has lost something and is refused.
+ */
 struct wal_place {
 	uint64_t lsn; /* of the frame that begins here; 0: the log's begin */
 	uint64_t segment, offset;
@@ -48,7 +52,8 @@ struct wal_config {
 /* What opening found. */
 struct wal_report {
 	uint64_t frames;      /* replayed */
-	uint64_t last_lsn;    /* 0: empty */
+	uint64_t last_lsn;    /* of the log, also if it is before the place
+				 that replay began at; 0: empty */
 	uint64_t cut_segment; /* where a torn tail was cut... */
 	uint64_t cut_offset;
 	uint64_t cut_len; /* ...and its bytes; 0: none */
@@ -62,9 +67,11 @@ typedef int wal_each_fn(void *ctx, const struct wal_frame *frame);
 /*
  * Opens the log in cfg->dirfd, calls each for every frame in order, cuts a
  * torn tail (durably) and stands ready to append. *out is returned owned.
- * Errors: what each returned; -VG_ECORRUPT (a torn middle: rep->error says
- * where; nothing was changed); -VG_EFORMAT (a later version); -ENOMEM; -EIO
- * and other errno of the file system. rep is always written.
+ * Segments before the place in cfg->from are left as they are: wal_cut's.
+ * Errors: what each returned; -VG_ECORRUPT (a torn middle, or a log that ends
+ * before cfg->from: rep->error says where; nothing was changed); -VG_EFORMAT
+ * (a later version); -ENOMEM; -EIO and other errno of the file system. rep is
+ * always written.
  */
 int wal_open(const struct wal_config *cfg, wal_each_fn *each, void *ctx,
 	struct wal_report *rep, struct wal **out);
@@ -101,15 +108,28 @@ int wal_write(struct wal *wal, bool sync);
 /* Drops what was appended and not yet written. */
 void wal_drop(struct wal *wal);
 
-/* Where the next frame will begin: everything before it was written. The
- * thread that appends. */
+/*
+ * Where the next frame that is written will begin: everything before it was
+ * written. If a segment begins meanwhile, it begins with this lsn, and the
+ * place holds as well. The thread that appends.
+ */
 void wal_get_place(const struct wal *wal, struct wal_place *out);
+
+/*
+ * Begins a new segment now, with a sync of the old one, unless the current one
+ * has no frame yet: so that a place taken next lets a cut remove the old one.
+ * Nothing may be appended and not written. 0 also where the disk is full or no
+ * descriptor is left: then the old segment goes on. -EROFS and other errors as
+ * wal_append's. The thread that appends.
+ */
+int wal_rotate(struct wal *wal);
 
 /*
  * Removes the segments before `segment`, which nothing will replay any more,
  * the oldest first, so that what is left has no gap whatever happens; not the
- * one that is written to. Beside appends, by one thread at a time; through
- * `io`, which that thread may use. errno of the disk: some may be left.
+ * one that is written to. Then syncs the directory. Beside appends, by one
+ * thread at a time, which wal_close waits for; through `io`, which that thread
+ * may use. errno of the disk: some may be left, for the next call.
  */
 int wal_cut(struct wal *wal, struct io *io, uint64_t segment);
 
@@ -119,7 +139,8 @@ struct wal_stat {
 	uint64_t written_lsn;  /* the last handed to the kernel */
 	uint64_t durable_lsn;  /* the last on stable storage */
 	uint64_t syncs;	       /* how many */
-	uint64_t bytes;	       /* of all segments */
+	uint64_t bytes;	       /* of the segments from the one on that replay
+				  began with, less those that were cut */
 };
 void wal_stat(const struct wal *wal, struct wal_stat *out);
 

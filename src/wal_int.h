@@ -34,6 +34,7 @@ struct wal {
 	int dirfd;	     /* borrowed */
 	struct wire_salt salt; /* .segment: the one that is written */
 	uint64_t segment_size;
+	uint64_t first; /* of the segments in bytes; set once, by wal_open */
 
 	int fd;		    /* of that segment; -1: none yet */
 	uint64_t end;	    /* bytes written to it: the next frame's offset */
@@ -55,7 +56,15 @@ struct wal {
 	_Atomic uint64_t written_lsn;
 	_Atomic uint64_t durable_lsn;
 	_Atomic uint64_t syncs;
-	_Atomic uint64_t bytes; /* of all segments */
+
+	/*
+	 * What wal_cut's thread shares with the one user. bytes: both add to
+	 * it and take from it, as one step each. segment: salt's, published
+	 * when the segment is there for good; it only grows, so an old value
+	 * makes a cut leave one more than it must.
+	 */
+	_Atomic uint64_t bytes; /* of the segments from first on */
+	_Atomic uint64_t segment;
 };
 
 /* The 64 bytes at a segment's start, wal.c's head. */
@@ -77,6 +86,9 @@ bool wal_header_decode(const uint8_t in[WAL_HEADER], struct wal_header *h);
 /* "0001.wal" */
 #define WAL_NAME_MAX 32
 void wal_name_format(uint64_t segment, char out[WAL_NAME_MAX]);
+
+/* False: this is no segment's name; any other file may stand in the folder. */
+bool wal_name_parse(const char *name, uint64_t *segment);
 
 /*
  * Begins a segment and makes it the one that is written: durable, with its

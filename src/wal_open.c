@@ -30,6 +30,7 @@ struct scan {
 	wal_each_fn *each;
 	void *ctx;
 	struct wal_report *rep;
+	struct wal_place from; /* lsn 0: the log's begin */
 	uint64_t last;	/* the highest number of a segment; 0: none */
 	uint64_t lsn;	/* the next expected */
 	struct segment seg;
@@ -51,6 +52,33 @@ static int VG_PRINTF(3, 4)
 	vsnprintf(scan->rep->error, sizeof(scan->rep->error), fmt, ap);
 	va_end(ap);
 	return rc;
+}
+
+/* The log ends before the place that it is opened at. */
+static int refuse_short(struct scan *scan, const char *what)
+{
+	char name[WAL_NAME_MAX];
+
+	wal_name_format(scan->from.segment, name);
+	return refuse(scan, -VG_ECORRUPT,
+		"wal/%s %s: the manifest names a later place, change %" PRIu64
+		" at byte %" PRIu64 "; nothing was changed, restore this file "
+		"from a copy",
+		name, what, scan->from.lsn, scan->from.offset);
+}
+
+/* It has the place, but with other changes than were there. */
+static int refuse_other(struct scan *scan, uint64_t lsn, uint64_t offset)
+{
+	char name[WAL_NAME_MAX];
+
+	wal_name_format(scan->from.segment, name);
+	return refuse(scan, -VG_ECORRUPT,
+		"wal/%s has change %" PRIu64 " at byte %" PRIu64
+		", the manifest names change %" PRIu64 " at byte %" PRIu64
+		": they are of different copies; nothing was changed, restore "
+		"the directory as a whole",
+		name, lsn, offset, scan->from.lsn, scan->from.offset);
 }
 
 /*
@@ -175,6 +203,8 @@ static int segment_open(struct scan *scan, uint64_t number)
 	wal_name_format(number, name);
 	int fd = io->open(io, scan->wal->dirfd, name, O_RDONLY);
 
+	if (fd == -ENOENT && number == scan->from.segment)
+		return refuse_short(scan, "is missing");
 	if (fd == -ENOENT)
 		return refuse(scan, -VG_ECORRUPT,
 			"wal/%s is missing, but later segments are there: "
@@ -224,18 +254,9 @@ static int segment_open(struct scan *scan, uint64_t number)
 static int note_name(void *ctx, const char *name)
 {
 	struct scan *scan = ctx;
-	char again[WAL_NAME_MAX];
-	char *end;
+	uint64_t number;
 
-	if (name[0] < '0' || name[0] > '9')
-		return 0;
-	errno = 0;
-	uint64_t number = strtoull(name, &end, 10);
-
-	if (errno || number == 0 || number == UINT64_MAX)
-		return 0;
-	wal_name_format(number, again);
-	if (strcmp(name, again) == 0)
+	if (wal_name_parse(name, &number))
 		scan->last = VG_MAX(scan->last, number);
 	return 0;
 }
@@ -274,13 +295,12 @@ static int replay_frame(struct scan *scan, const struct wire_frame *f,
 }
 
 /*
- * Replays the frames of the segment below lsn `limit` (0: all) that are part
- * of the log. *end is the offset behind the last.
+ * Replays the frames of the segment from offset on, below lsn `limit` (0: all),
+ * that are part of the log. *end is the offset behind the last.
  */
-static int replay_segment(struct scan *scan, uint64_t limit, uint64_t *end)
+static int replay_segment(
+	struct scan *scan, uint64_t offset, uint64_t limit, uint64_t *end)
 {
-	uint64_t offset = WAL_HEADER;
-
 	while (scan->lsn != limit) { /* ends: offset grows up to the size */
 		const uint8_t *payload;
 		struct wire_frame f;
@@ -351,11 +371,65 @@ close_segment:
 	return rc;
 }
 
-/*
- * Segment by segment up to the last that has a header, which stays open with
- * *end, the offset behind its last frame. *torn: one without a header follows.
- */
-static int replay(struct scan *scan, uint64_t *end, struct next *torn)
+/* Does the segment that stands open have the place to begin at? */
+static int place_check(struct scan *scan)
+{
+	const struct wal_place *from = &scan->from;
+	uint64_t first = scan->seg.header.first_lsn;
+	const uint8_t *payload;
+	struct wire_frame f;
+
+	assert(scan->seg.number == from->segment);
+	if (!scan->seg.has_header)
+		return refuse_short(scan, "has no whole header");
+	if (scan->seg.size < from->offset)
+		return refuse_short(scan, "ends too early");
+	if (first > from->lsn ||
+		(first == from->lsn) != (from->offset == WAL_HEADER) ||
+		from->lsn - first > (from->offset - WAL_HEADER) / WIRE_HEAD)
+		return refuse_other(scan, first, WAL_HEADER);
+
+	int rc = frame_get(scan, from->offset, &f, &payload);
+
+	if (rc > 0 && f.lsn != from->lsn)
+		return refuse_other(scan, f.lsn, from->offset);
+	return VG_MIN(rc, 0);
+}
+
+/* The place that the caller names, in the segment that has its frame. */
+static int place_find(struct scan *scan, struct wal_place *at)
+{
+	const struct wal_place *from = &scan->from;
+	struct next next;
+
+	if (from->lsn > INT64_MAX || from->segment == 0 ||
+		from->segment >= UINT64_MAX - 1 || from->offset < WAL_HEADER ||
+		from->offset % 8 != 0)
+		return refuse(scan, -VG_ECORRUPT,
+			"the manifest names byte %" PRIu64 " of segment %" PRIu64
+			" of wal/, where no change can be: restore the "
+			"directory from a copy",
+			from->offset, from->segment);
+	int rc = next_check(scan, from->segment + 1, &next);
+
+	if (rc == 0 && next.first_lsn == from->lsn) {
+		*at = (struct wal_place){
+			from->lsn, from->segment + 1, WAL_HEADER};
+		return 0;
+	}
+	if (rc == 0)
+		rc = segment_open(scan, from->segment);
+	if (rc == 0)
+		rc = place_check(scan);
+	segment_close(scan);
+	if (rc == 0)
+		*at = *from;
+	return rc;
+}
+
+/* The first segment; its number is 0 if there is none, or a torn one. */
+static int first_find(
+	struct scan *scan, struct wal_place *at, struct next *torn)
 {
 	struct next next;
 	int rc = next_check(scan, 1, &next);
@@ -365,37 +439,54 @@ static int replay(struct scan *scan, uint64_t *end, struct next *torn)
 			"wal/0001.wal begins with change %" PRIu64
 			", not with the first",
 			next.first_lsn);
-	for (uint64_t i = 1; rc == 0 && next.first_lsn > 0; i++) {
-		uint64_t first = next.first_lsn;
+	if (rc < 0)
+		return rc;
+	*at = (struct wal_place){1, next.first_lsn > 0 ? 1 : 0, WAL_HEADER};
+	*torn = next;
+	return 0;
+}
 
-		rc = next_check(scan, i + 1, &next);
+/*
+ * Segment by segment up to the last that has a header, which stays open with
+ * *end, the offset behind its last frame. *torn: one without a header follows.
+ */
+static int replay(struct scan *scan, uint64_t *end, struct next *torn)
+{
+	struct wal_place at = {0};
+	struct next next;
+	int rc = scan->from.lsn > 0 ? place_find(scan, &at) :
+				      first_find(scan, &at, torn);
+
+	if (rc < 0 || at.segment == 0)
+		return rc;
+	scan->wal->first = at.segment;
+	for (;;) { /* ends: a next segment has a higher number, up to last */
+		assert(at.lsn == scan->lsn);
+		rc = next_check(scan, at.segment + 1, &next);
 		if (rc == 0)
-			rc = segment_open(scan, i);
+			rc = segment_open(scan, at.segment);
 		if (rc < 0)
-			break;
-		assert(first == scan->lsn);
-		if (next.first_lsn > 0 && next.first_lsn < first)
+			return rc;
+		if (next.first_lsn > 0 && next.first_lsn < at.lsn)
 			return refuse(scan, -VG_ECORRUPT,
 				"segment %" PRIu64 " of wal/ begins with "
-				"change %" PRIu64 ", the one before it with %"
-				PRIu64,
-				i + 1, next.first_lsn, first);
-		rc = replay_segment(scan, next.first_lsn, end);
+				"change %" PRIu64 ", and the one before it "
+				"has change %" PRIu64,
+				at.segment + 1, next.first_lsn, at.lsn);
+		rc = replay_segment(scan, at.offset, next.first_lsn, end);
 		if (rc < 0)
+			return rc;
+		if (next.first_lsn == 0)
 			break;
-		if (next.first_lsn == 0) {
-			*torn = next;
-			return *end < scan->seg.size ?
-				       evidence_find(scan, *end, scan->lsn) :
-				       0;
-		}
 		if (scan->lsn != next.first_lsn)
 			return refuse_middle(scan, *end);
 		atomic_fetch_add(&scan->wal->bytes, scan->seg.size);
 		segment_close(scan);
+		at = (struct wal_place){
+			scan->lsn, at.segment + 1, WAL_HEADER};
 	}
 	*torn = next;
-	return rc;
+	return *end < scan->seg.size ? evidence_find(scan, *end, scan->lsn) : 0;
 }
 
 /* Removes a segment that was never finished. */
@@ -464,6 +555,7 @@ static int stand_ready(struct scan *scan, uint64_t end)
 	if (is_shared)
 		return wal_segment_new(wal, seg->number + 1, scan->lsn);
 	wal->salt.segment = seg->number;
+	atomic_store(&wal->segment, seg->number);
 	wal->end = end;
 	wal->allocated = end;
 	wal_space_take(wal, end + WAL_RESERVE); /* or at the first append */
@@ -525,6 +617,12 @@ int wal_open(const struct wal_config *cfg, wal_each_fn *each, void *ctx,
 		.lsn = 1,
 		.seg = {.fd = -1},
 	};
+
+	if (cfg->from.lsn > 0) { /* else its other fields say nothing */
+		scan.from = cfg->from;
+		scan.lsn = cfg->from.lsn;
+		rep->last_lsn = cfg->from.lsn - 1;
+	}
 	int rc = scan_run(&scan);
 
 	segment_close(&scan);

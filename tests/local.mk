@@ -209,6 +209,10 @@ check_PROGRAMS += tests/unit/wal
 TESTS += tests/unit/wal
 tests_unit_wal_SOURCES = %D%/unit/wal.c
 tests_unit_wal_LDADD = $(log_libs)
+check_PROGRAMS += tests/unit/wal_place
+TESTS += tests/unit/wal_place
+tests_unit_wal_place_SOURCES = %D%/unit/wal_place.c
+tests_unit_wal_place_LDADD = $(log_libs)
 
 # index: what is near, exactly and fast
 index_tests = %D%/unit/dist %D%/unit/flat %D%/unit/hnsw \

@@ -89,8 +89,11 @@ int kit_open(int dirfd, struct io *io, uint64_t segment_size,
 	};
 
 	memcpy(cfg.uuid, kit_uuid, 16);
-	if (seen)
-		seen->n = seen->is_wrong = 0;
+	if (seen) {
+		cfg.from = seen->from;
+		seen->n = seen->from.lsn > 0 ? seen->from.lsn - 1 : 0;
+		seen->is_wrong = false;
+	}
 	return wal_open(&cfg, kit_see, seen, rep, out);
 }
 

@@ -18,6 +18,7 @@ struct kit_seen {
 	bool is_wrong;	       /* a gap, or bytes that nobody wrote */
 	uint32_t life[KIT_MAX]; /* of change i + 1 */
 	uint64_t segment[KIT_MAX], offset[KIT_MAX], end[KIT_MAX];
+	struct wal_place from; /* kit_open begins here; n counts from 1 still */
 };
 
 extern const uint8_t kit_uuid[16];
