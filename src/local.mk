@@ -56,6 +56,11 @@ libvgcore_a_SOURCES += \
 	%D%/search.c \
 	%D%/store.c %D%/store.h %D%/store_int.h
 
+# manifest: the root of all files.
+libvgcore_a_SOURCES += \
+	%D%/manifest.c %D%/manifest.h \
+	%D%/manifest_check.c %D%/manifest_file.c
+
 # What a program links to use the core, in dependency order.
 core_libs = libvgcore.a libvgstorage.a libvgindex.a libvgbase.a \
 	$(URING_LIBS) $(XXHASH_LIBS)

@@ -56,7 +56,8 @@ struct manifest_alias {
 	uint64_t cursor;
 	int64_t mtime_ns;
 	uint32_t name_len, target_len;
-	char *name, *target; /* owned, one allocation: name's */
+	char *name, *target; /* owned, one allocation: name's; each of a
+				decoded one has a NUL behind it */
 };
 
 struct manifest {
@@ -80,18 +81,33 @@ struct manifest {
 /* Frees what m owns; a zeroed one is legal. */
 void manifest_fini(struct manifest *m);
 
-/* Encodes into *bytes, owned by the caller (free). -ENOMEM. -EFBIG: over
- * 1 GiB. Asserts that m is well-formed. */
+/*
+ * Is it one that the program would write? src/manifest_check.c has the rules.
+ * -VG_ECORRUPT: a value is out of its range, a column has a gap, a name or
+ * number is there twice. -VG_EFORMAT: a metric, index or the like that is not
+ * known. -ENOMEM.
+ */
+int manifest_check(const struct manifest *m);
+
+#define MANIFEST_LEN_MAX (1u << 30) /* bytes of a file */
+
+/* Encodes into *bytes, owned by the caller (free): the same bytes for the
+ * same m. -ENOMEM. -EFBIG: over MANIFEST_LEN_MAX. Asserts manifest_check. */
 int manifest_encode(const struct manifest *m, uint8_t **bytes, size_t *len);
 
-/* Decodes; *out is owned: manifest_fini. -VG_ECORRUPT: the sum is wrong, or a
- * value or length out of its range. -VG_EFORMAT: of a later version. -ENOMEM. */
+/* Decodes; *out is owned: manifest_fini. -VG_ECORRUPT: the sum or a length is
+ * wrong, or manifest_check finds it so. -VG_EFORMAT: of a later version.
+ * -ENOMEM. What it takes is at most a constant times len. */
 int manifest_decode(const void *bytes, size_t len, struct manifest *out);
 
 /*
- * Writes MANIFEST.<m->number>, durably: 0 says that it is there for good.
- * -ENOSPC and others before the rename: it is not there. -EIO from a sync: not
- * known; nothing is tried again.
+ * What follows is for one thread at a time in a directory.
+ *
+ * Writes MANIFEST.<m->number>, durably: 0 says that it is there for good. -EIO:
+ * not known, and nothing is tried again: a sync or the disk failed. Any other
+ * error: it is not there, and nothing else changed. -EEXIST: it was there
+ * before, and is untouched. -ENOMEM, -EFBIG; -ENOSPC and -EDQUOT, which pass by
+ * themselves; errno of the disk. m as manifest_encode.
  */
 int manifest_save(struct io *io, int dirfd, const struct manifest *m);
 
@@ -107,7 +123,8 @@ bool manifest_is_name(const char *name, uint64_t *number);
  * the caller), their count into *n. -ENOMEM; errno of the disk. */
 int manifest_list(struct io *io, int dirfd, uint64_t **number, uint32_t *n);
 
-/* Removes MANIFEST.<number> and what an unfinished save left, durably. */
+/* Removes MANIFEST.<number> and what an unfinished save left, durably. Of
+ * number 0: only the latter. What is not there is no error. errno of the disk. */
 int manifest_unlink(struct io *io, int dirfd, uint64_t number);
 
 #endif

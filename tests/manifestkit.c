@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* manifestkit.c: see manifestkit.h. */
+#include "tests/manifestkit.h"
+
+#include <string.h>
+
+#include "src/wire.h"
+#include "tests/tap.h"
+
+static struct colfile_part vec[] = {
+	{.number = 1, .first = 0, .n = 1000, .sums_hash = 11, .tail_hash = 12},
+	{.number = 3, .first = 1000, .n = 500, .sums_hash = 13},
+};
+static struct colfile_part version[] = {{.number = 1, .n = 1600}};
+static struct colfile_part meta[] = {{.number = 2, .n = 700}};
+static struct colfile_part end[] = {{.number = 5, .n = 100}};
+
+static struct manifest_collection collections[] = {
+	{
+		.no = 0,
+		.uuid = "0123456789abcde0",
+		.cursor = 1,
+		.name_len = 4,
+		.name = "docs",
+		.config = {.dim = 384, .m = 16, .ef_construction = 200,
+			.ef_search = 100, .metric = VG_COSINE,
+			.dtype = VG_F32, .index = VG_HNSW,
+			.dim_source = OP_SOURCE_RAW, .dim_body_len = 1536},
+		.attr = {0755, 1000, 100},
+		.mtime_ns = -5,
+		.commit_ns = 6,
+		.dim = 384,
+		.metric = VG_COSINE,
+		.index = VG_HNSW,
+		.m = 16,
+		.ef_construction = 200,
+		.vec = {vec, 2},
+		.version = {version, 1},
+		.meta = {meta, 1},
+		.end = {end, 1},
+		.graph = {.number = 1, .len = 5000, .hash = 21},
+		.delta = {{.number = 2, .len = 60, .hash = 22},
+			{.number = 4, .len = 70}},
+		.n_deltas = 2,
+	},
+	{
+		.no = 8,
+		.uuid = "0123456789abcde1",
+		.cursor = 12,
+		.name_len = 4,
+		.name = "docz",
+		.config = {.m = 64, .ef_construction = 1, .ef_search = 2,
+			.metric = VG_L2, .dtype = VG_F32, .index = VG_FLAT},
+	},
+};
+
+static char names[][24] = {"docx", "docs", "link", "../../x"};
+static struct manifest_alias aliases[] = {
+	{.cursor = 5, .mtime_ns = 9, .name_len = 4, .target_len = 4,
+		.name = names[0], .target = names[1]},
+	{.cursor = 6, .mtime_ns = -1, .name_len = 4, .target_len = 7,
+		.name = names[2], .target = names[3]},
+};
+
+struct manifest kit_manifest(void)
+{
+	struct manifest m = {
+		.number = 7,
+		.store = "fedcba9876543210",
+		.time_ns = 0x0102030405060708,
+		.lsn = 0x1122,
+		.segment = 3,
+		.offset = 4096,
+		.next_no = 9,
+		.next_cursor = 12,
+		.root_mtime_ns = -2,
+		.has_root_attr = true,
+		.root_attr = {01777, 1, 2},
+		.coll = collections,
+		.n_colls = 2,
+		.alias = aliases,
+		.n_aliases = 2,
+	};
+
+	for (uint32_t i = 0; i < VG_SEQS; i++)
+		m.seq[i] = i;
+	return m;
+}
+
+static bool column_equal(
+	const struct manifest_column *a, const struct manifest_column *b)
+{
+	if (a->n_parts != b->n_parts)
+		return false;
+	for (uint32_t i = 0; i < a->n_parts; i++) {
+		const struct colfile_part *p = &a->part[i], *q = &b->part[i];
+
+		if (p->number != q->number || p->first != q->first ||
+			p->n != q->n || p->sums_hash != q->sums_hash ||
+			p->tail_hash != q->tail_hash)
+			return false;
+	}
+	return true;
+}
+
+static bool file_equal(
+	const struct manifest_file *a, const struct manifest_file *b)
+{
+	return a->number == b->number && a->len == b->len && a->hash == b->hash;
+}
+
+static bool collection_equal(const struct manifest_collection *a,
+	const struct manifest_collection *b)
+{
+	if (a->n_deltas != b->n_deltas)
+		return false;
+	for (uint32_t i = 0; i < a->n_deltas; i++)
+		if (!file_equal(&a->delta[i], &b->delta[i]))
+			return false;
+	return a->no == b->no && !memcmp(a->uuid, b->uuid, 16) &&
+	       a->cursor == b->cursor && a->name_len == b->name_len &&
+	       !memcmp(a->name, b->name, sizeof(a->name)) &&
+	       !memcmp(&a->config, &b->config, sizeof(a->config)) &&
+	       !memcmp(&a->attr, &b->attr, sizeof(a->attr)) &&
+	       a->mtime_ns == b->mtime_ns && a->commit_ns == b->commit_ns &&
+	       a->dim == b->dim && a->metric == b->metric &&
+	       a->index == b->index && a->m == b->m &&
+	       a->ef_construction == b->ef_construction &&
+	       column_equal(&a->vec, &b->vec) &&
+	       column_equal(&a->version, &b->version) &&
+	       column_equal(&a->meta, &b->meta) &&
+	       column_equal(&a->end, &b->end) &&
+	       file_equal(&a->graph, &b->graph);
+}
+
+static bool alias_equal(
+	const struct manifest_alias *a, const struct manifest_alias *b)
+{
+	return a->cursor == b->cursor && a->mtime_ns == b->mtime_ns &&
+	       a->name_len == b->name_len && a->target_len == b->target_len &&
+	       !memcmp(a->name, b->name, a->name_len + 1) &&
+	       !memcmp(a->target, b->target, a->target_len + 1);
+}
+
+bool kit_manifest_equal(const struct manifest *a, const struct manifest *b)
+{
+	if (a->n_colls != b->n_colls || a->n_aliases != b->n_aliases)
+		return false;
+	for (uint32_t i = 0; i < a->n_colls; i++)
+		if (!collection_equal(&a->coll[i], &b->coll[i]))
+			return false;
+	for (uint32_t i = 0; i < a->n_aliases; i++)
+		if (!alias_equal(&a->alias[i], &b->alias[i]))
+			return false;
+	return a->number == b->number && !memcmp(a->store, b->store, 16) &&
+	       a->time_ns == b->time_ns && a->lsn == b->lsn &&
+	       a->segment == b->segment && a->offset == b->offset &&
+	       !memcmp(a->seq, b->seq, sizeof(a->seq)) &&
+	       a->next_no == b->next_no && a->next_cursor == b->next_cursor &&
+	       a->root_mtime_ns == b->root_mtime_ns &&
+	       a->has_root_attr == b->has_root_attr &&
+	       !memcmp(&a->root_attr, &b->root_attr, sizeof(a->root_attr));
+}
+
+void kit_manifest_fix(uint8_t *bytes, size_t len)
+{
+	struct wire_out out = wire_out_init(bytes + AT_LEN, 16);
+
+	must(len >= AT_NUMBER);
+	wire_put_u64(&out, len - AT_NUMBER);
+	wire_put_u64(&out, wire_hash_pair(bytes, AT_HASH, bytes + AT_NUMBER,
+				   len - AT_NUMBER));
+}

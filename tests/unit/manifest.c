@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* manifest.c: a manifest is these bytes for ever, and says what may be said. */
+#include "src/manifest.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "src/catalogue.h"
+#include "tests/manifestkit.h"
+#include "tests/tap.h"
+
+static struct io io;
+
+/* kit_manifest's bytes; "|" stands for the seqs 0, 1, ... */
+static const char golden[] =
+	"76676d616e0d0a1a" "01000000" "00000000" "c20a000000000000"
+	"645ba98779b68707"
+	"0700000000000000" "66656463626139383736353433323130"
+	"0807060504030201" "2211000000000000" "0300000000000000"
+	"0010000000000000" "|" "09000000" "0c00000000000000"
+	"feffffffffffffff" "01" "ff030000" "01000000" "02000000"
+	"02000000" /* collections */
+	"00000000" "30313233343536373839616263646530" "0100000000000000"
+	"04000000" "646f6373"
+	"80010000" "10000000" "c8000000" "64000000" "02010101" "00060000"
+	"ed010000" "e8030000" "64000000" "fbffffffffffffff"
+	"0600000000000000" "80010000" "02" "01" "10000000" "c8000000"
+	"02000000" /* vec */
+	"01000000" "00000000" "e8030000" "0b00000000000000"
+	"0c00000000000000"
+	"03000000" "e8030000" "f4010000" "0d00000000000000"
+	"0000000000000000"
+	"01000000" /* version */
+	"01000000" "00000000" "40060000" "0000000000000000"
+	"0000000000000000"
+	"01000000" /* meta */
+	"02000000" "00000000" "bc020000" "0000000000000000"
+	"0000000000000000"
+	"01000000" /* end */
+	"05000000" "00000000" "64000000" "0000000000000000"
+	"0000000000000000"
+	"01000000" "8813000000000000" "1500000000000000"
+	"02000000" /* deltas */
+	"02000000" "3c00000000000000" "1600000000000000"
+	"04000000" "4600000000000000" "0000000000000000"
+	"08000000" "30313233343536373839616263646531" "0c00000000000000"
+	"04000000" "646f637a"
+	"00000000" "40000000" "01000000" "02000000" "01010200" "00000000"
+	"00000000" "00000000" "00000000" "0000000000000000"
+	"0000000000000000" "00000000"
+	"02000000" /* aliases */
+	"0500000000000000" "0900000000000000" "04000000" "646f6378"
+	"04000000" "646f6373"
+	"0600000000000000" "ffffffffffffffff" "04000000" "6c696e6b"
+	"07000000" "2e2e2f2e2e2f78";
+
+static bool is_golden(const uint8_t *bytes, size_t len)
+{
+	const char *hex = golden;
+	size_t at = 0;
+
+	while (*hex && at < len) {
+		if (*hex == '|') {
+			for (uint64_t i = 0; i < VG_SEQS; i++, at += 8)
+				if (memcmp(bytes + at, &i, 8) != 0)
+					return false;
+			hex++;
+			continue;
+		}
+		char pair[3] = {hex[0], hex[1], 0};
+
+		if (bytes[at++] != strtoul(pair, NULL, 16))
+			return false;
+		hex += 2;
+	}
+	return !*hex && at == len;
+}
+
+/* A copy of its exact length, for the sanitizer. 1: *out was written though
+ * it was refused. */
+static int decode_copy(const uint8_t *bytes, size_t len)
+{
+	struct manifest got = {.number = 77};
+	uint8_t *copy = malloc(len ? len : 1);
+	int rc;
+
+	must(copy);
+	memcpy(copy, bytes, len);
+	rc = manifest_decode(copy, len, &got);
+	free(copy);
+	if (rc < 0)
+		return got.number == 77 ? rc : 1;
+	manifest_fini(&got);
+	return 0;
+}
+
+static void test_bytes(void)
+{
+	struct manifest m = kit_manifest(), got;
+	uint8_t *bytes, *again;
+	size_t len, again_len;
+
+	must(manifest_encode(&m, &bytes, &len) == 0);
+	ok(len == AT_END && is_golden(bytes, len),
+		"a manifest's bytes are these");
+	ok(manifest_decode(bytes, len, &got) == 0 &&
+			kit_manifest_equal(&m, &got),
+		"what was encoded is decoded");
+	must(manifest_encode(&got, &again, &again_len) == 0);
+	ok(again_len == len && memcmp(again, bytes, len) == 0,
+		"and is encoded as the same bytes");
+	free(bytes);
+	free(again);
+	manifest_fini(&got);
+	manifest_fini(&got);
+	ok(!got.coll && got.n_colls == 0, "it can be freed twice");
+}
+
+/* The least that there is, and the most of each thing. */
+static void test_extremes(void)
+{
+	static struct manifest_collection c;
+	struct manifest_alias a = {.cursor = 1};
+	struct manifest m = {.number = 1, .lsn = 1, .segment = 1, .offset = 64};
+	struct manifest full = kit_manifest(), got;
+	struct colfile_part part = {.number = 1, .n = UINT32_MAX};
+	char name[VG_ID_MAX + 1], target[VG_ID_MAX + 1] = "";
+	uint8_t *bytes;
+	size_t len;
+
+	must(manifest_encode(&m, &bytes, &len) == 0);
+	ok(manifest_decode(bytes, len, &got) == 0 &&
+			kit_manifest_equal(&m, &got),
+		"a new store's is decoded");
+	manifest_fini(&got);
+	free(bytes);
+
+	m.number = m.lsn = m.segment = m.next_cursor = 1ull << 62;
+	m.offset = (1ull << 62);
+	for (int i = 0; i < VG_SEQS; i++)
+		m.seq[i] = 1ull << 62;
+	m.next_no = CATALOGUE_MAX;
+	m.time_ns = m.root_mtime_ns = INT64_MIN;
+	c = full.coll[0];
+	c.no = CATALOGUE_MAX - 1;
+	c.cursor = 1ull << 62;
+	c.name_len = VG_ID_MAX;
+	memset(c.name, 0xff, VG_ID_MAX);
+	c.dim = VG_DIM_MAX;
+	c.m = VG_M_MAX;
+	c.ef_construction = VG_EF_MAX;
+	c.vec = c.version = c.meta = c.end =
+		(struct manifest_column){&part, 1};
+	c.n_deltas = MANIFEST_DELTAS_MAX;
+	for (uint32_t i = 0; i < c.n_deltas; i++)
+		c.delta[i] = (struct manifest_file){UINT32_MAX - 63 + i,
+			1ull << 62, UINT64_MAX};
+	m.coll = &c;
+	m.n_colls = 1;
+	memset(name, 'n', VG_ID_MAX);
+	name[VG_ID_MAX] = '\0';
+	memset(target, '/', VG_ID_MAX);
+	a.name = name;
+	a.target = target;
+	a.name_len = a.target_len = VG_ID_MAX;
+	m.alias = &a;
+	m.n_aliases = 1;
+	must(manifest_encode(&m, &bytes, &len) == 0);
+	ok(manifest_decode(bytes, len, &got) == 0 &&
+			kit_manifest_equal(&m, &got),
+		"the largest of everything is decoded");
+	manifest_fini(&got);
+	free(bytes);
+}
+
+/* Up to three changes of an encoded manifest: width bytes at `at`. */
+struct change {
+	const char *what;
+	struct {
+		size_t at;
+		uint64_t value;
+		size_t width;
+	} to[3];
+};
+
+/* rc of decoding kit_manifest with them, its sum made right again. */
+static int decode_with(const struct change *change)
+{
+	struct manifest m = kit_manifest();
+	uint8_t *bytes;
+	size_t len;
+	int rc;
+
+	must(manifest_encode(&m, &bytes, &len) == 0);
+	for (size_t i = 0; i < VG_ARRAY_LEN(change->to); i++) {
+		must(change->to[i].at + change->to[i].width <= len);
+		/* tests run on little-endian only */
+		memcpy(bytes + change->to[i].at, &change->to[i].value,
+			change->to[i].width);
+	}
+	kit_manifest_fix(bytes, len);
+	rc = decode_copy(bytes, len);
+	free(bytes);
+	return rc;
+}
+
+#define OVER ((1ull << 62) + 1)
+#define FULL(in) (AT_FULL + (in))
+#define BARE(in) (AT_BARE + (in))
+
+static const struct change head_changes[] = {
+	{"number 0", {{AT_NUMBER, 0, 8}}},
+	{"a number over 2^62", {{AT_NUMBER, OVER, 8}}},
+	{"lsn 0", {{AT_LSN, 0, 8}}},
+	{"an lsn over 2^62", {{AT_LSN, OVER, 8}}},
+	{"segment 0", {{AT_SEGMENT, 0, 8}}},
+	{"a segment over 2^62", {{AT_SEGMENT, UINT64_MAX, 8}}},
+	{"an offset in the header", {{AT_OFFSET, 56, 8}}},
+	{"an offset between frames", {{AT_OFFSET, 4100, 8}}},
+	{"an offset over 2^62", {{AT_OFFSET, OVER + 7, 8}}},
+	{"the first seq over 2^62", {{AT_SEQ, OVER, 8}}},
+	{"the last seq over 2^62", {{AT_SEQ + 8 * 271, OVER, 8}}},
+	{"over 2^24 collections", {{AT_NEXT_NO, CATALOGUE_MAX + 1, 4}}},
+	{"a last cursor over 2^62", {{AT_NEXT_CURSOR, OVER, 8}}},
+	{"a truth that is 2", {{AT_HAS_ROOT, 2, 1}}},
+	{"a root's mode with other bits", {{AT_ROOT_MODE, 010000, 4}}},
+	{"2^32 - 1 collections", {{AT_N_COLLS, UINT32_MAX, 4}}},
+	{"a collection more than there is", {{AT_N_COLLS, 3, 4}}},
+	{"a collection less than there is", {{AT_N_COLLS, 1, 4}}},
+	{"2^32 - 1 aliases", {{AT_N_ALIASES, UINT32_MAX, 4}}},
+	{"an alias more than there is", {{AT_N_ALIASES, 3, 4}}},
+	{"an alias less than there is", {{AT_N_ALIASES, 1, 4}}},
+	{"an alias with cursor 0", {{AT_ALIAS, 0, 8}}},
+	{"an alias with a later cursor", {{AT_ALIAS, 13, 8}}},
+	{"an alias without a name", {{AT_ALIAS + 16, 0, 4}}},
+	{"an alias called a/b", {{AT_ALIAS + 21, '/', 1}}},
+	{"an alias with a NUL", {{AT_ALIAS + 23, 0, 1}}},
+	{"an alias without a target", {{AT_ALIAS + 24, 0, 4}}},
+	{"a target of 256 bytes", {{AT_ALIAS + 24, 256, 4}}},
+	{"a target with a NUL", {{AT_ALIAS + 28, 0, 1}}},
+	{"two aliases with one cursor", {{AT_ALIAS, 6, 8}}},
+};
+
+static const struct change collection_changes[] = {
+	{"a number that is not given yet", {{BARE(0), 9, 4}}},
+	{"two with one number", {{BARE(0), 0, 4}}},
+	{"two with one uuid", {{BARE(IN_UUID + 15), '0', 1}}},
+	{"cursor 0", {{FULL(IN_CURSOR), 0, 8}}},
+	{"a cursor over the last", {{BARE(IN_CURSOR), 13, 8}}},
+	{"two with one cursor", {{BARE(IN_CURSOR), 1, 8}}},
+	{"one with an alias' cursor", {{BARE(IN_CURSOR), 5, 8}}},
+	{"an empty name", {{FULL(IN_NAME), 0, 4}}},
+	{"a name of 256 bytes", {{FULL(IN_NAME), 256, 4}}},
+	{"a name of 4 GiB", {{FULL(IN_NAME), UINT32_MAX, 4}}},
+	{"a name with a slash", {{FULL(IN_NAME + 4), '/', 1}}},
+	{"a name with a NUL", {{FULL(IN_NAME + 7), 0, 1}}},
+	{"two with one name", {{BARE(IN_NAME + 7), 's', 1}}},
+	{"one with an alias' name", {{BARE(IN_NAME + 7), 'x', 1}}},
+	{"a dim over 65,535", {{FULL(IN_CONFIG), 65536, 4}}},
+	{"m 0", {{BARE(IN_CONFIG + 4), 0, 4}}},
+	{"m 65", {{BARE(IN_CONFIG + 4), VG_M_MAX + 1, 4}}},
+	{"ef_construction 0", {{BARE(IN_CONFIG + 8), 0, 4}}},
+	{"a large ef_search", {{BARE(IN_CONFIG + 12), VG_EF_MAX + 1, 4}}},
+	{"a body over 256 MiB", {{BARE(IN_CONFIG + 20), VG_BODY_MAX + 1, 4}}},
+	{"a mode with other bits", {{FULL(IN_MODE), 010000, 4}}},
+	{"rows without a dim", {{FULL(IN_DIM), 0, 4}}},
+	{"rows of a dim over 65,535", {{FULL(IN_DIM), 65536, 4}}},
+	{"a dim without rows", {{BARE(IN_DIM), 384, 4}}},
+	{"rows linked with m 0", {{FULL(IN_M), 0, 4}}},
+	{"rows linked with m 65", {{FULL(IN_M), VG_M_MAX + 1, 4}}},
+	{"rows linked with ef 0", {{FULL(IN_EF), 0, 4}}},
+	{"rows linked with a large ef", {{FULL(IN_EF), VG_EF_MAX + 1, 4}}},
+};
+
+static const struct change file_changes[] = {
+	{"2^32 - 1 parts", {{FULL(IN_VEC), UINT32_MAX, 4}}},
+	{"part number 0", {{FULL(IN_PARTS), 0, 4}}},
+	{"part numbers that stay", {{FULL(IN_PARTS + 28), 1, 4}}},
+	{"part numbers that fall", {{FULL(IN_PARTS), 4, 4}}},
+	{"vectors not from row 0", {{FULL(IN_PARTS + 4), 1, 4}}},
+	{"versions not from row 0", {{FULL(IN_VERSION + 8), 1, 4}}},
+	{"metadata not from row 0", {{FULL(IN_META + 8), 1, 4}}},
+	{"ends not from row 0", {{FULL(IN_END + 8), 1, 4}}},
+	{"a gap between parts", {{FULL(IN_PARTS + 32), 1001, 4}}},
+	{"parts that overlap", {{FULL(IN_PARTS + 32), 999, 4}}},
+	{"a part of no row", {{FULL(IN_PARTS + 36), 0, 4}}},
+	{"over 2^32 - 1 rows",
+		{{FULL(IN_PARTS + 36), UINT32_MAX - 1000 + 1, 4}}},
+	{"a graph without a byte", {{FULL(IN_GRAPH + 4), 0, 8}}},
+	{"a graph over 2^62 bytes", {{FULL(IN_GRAPH + 4), OVER, 8}}},
+	{"no graph, with a length", {{FULL(IN_GRAPH), 0, 4}}},
+	{"deltas without a graph",
+		{{FULL(IN_GRAPH), 0, 4}, {FULL(IN_GRAPH + 4), 0, 8},
+			{FULL(IN_GRAPH + 12), 0, 8}}},
+	{"a graph of a flat index", {{FULL(IN_INDEX), VG_FLAT, 1}}},
+	{"65 deltas", {{FULL(IN_N_DELTAS), 65, 4}}},
+	{"2^32 - 1 deltas", {{FULL(IN_N_DELTAS), UINT32_MAX, 4}}},
+	{"delta number 0", {{FULL(IN_DELTAS), 0, 4}}},
+	{"a delta in the graph's file", {{FULL(IN_DELTAS), 1, 4}}},
+	{"two deltas in one file", {{FULL(IN_DELTAS + 20), 2, 4}}},
+	{"a delta without a byte", {{FULL(IN_DELTAS + 4), 0, 8}}},
+};
+
+static const struct change later_changes[] = {
+	{"another version", {{AT_VERSION, 2, 4}}},
+	{"version 0", {{AT_VERSION, 0, 4}}},
+	{"a bit of the zero", {{AT_ZERO, 1u << 31, 4}}},
+	{"a metric", {{FULL(IN_CONFIG + 16), 4, 1}}},
+	{"a dtype", {{FULL(IN_CONFIG + 17), 2, 1}}},
+	{"an index", {{BARE(IN_CONFIG + 18), 3, 1}}},
+	{"a source", {{FULL(IN_CONFIG + 19), 6, 1}}},
+	{"a metric of rows", {{FULL(IN_METRIC), 0, 1}}},
+	{"an index of rows", {{FULL(IN_INDEX), 3, 1}}},
+};
+
+static void test_refused(const struct change *change, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		ok(decode_with(&change[i]) == -VG_ECORRUPT, "%s: refused",
+			change[i].what);
+}
+
+static void test_later(void)
+{
+	struct change none = {"nothing", {{0}}};
+
+	for (size_t i = 0; i < VG_ARRAY_LEN(later_changes); i++)
+		ok(decode_with(&later_changes[i]) == -VG_EFORMAT,
+			"%s that is not known is a later version's",
+			later_changes[i].what);
+	memcpy(&none.to[0].value, "vgman\r\n\x1a", 8);
+	none.to[0].width = 8;
+	ok(decode_with(&none) == 0, "without a change it is decoded");
+	none.to[0].value++;
+	ok(decode_with(&none) == -VG_ECORRUPT, "another magic: refused");
+}
+
+/* 40 million parts, all of one array. */
+static void test_too_large(void)
+{
+	static struct manifest_collection c[10];
+	uint32_t n = 1u << 20;
+	struct colfile_part *part = calloc(n, sizeof(*part));
+	struct manifest full = kit_manifest(), m = full;
+	uint8_t *bytes = NULL;
+	size_t len = 5;
+
+	must(part);
+	for (uint32_t i = 0; i < n; i++)
+		part[i] = (struct colfile_part){
+			.number = i + 1, .first = i, .n = 1};
+	for (uint32_t i = 0; i < VG_ARRAY_LEN(c); i++) {
+		c[i] = full.coll[0];
+		c[i].no = i;
+		c[i].cursor = i + 1;
+		c[i].uuid[0] = (uint8_t)i;
+		c[i].name[0] = (char)('a' + i);
+		c[i].vec = c[i].version = c[i].meta = c[i].end =
+			(struct manifest_column){part, n};
+	}
+	m.coll = c;
+	m.n_colls = VG_ARRAY_LEN(c);
+	m.next_no = 10;
+	m.n_aliases = 0;
+	ok(manifest_encode(&m, &bytes, &len) == -EFBIG && !bytes && len == 5,
+		"over 1 GiB: refused before any memory is taken for it");
+	free(part);
+}
+
+/* scratch()/name, opened. */
+static int make_dir(const char *name)
+{
+	char path[4096];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", scratch(), name);
+	must(mkdir(path, 0700) == 0);
+	fd = open(path, O_RDONLY | O_DIRECTORY);
+	must(fd >= 0);
+	return fd;
+}
+
+static void put_file(int dir, const char *name, const void *bytes, size_t len)
+{
+	int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	must(fd >= 0 && write(fd, bytes, len) == (ssize_t)len);
+	close(fd);
+}
+
+static bool is_there(int dir, const char *name)
+{
+	return faccessat(dir, name, F_OK, 0) == 0;
+}
+
+static bool holds(int dir, const char *name, const char *text)
+{
+	char got[32] = "";
+	int fd = openat(dir, name, O_RDONLY);
+
+	if (fd < 0)
+		return false;
+	must(read(fd, got, sizeof(got) - 1) >= 0);
+	close(fd);
+	return strcmp(got, text) == 0;
+}
+
+static void test_names(void)
+{
+	static const struct {
+		const char *name;
+		uint64_t number; /* 0: it is none */
+	} names[] = {{"MANIFEST.1", 1}, {"MANIFEST.10", 10},
+		{"MANIFEST.4611686018427387904", 1ull << 62},
+		{"MANIFEST.4611686018427387905", 0},
+		{"MANIFEST.18446744073709551617", 0},
+		{"MANIFEST.99999999999999999999", 0}, {"MANIFEST.0", 0},
+		{"MANIFEST.01", 0}, {"MANIFEST.", 0}, {"MANIFEST", 0},
+		{"MANIFEST.new", 0}, {"MANIFEST.1~", 0}, {"MANIFEST.-1", 0},
+		{"MANIFEST. 1", 0}, {"manifest.1", 0}, {"xMANIFEST.1", 0},
+		{"", 0}};
+
+	for (size_t i = 0; i < VG_ARRAY_LEN(names); i++) {
+		uint64_t number = 0;
+		bool is = manifest_is_name(names[i].name, &number);
+
+		ok(is == (names[i].number > 0) && number == names[i].number,
+			"\"%s\" is %s manifest's name", names[i].name,
+			is ? "a" : "no");
+	}
+}
+
+static void test_save(void)
+{
+	struct manifest m = kit_manifest(), got;
+	int dir = make_dir("save");
+
+	ok(manifest_load(&io, dir, 7, &got) == -ENOENT,
+		"what was not saved cannot be loaded");
+	ok(manifest_save(&io, dir, &m) == 0 && !is_there(dir, "MANIFEST.new"),
+		"a manifest is saved, and leaves nothing else");
+	ok(manifest_load(&io, dir, 7, &got) == 0 &&
+			kit_manifest_equal(&m, &got),
+		"and loaded as it was");
+	manifest_fini(&got);
+	m.lsn++;
+	ok(manifest_save(&io, dir, &m) == -EEXIST &&
+			manifest_load(&io, dir, 7, &got) == 0 &&
+			got.lsn == m.lsn - 1,
+		"its number is not used again");
+	manifest_fini(&got);
+
+	m.number = 8;
+	put_file(dir, "MANIFEST.new", "half", 4);
+	must(linkat(dir, "MANIFEST.new", dir, "copy", 0) == 0);
+	ok(manifest_save(&io, dir, &m) == 0 && holds(dir, "copy", "half"),
+		"an unfinished one is not written to: a copy may share it");
+	must(renameat(dir, "MANIFEST.8", dir, "MANIFEST.9") == 0);
+	got.number = 3;
+	ok(manifest_load(&io, dir, 9, &got) == -VG_ECORRUPT && got.number == 3,
+		"one under another number is refused");
+	put_file(dir, "MANIFEST.10", "", 0);
+	put_file(dir, "MANIFEST.11", "vgman\r\n\x1a", 8);
+	ok(manifest_load(&io, dir, 10, &got) == -VG_ECORRUPT &&
+			manifest_load(&io, dir, 11, &got) == -VG_ECORRUPT,
+		"so are an empty one and half a head");
+	put_file(dir, "MANIFEST.12", "", 0);
+	int fd = openat(dir, "MANIFEST.12", O_WRONLY);
+
+	must(fd >= 0 && ftruncate(fd, MANIFEST_LEN_MAX + 1) == 0);
+	close(fd);
+	ok(manifest_load(&io, dir, 12, &got) == -VG_ECORRUPT,
+		"so is a file over 1 GiB");
+	must(mkdirat(dir, "MANIFEST.13", 0700) == 0);
+	m.number = 13;
+	ok(manifest_load(&io, dir, 13, &got) < 0 &&
+			manifest_save(&io, dir, &m) == -EEXIST,
+		"a directory is none, and keeps its name");
+	close(dir);
+}
+
+static void test_list(void)
+{
+	static const uint64_t want[] = {20, 19, 18, 17, 16, 15, 14, 13, 12, 11,
+		10, 9, 8, 7, 6, 5, 4, 3, 2, 1};
+	uint64_t *number;
+	uint32_t n = 9;
+	char name[32];
+	int dir = make_dir("list");
+
+	ok(manifest_list(&io, dir, &number, &n) == 0 && n == 0,
+		"a directory may have no manifest");
+	free(number);
+	for (int i = 1; i <= 20; i++) {
+		snprintf(name, sizeof(name), "MANIFEST.%d", i);
+		put_file(dir, name, "x", 1);
+	}
+	put_file(dir, "MANIFEST.new", "x", 1);
+	put_file(dir, "MANIFEST.021", "x", 1);
+	put_file(dir, "FORMAT", "x", 1);
+	must(manifest_list(&io, dir, &number, &n) == 0);
+	ok(n == 20 && memcmp(number, want, sizeof(want)) == 0,
+		"all are listed, the newest first, and nothing else");
+	free(number);
+	ok(manifest_unlink(&io, dir, 20) == 0 && !is_there(dir, "MANIFEST.20") &&
+			!is_there(dir, "MANIFEST.new") &&
+			is_there(dir, "MANIFEST.19") && is_there(dir, "FORMAT"),
+		"one is removed, and with it what was not finished");
+	ok(manifest_unlink(&io, dir, 20) == 0,
+		"removing what is not there is no error");
+	put_file(dir, "MANIFEST.new", "x", 1);
+	ok(manifest_unlink(&io, dir, 0) == 0 && !is_there(dir, "MANIFEST.new") &&
+			is_there(dir, "MANIFEST.19"),
+		"number 0 removes what was not finished alone");
+	close(dir);
+}
+
+int main(void)
+{
+	plan((int)(4 + 2 + VG_ARRAY_LEN(head_changes) +
+		   VG_ARRAY_LEN(collection_changes) +
+		   VG_ARRAY_LEN(file_changes) + VG_ARRAY_LEN(later_changes) +
+		   2 + 1 + 17 + 9 + 5));
+	io_init(&io);
+	test_bytes();
+	test_extremes();
+	test_refused(head_changes, VG_ARRAY_LEN(head_changes));
+	test_refused(collection_changes, VG_ARRAY_LEN(collection_changes));
+	test_refused(file_changes, VG_ARRAY_LEN(file_changes));
+	test_later();
+	test_too_large();
+	test_names();
+	test_save();
+	test_list();
+	return done();
+}
