@@ -39,11 +39,15 @@ struct colfile;
 struct colfile_config {
 	struct io *io;	     /* borrowed; serves several threads */
 	int dirfd;	     /* borrowed: where the parts are */
-	const char *name;    /* borrowed for good: "vec" */
+	const char *name;    /* borrowed for good: "vec"; at most 31 bytes */
 	uint8_t store[16];   /* uuid; in every header, as the next is */
 	uint8_t owner[16];   /* the collection's uuid */
 	uint32_t stride;     /* bytes of a row, at most 262,140 */
-	uint32_t part_rows;  /* parts end at multiples of it; over 0 */
+	uint32_t part_rows;  /* parts end at multiples of it; over 0, and
+				at most 64 GiB of rows */
+	_Atomic int *fds;    /* borrowed: how many descriptors all columns that
+				share it may still keep open between reads;
+				NULL: up to 4 for this column */
 };
 
 /* A part, as a manifest describes it. */

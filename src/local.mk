@@ -41,6 +41,11 @@ libvgstorage_a_SOURCES += \
 	%D%/blob.c %D%/blob.h \
 	%D%/column.c %D%/column.h
 
+# colfile: columns on disk.
+libvgstorage_a_SOURCES += \
+	%D%/colfile.c %D%/colfile.h %D%/colfile_int.h \
+	%D%/colfile_open.c %D%/colfile_read.c
+
 # store: moments, collections, the catalogue, the committer, the indexers.
 libvgcore_a_SOURCES += \
 	%D%/catalogue.c %D%/catalogue.h \
