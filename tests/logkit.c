@@ -2,6 +2,7 @@
 /* logkit.c: see logkit.h. */
 #include "tests/logkit.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -290,6 +291,37 @@ static int disk_list(struct io *io, int dirfd, io_name_fn *each, void *ctx)
 		       BELOW(io)->list(BELOW(io), dirfd, each, ctx);
 }
 
+static int disk_rename(
+	struct io *io, int dirfd, const char *from, const char *to)
+{
+	return fails(io, KIT_RENAME) ?
+		       RC(io) :
+		       BELOW(io)->rename(BELOW(io), dirfd, from, to);
+}
+
+static int disk_mkdir(struct io *io, int dirfd, const char *name)
+{
+	return fails(io, KIT_MKDIR) ? RC(io) :
+				      BELOW(io)->mkdir(BELOW(io), dirfd, name);
+}
+
+static int disk_rmdir(struct io *io, int dirfd, const char *name)
+{
+	return fails(io, KIT_RMDIR) ? RC(io) :
+				      BELOW(io)->rmdir(BELOW(io), dirfd, name);
+}
+
+static int disk_map(
+	struct io *io, int fd, uint64_t offset, size_t len, void *at)
+{
+	return fails(io, KIT_MAP) ?
+		       RC(io) :
+		       BELOW(io)->map(BELOW(io), fd, offset, len, at);
+}
+
+static_assert(KIT_CALLS <= VG_ARRAY_LEN(((struct kit_disk *)0)->count),
+	"each call is counted");
+
 void kit_disk_init(struct kit_disk *disk)
 {
 	*disk = (struct kit_disk){.rc = -EIO};
@@ -305,4 +337,8 @@ void kit_disk_init(struct kit_disk *disk)
 	disk->io.truncate = disk_truncate;
 	disk->io.unlink = disk_unlink;
 	disk->io.list = disk_list;
+	disk->io.rename = disk_rename;
+	disk->io.mkdir = disk_mkdir;
+	disk->io.rmdir = disk_rmdir;
+	disk->io.map = disk_map;
 }

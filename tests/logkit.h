@@ -70,7 +70,8 @@ struct kit_disk {
 };
 enum kit_call {
 	KIT_OPEN, KIT_STAT, KIT_READ, KIT_WRITE, KIT_SYNC, KIT_ALLOCATE,
-	KIT_TRUNCATE, KIT_UNLINK, KIT_LIST, KIT_CALLS,
+	KIT_TRUNCATE, KIT_UNLINK, KIT_LIST, KIT_RENAME, KIT_MKDIR, KIT_RMDIR,
+	KIT_MAP, KIT_CALLS,
 };
 void kit_disk_init(struct kit_disk *disk);
 
