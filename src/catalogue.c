@@ -189,15 +189,16 @@ static struct entry *entry_new(struct vg_id name)
 	return e;
 }
 
-static int reserve_alias(const struct op *op, struct entry *e)
+static int reserve_alias(
+	struct vg_id target, int64_t mtime_ns, struct entry *e)
 {
-	e->alias = malloc(sizeof(*e->alias) + op->target.len);
+	e->alias = malloc(sizeof(*e->alias) + target.len);
 	if (!e->alias)
 		return -ENOMEM;
-	memcpy(e->alias + 1, op->target.bytes, op->target.len);
+	memcpy(e->alias + 1, target.bytes, target.len);
 	e->alias->target = (struct vg_id){
-		.bytes = (const char *)(e->alias + 1), .len = op->target.len};
-	e->alias->mtime_ns = op->time_ns;
+		.bytes = (const char *)(e->alias + 1), .len = target.len};
+	e->alias->mtime_ns = mtime_ns;
 	return 0;
 }
 
@@ -213,7 +214,7 @@ int catalogue_reserve(struct catalogue *cat, const struct op *op,
 	if (!r->entry)
 		return -ENOMEM;
 	if (op->type == OP_ALIAS) {
-		rc = reserve_alias(op, r->entry);
+		rc = reserve_alias(op->target, op->time_ns, r->entry);
 	} else {
 		rc = cat->n < CATALOGUE_MAX ? reserve_no(cat) : -ENOSPC;
 		if (rc == 0)
@@ -316,4 +317,70 @@ void catalogue_apply(struct catalogue *cat, const struct op *op,
 	collection_unref(coll);
 	if (gone)
 		entry_free(gone);
+}
+
+/* ---- from a manifest ---- */
+
+int catalogue_load(struct catalogue *cat, uint32_t next_no, uint64_t cursor)
+{
+	assert(cat->n == 0 && cat->n_entries == 0);
+	if (next_no > CATALOGUE_MAX)
+		return -VG_ECORRUPT;
+	cat->by_no = calloc(VG_MAX(next_no, 1u), sizeof(struct collection *));
+	if (!cat->by_no)
+		return -ENOMEM;
+	cat->cap = VG_MAX(next_no, 1u);
+	cat->n = next_no;
+	cat->cursor = cursor;
+	return 0;
+}
+
+/* Enters e, whose name is free, with the cursor it had. */
+static int load_entry(struct catalogue *cat, struct entry *e, uint64_t cursor)
+{
+	struct vg_id name = {.bytes = e->name, .len = e->name_len};
+	struct entry **link = find_link(cat, name);
+
+	if (*link || cursor == 0 || cursor > cat->cursor) {
+		entry_free(e);
+		return -VG_ECORRUPT;
+	}
+	e->cursor = cursor;
+	*link = e;
+	cat->n_entries++;
+	return 0;
+}
+
+int catalogue_load_collection(struct catalogue *cat, struct collection *c,
+	struct vg_id name, uint64_t cursor)
+{
+	struct entry *e = entry_new(name);
+	int rc;
+
+	if (!e) {
+		collection_unref(c);
+		return -ENOMEM;
+	}
+	e->coll = c;
+	if (c->no >= cat->n || cat->by_no[c->no]) {
+		entry_free(e);
+		return -VG_ECORRUPT;
+	}
+	rc = load_entry(cat, e, cursor);
+	if (rc == 0)
+		cat->by_no[c->no] = c;
+	return rc;
+}
+
+int catalogue_load_alias(struct catalogue *cat, const struct alias *alias,
+	struct vg_id name, uint64_t cursor)
+{
+	struct entry *e = entry_new(name);
+	int rc = e ? reserve_alias(alias->target, alias->mtime_ns, e) : -ENOMEM;
+
+	if (rc < 0) {
+		free(e);
+		return rc;
+	}
+	return load_entry(cat, e, cursor);
 }

@@ -77,6 +77,16 @@ int catalogue_name(struct catalogue *cat, const struct collection *coll,
 uint32_t catalogue_count(struct catalogue *cat); /* entries */
 
 /*
+ * What a manifest says, put into an empty catalogue, before there are readers.
+ * -ENOMEM; -VG_ECORRUPT: the name or the number is taken.
+ */
+int catalogue_load(struct catalogue *cat, uint32_t next_no, uint64_t cursor);
+int catalogue_load_collection(struct catalogue *cat, struct collection *c,
+	struct vg_id name, uint64_t cursor); /* takes the reference, always */
+int catalogue_load_alias(struct catalogue *cat, const struct alias *alias,
+	struct vg_id name, uint64_t cursor); /* copies */
+
+/*
  * Reserve and apply for the ops of the catalogue, CREATE to UNALIAS and ATTR
  * of the root, as in collection.h. The committer. -ENOMEM.
  */

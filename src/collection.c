@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "index/hnsw.h"
+#include "src/collection_file.h"
 #include "src/collection_int.h"
 
 #define IDS_MIN 16u /* heads of a new collection's table */
@@ -47,6 +48,8 @@ void cell_free(struct cell *cell)
 		return;
 	assert(!cell->is_queued && !cell->held);
 	hnsw_free(cell->hnsw);
+	free((void *)cell->vec.rows.sure);
+	free((void *)cell->damaged);
 	column_fini(&cell->vec);
 	column_fini(&cell->slots);
 	free(cell);
@@ -84,6 +87,7 @@ void collection_unref(struct collection *c)
 		free(table);
 		table = retired;
 	}
+	collection_file_free(c->file);
 	column_fini(&c->versions);
 	column_fini(&c->ended);
 	blob_fini(&c->blob);
@@ -213,6 +217,21 @@ uint32_t cell_find(const struct cell *cell, uint32_t slot,
 	return VERSION_NONE;
 }
 
+int cell_check_row(const struct cell *cell, uint32_t slot)
+{
+	uint32_t group = slot >> cell->vec.rows.group;
+
+	rows_check(&cell->vec.rows, slot);
+	if (slot >= cell->vec.rows.n_unsure)
+		return 0;
+	return atomic_load_explicit(&cell->damaged[group / 64],
+		       memory_order_relaxed) >>
+					       (group % 64) &
+				       1 ?
+		       -EIO :
+		       0;
+}
+
 static int check_version(
 	const struct collection *c, uint32_t no, const char **why)
 {
@@ -224,7 +243,8 @@ static int check_version(
 		*why = "a version ends before it begins";
 	else if (op_partition(version_id(v)) != v->partition)
 		*why = "a version is in another partition than its id";
-	else if (v->slot >= atomic_load(&v->cell->n_slots))
+	else if (v->cell->is_gone ? end == VERSION_OPEN
+				  : v->slot >= atomic_load(&v->cell->n_slots))
 		*why = "a version has a slot that does not exist";
 	else if (v->older != VERSION_NONE && v->older >= no)
 		*why = "a version is older than what it replaced";

@@ -69,6 +69,11 @@ struct cell {
 	enum vg_metric metric;
 	enum vg_index index;
 	uint32_t dim, m, ef_construction;
+	uint32_t number;    /* 0, 1, ... of the collection's cells */
+	bool is_gone; /* loaded without rows: all its versions have ended */
+	_Atomic uint64_t *damaged; /* bits of groups of rows, as vec.rows.sure;
+				      NULL: no row is from a file */
+	_Atomic uint32_t n_damaged; /* groups; relaxed: read behind `sure` */
 	struct column vec;  /* float[dim] */
 	struct column slots; /* struct slot */
 	struct hnsw *hnsw;   /* NULL: flat */
@@ -123,6 +128,8 @@ struct collection {
 	_Atomic uint64_t changes; /* release, after the moment that shows them
 				     is published: what changed since? */
 	_Atomic uint64_t searches;   /* relaxed, a figure */
+
+	struct collection_file *file; /* the checkpointer's; owned */
 };
 
 /* A collection without records. config and attr are copied. -ENOMEM. */
@@ -135,6 +142,12 @@ void collection_unref(struct collection *c); /* NULL is allowed */
 /* Copies of what the lock guards. Any thread. */
 struct op_config collection_config(struct collection *c);
 struct op_attr collection_attr(struct collection *c);
+
+/*
+ * 0, or -EIO: the row of slot is on the disk, and damaged there. Looked at
+ * once; any thread. Before a vector's bytes are handed out.
+ */
+int cell_check_row(const struct cell *cell, uint32_t slot);
 
 /* Borrows version number v; while the collection is referenced. */
 static inline struct version *collection_version(

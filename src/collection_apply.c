@@ -49,15 +49,31 @@ int collection_grow_ids(struct collection *c, uint32_t n)
 	return 0;
 }
 
-static int cell_new(struct collection *c, uint32_t dim, struct cell **out)
+struct hnsw_config cell_graph_config(const struct cell *cell)
 {
+	struct hnsw_config config = {
+		.dim = cell->dim,
+		.metric = cell->metric,
+		.m = cell->m,
+		.ef_construction = cell->ef_construction,
+	};
+
+	memcpy(&config.seed, cell->coll->uuid, sizeof(config.seed));
+	return config;
+}
+
+int cell_new(struct collection *c, uint32_t dim, struct cell **out)
+{
+	const struct cell *before =
+		atomic_load_explicit(&c->cell, memory_order_relaxed);
 	struct cell *cell = calloc(1, sizeof(*cell));
-	uint64_t seed;
+	struct hnsw_config config;
 	int rc = -ENOMEM;
 
 	if (!cell)
 		return -ENOMEM;
 	cell->coll = c;
+	cell->number = before ? before->number + 1 : 0;
 	cell->metric = (enum vg_metric)c->config.metric;
 	cell->index = (enum vg_index)c->config.index;
 	cell->dim = dim;
@@ -68,16 +84,8 @@ static int cell_new(struct collection *c, uint32_t dim, struct cell **out)
 		column_init(&cell->slots, sizeof(struct slot)) < 0)
 		goto free_cell;
 	if (cell->index == VG_HNSW) {
-		memcpy(&seed, c->uuid, sizeof(seed));
-		rc = hnsw_new(
-			&(struct hnsw_config){
-				.dim = dim,
-				.metric = cell->metric,
-				.m = cell->m,
-				.ef_construction = cell->ef_construction,
-				.seed = seed,
-			},
-			&cell->vec.rows, &cell->hnsw);
+		config = cell_graph_config(cell);
+		rc = hnsw_new(&config, &cell->vec.rows, &cell->hnsw);
 		if (rc < 0)
 			goto free_cell;
 	}

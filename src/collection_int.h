@@ -3,6 +3,7 @@
 #ifndef VG_COLLECTION_INT_H
 #define VG_COLLECTION_INT_H
 
+#include "index/hnsw.h"
 #include "src/collection.h"
 
 /* The head of id in table, or the free place where it would stand. Any
@@ -13,6 +14,13 @@ _Atomic uint32_t *collection_head(
 /* Gives the id table room for n ids at three quarters full. -ENOMEM. The
  * committer. */
 int collection_grow_ids(struct collection *c, uint32_t n);
+
+/* The settings of a cell's graph. */
+struct hnsw_config cell_graph_config(const struct cell *cell);
+
+/* A cell without rows for vectors of dim, set up as c->config says; nobody
+ * knows it yet. -ENOMEM, -EINVAL. The committer. */
+int cell_new(struct collection *c, uint32_t dim, struct cell **out);
 
 /* Frees a cell that no reader can reach; NULL is allowed. */
 void cell_free(struct cell *cell);

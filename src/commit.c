@@ -47,15 +47,14 @@ static struct commit *take_queue_locked(struct store *s)
 	return queue;
 }
 
-/* Ends the store's life as one that takes changes; for good. */
-static void fail_store(struct store *s, int rc)
+void store_fail(struct store *s, int rc, const char *what)
 {
 	const char *none = NULL;
 
 	if (atomic_compare_exchange_strong(&s->read_only, &none,
-		    "writing the log failed; nothing more is taken: look at "
-		    "the disk, then mount again"))
-		log_err("the log failed: %s; read-only from now on",
+		    "writing to the data directory failed; nothing more is "
+		    "taken: look at the disk, then mount again"))
+		log_err("%s failed: %s; read-only from now on", what,
 			strerror(-rc));
 }
 
@@ -213,7 +212,7 @@ static int add_change(struct store *s, struct change *ch)
 		unplace(s, &ch->op);
 		unreserve(s, ch);
 		if (rc == -EROFS)
-			fail_store(s, rc);
+			store_fail(s, rc, "writing the log");
 		return rc;
 	}
 	assert(b->n < BATCH_MAX && !b->is_alone);
@@ -278,11 +277,13 @@ static int flush_group(struct store *s, bool sync)
 		rc = store_read_only(s) && b->n == 0 ? -EROFS
 						     : wal_write(s->wal, sync);
 	if (rc < 0 && !is_full(rc))
-		fail_store(s, rc);
+		store_fail(s, rc, "writing the log");
 	if (rc < 0)
 		drop_group(s, is_full(rc) ? rc : -EIO);
-	else if (b->n)
+	else if (b->n) {
 		apply_group(s);
+		checkpoint_note(s, b->bytes);
+	}
 	if (rc == 0 && (b->n || sync)) {
 		pthread_mutex_lock(&s->queue_lock);
 		s->is_unsynced = !sync;
@@ -362,6 +363,17 @@ static void run_changes(
 	}
 }
 
+/* Everything before commit is applied and durable: what it waited for. */
+static void run_at_rest(
+	struct store *s, struct commit *commit, struct commit **first)
+{
+	assert(commit->n == 0 && commit->sync);
+	flush_until(s, first, commit);
+	commit->rc = flush_group(s, true);
+	if (commit->rc == 0)
+		commit->at_rest(commit);
+}
+
 /* Runs a queue's worth of commits. The leader. */
 static void run_queue(struct store *s, struct commit *queue)
 {
@@ -370,7 +382,10 @@ static void run_queue(struct store *s, struct commit *queue)
 	for (struct commit *c = queue; c; c = c->next) {
 		c->rc = 0;
 		c->cell = NULL;
-		run_changes(s, c, &first);
+		if (c->at_rest)
+			run_at_rest(s, c, &first);
+		else
+			run_changes(s, c, &first);
 	}
 	flush_until(s, &first, NULL);
 	assert(!first);

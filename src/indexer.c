@@ -175,6 +175,13 @@ static void answer(struct commit *held)
 	}
 }
 
+/* What a graph on disk had needs no linking. */
+static bool is_pending(const struct cell *cell, uint32_t slot)
+{
+	return atomic_load_explicit(&cell_slot(cell, slot)->state,
+		       memory_order_relaxed) == SLOT_PENDING;
+}
+
 static void work(struct indexer *ix, struct hnsw_scratch *scratch)
 {
 	struct commit *held = NULL;
@@ -182,10 +189,14 @@ static void work(struct indexer *ix, struct hnsw_scratch *scratch)
 	uint32_t first, n;
 
 	n = take_locked(ix, &cell, &first);
+	ix->n_busy++;
 	pthread_mutex_unlock(&ix->lock);
 	for (uint32_t i = 0; i < n; i++)
-		link_slot_hard(ix, cell, first + i, scratch);
+		if (is_pending(cell, first + i))
+			link_slot_hard(ix, cell, first + i, scratch);
 	pthread_mutex_lock(&ix->lock);
+	if (--ix->n_busy == 0)
+		pthread_cond_broadcast(&ix->pause_cond);
 	if (n) {
 		advance_tail_locked(cell, n);
 		held = release_locked(ix, cell);
@@ -207,7 +218,9 @@ static void *indexer_main(void *arg)
 			return NULL;
 	pthread_mutex_lock(&ix->lock);
 	while (!ix->is_stopping) {
-		if (ix->work)
+		if (ix->is_paused)
+			pthread_cond_wait(&ix->pause_cond, &ix->lock);
+		else if (ix->work)
 			work(ix, scratch);
 		else
 			pthread_cond_wait(&ix->work_cond, &ix->lock);
@@ -225,6 +238,7 @@ int indexer_init(struct indexer *ix, unsigned n, struct moments *moments)
 	pthread_mutex_init(&ix->lock, NULL);
 	pthread_cond_init(&ix->work_cond, NULL);
 	pthread_cond_init(&ix->stop_cond, NULL);
+	pthread_cond_init(&ix->pause_cond, NULL);
 	ix->threads = calloc(n, sizeof(*ix->threads));
 	rc = ix->threads ? 0 : -ENOMEM;
 	for (unsigned i = 0; i < n && rc == 0; i++) {
@@ -244,6 +258,7 @@ void indexer_fini(struct indexer *ix)
 	ix->is_stopping = true;
 	pthread_cond_broadcast(&ix->work_cond);
 	pthread_cond_broadcast(&ix->stop_cond);
+	pthread_cond_broadcast(&ix->pause_cond);
 	pthread_mutex_unlock(&ix->lock);
 	for (unsigned i = 0; i < ix->n_threads; i++)
 		pthread_join(ix->threads[i], NULL);
@@ -259,8 +274,28 @@ void indexer_fini(struct indexer *ix)
 	free(ix->threads);
 	pthread_cond_destroy(&ix->work_cond);
 	pthread_cond_destroy(&ix->stop_cond);
+	pthread_cond_destroy(&ix->pause_cond);
 	pthread_mutex_destroy(&ix->lock);
 	*ix = (struct indexer){0};
+}
+
+void indexer_pause(struct indexer *ix)
+{
+	pthread_mutex_lock(&ix->lock);
+	assert(!ix->is_paused);
+	ix->is_paused = true;
+	while (ix->n_busy)
+		pthread_cond_wait(&ix->pause_cond, &ix->lock);
+	pthread_mutex_unlock(&ix->lock);
+}
+
+void indexer_resume(struct indexer *ix)
+{
+	pthread_mutex_lock(&ix->lock);
+	assert(ix->is_paused);
+	ix->is_paused = false;
+	pthread_cond_broadcast(&ix->pause_cond);
+	pthread_mutex_unlock(&ix->lock);
 }
 
 void indexer_add(struct indexer *ix, struct cell *cell)

@@ -26,6 +26,9 @@ struct indexer {
 	struct cell *work; /* lock: cells with pending slots; each holds a
 			      reference on its collection */
 	bool is_stopping;  /* lock */
+	bool is_paused;	   /* lock: nobody takes slots */
+	unsigned n_busy;   /* lock: threads that are linking */
+	pthread_cond_t pause_cond; /* nobody is busy, or the pause is over */
 	unsigned n_threads;
 	pthread_t *threads;
 	struct moments *moments; /* borrowed */
@@ -39,6 +42,11 @@ void indexer_fini(struct indexer *ix);
 
 /* cell has new slots. The committer. */
 void indexer_add(struct indexer *ix, struct cell *cell);
+
+/* Waits until no thread links a row; none begins until indexer_resume. One
+ * thread at a time pauses. */
+void indexer_pause(struct indexer *ix);
+void indexer_resume(struct indexer *ix);
 
 /* Whether commit was taken to be answered later. The committer. */
 bool indexer_hold(

@@ -49,6 +49,10 @@ libvgstorage_a_SOURCES += \
 # store: moments, collections, the catalogue, the committer, the indexers.
 libvgcore_a_SOURCES += \
 	%D%/catalogue.c %D%/catalogue.h \
+	%D%/checkpoint.c %D%/checkpoint.h %D%/checkpoint_load.c \
+	%D%/collection_file.c %D%/collection_file.h \
+	%D%/collection_file_int.h %D%/collection_load.c \
+	%D%/graph_file.c %D%/graph_file.h \
 	%D%/collection.c %D%/collection.h \
 	%D%/collection_apply.c %D%/collection_int.h \
 	%D%/commit.c \

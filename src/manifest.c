@@ -22,7 +22,7 @@
  *   COLLECTION  u32 no  uuid[16]  u64 cursor  str name  CONFIG  ATTR
  *               i64 mtime_ns  i64 commit_ns  u32 dim
  *               and if dim is not 0:
- *               u8 metric  u8 index  u32 m  u32 ef_construction
+ *               u8 metric  u8 index  u32 m, ef_construction, cell
  *               COLUMN vec, version, meta, end
  *               FILE graph  u32 n_deltas  n_deltas * FILE
  *   CONFIG      as in an op; ATTR  u32 mode, uid, gid
@@ -40,7 +40,7 @@
  */
 static const char magic[8] = {'v', 'g', 'm', 'a', 'n', '\r', '\n', '\x1a'};
 
-#define VERSION 1u
+#define FORMAT_VERSION 1u
 #define HEAD 32u
 #define HEAD_SUMMED 24u /* the hash covers what is before it */
 
@@ -108,6 +108,7 @@ static void put_rows(
 	wire_put_u8(out, c->index);
 	wire_put_u32(out, c->m);
 	wire_put_u32(out, c->ef_construction);
+	wire_put_u32(out, c->cell);
 	put_column(out, &c->vec);
 	put_column(out, &c->version);
 	put_column(out, &c->meta);
@@ -170,7 +171,7 @@ static void put_head(uint8_t *bytes, size_t body_len)
 	struct wire_out out = wire_out_init(bytes, HEAD);
 
 	wire_put_bytes(&out, magic, sizeof(magic));
-	wire_put_u32(&out, VERSION);
+	wire_put_u32(&out, FORMAT_VERSION);
 	wire_put_u32(&out, 0);
 	wire_put_u64(&out, body_len);
 	assert(out.len == HEAD_SUMMED);
@@ -276,6 +277,7 @@ static int get_rows(struct wire_in *in, struct manifest_collection *c)
 	c->index = wire_get_u8(in);
 	c->m = wire_get_u32(in);
 	c->ef_construction = wire_get_u32(in);
+	c->cell = wire_get_u32(in);
 	for (size_t i = 0; rc == 0 && i < VG_ARRAY_LEN(columns); i++)
 		rc = get_column(in, columns[i]);
 	if (rc < 0)
@@ -406,7 +408,7 @@ static int get_head(const uint8_t *bytes, size_t len)
 		return -VG_ECORRUPT;
 	if (hash != wire_hash_pair(bytes, HEAD_SUMMED, in.at, in.left))
 		return -VG_ECORRUPT;
-	return version != VERSION || zero != 0 ? -VG_EFORMAT : 0;
+	return version != FORMAT_VERSION || zero != 0 ? -VG_EFORMAT : 0;
 }
 
 int manifest_decode(const void *bytes, size_t len, struct manifest *out)

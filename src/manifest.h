@@ -46,6 +46,7 @@ struct manifest_collection {
 	uint32_t dim; /* of its rows; 0: it has no vectors */
 	uint8_t metric, index; /* of its rows, as is what follows */
 	uint32_t m, ef_construction;
+	uint32_t cell; /* its number: versions of others have no rows */
 	struct manifest_column vec, version, meta, end;
 	struct manifest_file graph;
 	struct manifest_file delta[MANIFEST_DELTAS_MAX];

@@ -190,10 +190,11 @@ static int replay_frame(void *ctx, const struct wal_frame *frame)
 }
 
 int replay_log(struct store *s, const struct store_config *cfg,
-	struct store_report *rep)
+	const struct wal_place *from, struct store_report *rep)
 {
 	struct replay rp = {.s = s, .rep = rep};
 	struct wal_config wc = {.dirfd = s->waldirfd,
+		.from = *from,
 		.segment_size = cfg->segment_size,
 		.no_uring = cfg->no_uring,
 		.io = cfg->io};

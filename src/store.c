@@ -114,6 +114,7 @@ static struct store *store_alloc(const struct store_config *cfg)
 	pthread_cond_init(&s->sync_cond, NULL);
 	pthread_mutex_init(&s->error_lock, NULL);
 	pthread_mutex_init(&s->scratch_lock, NULL);
+	checkpoint_prepare(&s->checkpoint);
 	s->errors = calloc(ERRORS_KEPT, sizeof(*s->errors));
 	if (!s->errors || moments_init(&s->moments) < 0) {
 		free(s->errors);
@@ -128,6 +129,7 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 	struct store **out)
 {
 	struct store *s = store_alloc(cfg);
+	struct wal_place from;
 	int rc;
 
 	*rep = (struct store_report){0};
@@ -137,13 +139,17 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 		&(struct datadir){&s->dirfd, &s->lockfd, &s->waldirfd, s->uuid},
 		rep->error);
 	if (rc == 0)
-		rc = replay_log(s, cfg, rep);
+		rc = checkpoint_load(s, cfg, rep, &from);
+	if (rc == 0)
+		rc = replay_log(s, cfg, &from, rep);
 	if (rc == 0)
 		rc = indexer_init(&s->indexer, n_indexers(cfg), &s->moments);
 	if (rc == 0) {
 		start_backlog(s);
 		rc = commit_init(s);
 	}
+	if (rc == 0)
+		rc = checkpoint_init(s);
 	if (rc < 0) {
 		if (!rep->error[0])
 			snprintf(rep->error, sizeof(rep->error),
@@ -152,13 +158,26 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 		store_close(s);
 		return rc;
 	}
+	rep->manifest = s->checkpoint.number;
+	s->is_open = true;
 	*out = s;
 	return 0;
 }
 
 void store_quiesce(struct store *s)
 {
+	checkpoint_stop(s);
 	commit_fini(s);
+	if (s->is_open) {
+		int rc = store_checkpoint(s, true);
+
+		if (rc < 0)
+			log_warn("no last checkpoint: %s; the next start "
+				 "reads more of the log",
+				rc == -EROFS ? "the store is read-only"
+					     : strerror(-rc));
+	}
+	s->is_open = false;
 	indexer_fini(&s->indexer);
 }
 
@@ -167,6 +186,7 @@ void store_close(struct store *s)
 	if (!s)
 		return;
 	store_quiesce(s);
+	checkpoint_fini(s);
 	wal_close(s->wal);
 	search_fini(s);
 	catalogue_fini(&s->catalogue);
@@ -228,6 +248,7 @@ void store_stat(struct store *s, struct store_stat *out)
 		.syncs = ws.syncs,
 		.log_bytes = ws.bytes,
 		.uring = s->uring,
+		.checkpoints = atomic_load(&s->checkpoint.n_made),
 	};
 	pthread_rwlock_rdlock(&s->catalogue.lock);
 	n = s->catalogue.n;

@@ -21,6 +21,7 @@
  * stand below it. None is held across I/O, a FUSE reply or a done().
  *
  *   fs: node table lock -> handle lock      (fs/node.h, fs/handle.h)
+ *   checkpoint->run_lock  one checkpoint at a time; held across I/O
  *   store->queue_lock     the queue of commits, who leads
  *   catalogue->lock       names of collections
  *   indexer->lock         work, held commits
@@ -29,6 +30,7 @@
  *   store->error_lock     the ring of errors
  *   store->scratch_lock   free search scratch
  *   moments->lock
+ *   checkpoint->lock      whether one is wanted
  */
 struct store;
 struct io;
@@ -46,14 +48,19 @@ struct store_config {
 	unsigned indexers;   /* threads; 0: one for each CPU */
 	unsigned wait_ms;    /* for another owner of dir to end */
 	uint64_t segment_size; /* of the log; 0: its default */
+	uint64_t checkpoint_bytes; /* of the log between two; 0: 64 MiB;
+				      UINT64_MAX: never, not at the end either */
+	bool has_grace;	 /* else an hour */
+	double grace_s;	 /* that files of older manifests stay */
 	bool no_uring;
 	bool try_uring; /* measure, and use it only where it is not slower */
-	struct io *io; /* borrowed: the log's disk, for tests; NULL: the
-			  system's */
+	struct io *io; /* borrowed: the disk, for tests, which serves several
+			  threads; NULL: the system's */
 };
 
 /* What opening found, and why it failed. */
 struct store_report {
+	uint64_t manifest; /* number of the one that was opened; 0: none */
 	uint64_t replayed; /* ops */
 	uint64_t cut_len;  /* bytes of a torn tail that was cut */
 	bool uring;
@@ -154,6 +161,9 @@ struct commit {
 	int rc;	   /* answered: the first change's error, or the sync's */
 	void (*done)(struct commit *commit);
 	void *ctx; /* the caller's */
+	void (*at_rest)(struct commit *commit); /* or NULL; with n == 0 and
+		sync: called when all before it is durable and published, and
+		nothing behind it was begun. By the leader, who holds no lock */
 	struct commit *next; /* the store's */
 	struct cell *cell;   /* the store's: whose tail it made longer */
 };
@@ -227,6 +237,8 @@ int store_error_get(struct store *s, uint32_t nth, struct store_error *out);
 struct store_stat {
 	uint64_t lsn, syncs, log_bytes;
 	uint64_t pending; /* slots to be linked in all collections */
+	uint64_t manifest; /* number of the newest; 0: none */
+	uint64_t checkpoints; /* made since the open */
 	bool uring;
 };
 void store_stat(struct store *s, struct store_stat *out);

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "src/checkpoint.h"
 #include "src/indexer.h"
 #include "src/store.h"
 #include "src/wal.h"
@@ -49,7 +50,9 @@ struct store {
 	struct catalogue catalogue;
 	struct moments moments;
 	struct indexer indexer;
+	struct checkpointer checkpoint;
 	bool uring;
+	bool is_open; /* a checkpoint may be made */
 
 	pthread_mutex_t queue_lock;
 	pthread_cond_t queue_cond; /* the committer's: take over, or stop */
@@ -90,10 +93,14 @@ bool plan_is_alone(const struct change *change);
 /* The ids a change touches, as hashes. Returns how many (0..2). */
 unsigned plan_touched(const struct change *change, uint64_t out[2]);
 
-/* replay.c: opens the log and applies what is in it. rep->error has a sentence
+/* commit.c: ends the store's life as one that takes changes; for good. `what`
+ * is a constant that says which write failed. */
+void store_fail(struct store *s, int rc, const char *what);
+
+/* replay.c: opens the log at `from` and applies what is in it. rep->error has a sentence
  * if it is damaged or does not fit. Errors as store_open. */
 int replay_log(struct store *s, const struct store_config *cfg,
-	struct store_report *rep);
+	const struct wal_place *from, struct store_report *rep);
 
 /* search.c */
 void search_fini(struct store *s);

@@ -378,3 +378,30 @@ tests_unit_stage_LDADD = libvgtap.a libvgfs.a $(core_libs) $(FUSE3_LIBS)
 tests_unit_timer_SOURCES = %D%/unit/timer.c
 tests_unit_timer_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
 tests_unit_timer_LDADD = libvgtap.a libvgfs.a $(core_libs) $(FUSE3_LIBS)
+
+# manifest: the root of all files.
+noinst_LIBRARIES += libvgmanifestkit.a
+libvgmanifestkit_a_SOURCES = %D%/manifestkit.c %D%/manifestkit.h
+manifest_libs = libvgmanifestkit.a libvgtap.a libvgcore.a libvgstorage.a \
+	libvgbase.a $(XXHASH_LIBS)
+manifest_tests = %D%/unit/manifest %D%/cut/manifest %D%/fault/manifest
+check_PROGRAMS += $(manifest_tests)
+TESTS += $(manifest_tests)
+tests_unit_manifest_SOURCES = %D%/unit/manifest.c
+tests_unit_manifest_LDADD = $(manifest_libs)
+tests_cut_manifest_SOURCES = %D%/cut/manifest.c
+tests_cut_manifest_LDADD = $(manifest_libs)
+tests_fault_manifest_SOURCES = %D%/fault/manifest.c
+tests_fault_manifest_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
+tests_fault_manifest_LDADD = $(manifest_libs)
+fuzz_targets += tests/fuzz/manifest
+tests_fuzz_manifest_SOURCES = %D%/fuzz/manifest.c $(fuzz_main)
+tests_fuzz_manifest_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_manifest_LDADD = $(manifest_libs)
+
+# checkpoint: what an open takes from files.
+check_PROGRAMS += tests/unit/checkpoint
+TESTS += tests/unit/checkpoint
+tests_unit_checkpoint_SOURCES = %D%/unit/checkpoint.c
+tests_unit_checkpoint_LDADD = $(store_libs)

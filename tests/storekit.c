@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -423,29 +424,54 @@ static void copy_file(int from, int to, const char *name)
 	kit_free(&f);
 }
 
+/* Copies one directory and what is in it; the tree is a few levels deep. */
+static void copy_tree(int from, int to, unsigned depth)
+{
+	DIR *dir = fdopendir(dup(from));
+	struct dirent *de;
+
+	must(dir && depth < 8);
+	while ((de = readdir(dir))) {
+		struct stat st;
+		int a, b;
+
+		if (de->d_name[0] == '.' || strcmp(de->d_name, "LOCK") == 0)
+			continue;
+		must(fstatat(from, de->d_name, &st, 0) == 0);
+		if (!S_ISDIR(st.st_mode)) {
+			copy_file(from, to, de->d_name);
+			continue;
+		}
+		must(mkdirat(to, de->d_name, 0700) == 0);
+		a = openat(from, de->d_name, O_RDONLY | O_DIRECTORY);
+		b = openat(to, de->d_name, O_RDONLY | O_DIRECTORY);
+		must(a >= 0 && b >= 0);
+		copy_tree(a, b, depth + 1);
+		close(a);
+		close(b);
+	}
+	closedir(dir);
+}
+
+static int remove_one(
+	const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	(void)type;
+	(void)at;
+	return remove(path);
+}
+
 void sk_copy(const char *from, const char *to)
 {
-	int a = open(from, O_RDONLY | O_DIRECTORY), b, awal, bwal;
-	struct dirent *de;
-	DIR *dir;
+	int a = open(from, O_RDONLY | O_DIRECTORY), b;
 
-	mkdir(to, 0700);
+	must(nftw(to, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0 ||
+		errno == ENOENT);
+	must(mkdir(to, 0700) == 0);
 	b = open(to, O_RDONLY | O_DIRECTORY);
 	must(a >= 0 && b >= 0);
-	must(mkdirat(b, "wal", 0700) == 0 || errno == EEXIST);
-	copy_file(a, b, "FORMAT");
-	awal = openat(a, "wal", O_RDONLY | O_DIRECTORY);
-	bwal = openat(b, "wal", O_RDONLY | O_DIRECTORY);
-	must(awal >= 0 && bwal >= 0);
-	kit_dir_clear(bwal);
-	dir = fdopendir(dup(awal));
-	must(dir);
-	while ((de = readdir(dir)))
-		if (de->d_name[0] != '.')
-			copy_file(awal, bwal, de->d_name);
-	closedir(dir);
-	close(awal);
-	close(bwal);
+	copy_tree(a, b, 0);
 	close(a);
 	close(b);
 }

@@ -113,7 +113,7 @@ struct sk_ask {
 void sk_ask(struct store *s, struct sk_ask *ask, struct change *ch, uint32_t n);
 int sk_ask_wait(struct sk_ask *ask);
 
-/* A copy of the data directory from to to: FORMAT and wal/, LOCK left out. */
+/* A copy of the data directory from in place of to, LOCK left out. */
 void sk_copy(const char *from, const char *to);
 
 #endif

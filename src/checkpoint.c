@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* checkpoint.c: see checkpoint.h. */
+#include "src/checkpoint.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "index/hnsw.h"
+#include "src/log.h"
+#include "src/store_int.h"
+
+#define LOOK_S 5 /* between two looks at graphs and at what may go */
+
+/* Rows that a graph learnt since it was saved: past it it is saved again. */
+#define GRAPH_MIN 20000u
+#define GRAPH_SHARE 4u /* or a fourth of all, if that is more */
+
+static double now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+static struct collection_files files_of(const struct store *s)
+{
+	struct collection_files files = {
+		.io = s->checkpoint.io, .dirfd = s->checkpoint.coll_dirfd};
+
+	memcpy(files.store, s->uuid, sizeof(files.store));
+	return files;
+}
+
+/* ---- the cut ---- */
+
+struct cut {
+	struct commit commit;
+	struct store *s;
+	struct manifest *m; /* filled but for what the files say */
+	struct collection **coll; /* m->n_colls, each referenced */
+	struct collection_cut *cut;
+	int rc;
+};
+
+static int cut_alias(const struct entry *e, struct manifest_alias *out)
+{
+	const struct alias *alias = e->alias;
+
+	out->name = malloc((size_t)e->name_len + alias->target.len + 1);
+	if (!out->name)
+		return -ENOMEM;
+	out->target = out->name + e->name_len;
+	out->name_len = e->name_len;
+	out->target_len = alias->target.len;
+	memcpy(out->name, e->name, e->name_len);
+	memcpy(out->target, alias->target.bytes, alias->target.len);
+	out->cursor = e->cursor;
+	out->mtime_ns = alias->mtime_ns;
+	return 0;
+}
+
+static void cut_entry_locked(struct cut *cut, const struct entry *e)
+{
+	struct manifest *m = cut->m;
+	struct manifest_collection *mc;
+
+	if (cut->rc < 0)
+		return;
+	if (e->alias) {
+		cut->rc = cut_alias(e, &m->alias[m->n_aliases]);
+		m->n_aliases += cut->rc == 0;
+		return;
+	}
+	mc = &m->coll[m->n_colls];
+	mc->cursor = e->cursor;
+	mc->name_len = e->name_len;
+	memcpy(mc->name, e->name, sizeof(mc->name));
+	collection_cut(e->coll, &cut->cut[m->n_colls]);
+	cut->coll[m->n_colls++] = collection_ref(e->coll);
+}
+
+static void cut_catalogue_locked(struct cut *cut)
+{
+	struct catalogue *cat = &cut->s->catalogue;
+	uint32_t n = VG_MAX(cat->n_entries, 1u);
+	struct manifest *m = cut->m;
+
+	m->coll = calloc(n, sizeof(*m->coll));
+	m->alias = calloc(n, sizeof(*m->alias));
+	cut->coll = calloc(n, sizeof(struct collection *));
+	cut->cut = calloc(n, sizeof(*cut->cut));
+	if (!m->coll || !m->alias || !cut->coll || !cut->cut) {
+		cut->rc = -ENOMEM;
+		return;
+	}
+	m->next_no = cat->n;
+	m->next_cursor = cat->cursor;
+	m->root_mtime_ns = cat->mtime_ns;
+	m->has_root_attr = cat->has_attr;
+	m->root_attr = cat->attr;
+	for (uint32_t b = 0; b < CATALOGUE_BUCKETS; b++)
+		for (const struct entry *e = cat->bucket[b]; e; e = e->next)
+			cut_entry_locked(cut, e);
+}
+
+/* The store as it is now. The leader, between two groups; the log is synced. */
+static void take_cut(struct commit *commit)
+{
+	struct cut *cut = (struct cut *)(void *)commit;
+	struct store *s = cut->s;
+	struct moment *now = moment_get(&s->moments);
+	struct wal_place place;
+
+	wal_get_place(s->wal, &place);
+	cut->m->lsn = place.lsn;
+	cut->m->segment = place.segment;
+	cut->m->offset = place.offset;
+	memcpy(cut->m->seq, now->seq, sizeof(cut->m->seq));
+	moment_unref(&s->moments, now);
+	pthread_rwlock_rdlock(&s->catalogue.lock);
+	cut_catalogue_locked(cut);
+	pthread_rwlock_unlock(&s->catalogue.lock);
+	atomic_store_explicit(
+		&s->checkpoint.logged, 0, memory_order_relaxed);
+}
+
+static void cut_fini(struct cut *cut)
+{
+	for (uint32_t i = 0; cut->coll && i < cut->m->n_colls; i++)
+		collection_unref(cut->coll[i]);
+	free(cut->coll);
+	free(cut->cut);
+}
+
+/* ---- writing ---- */
+
+static void stop_indexers(void *ctx)
+{
+	indexer_pause(ctx);
+}
+
+static void go_indexers(void *ctx)
+{
+	indexer_resume(ctx);
+}
+
+/* Whether linking again what the graph's file lacks would take long. */
+static bool is_graph_due(const struct collection *c, bool all)
+{
+	uint32_t unsaved = collection_unsaved(c);
+	const struct cell *cell =
+		atomic_load_explicit(&c->cell, memory_order_acquire);
+	uint32_t n = cell ? atomic_load_explicit(
+				    &cell->n_slots, memory_order_relaxed)
+			  : 0;
+
+	return unsaved > 0 &&
+	       (all || unsaved > VG_MAX(GRAPH_MIN, n / GRAPH_SHARE));
+}
+
+/* Calls each for every collection that there is, until one is not 0. */
+static int each_collection(struct store *s,
+	int (*each)(struct store *s, struct collection *c, bool all), bool all)
+{
+	uint32_t n;
+	int rc = 0;
+
+	pthread_rwlock_rdlock(&s->catalogue.lock);
+	n = s->catalogue.n;
+	pthread_rwlock_unlock(&s->catalogue.lock);
+	for (uint32_t no = 0; no < n && rc == 0; no++) {
+		struct collection *c = catalogue_find_no(&s->catalogue, no);
+
+		if (c)
+			rc = each(s, c, all);
+		collection_unref(c);
+	}
+	return rc;
+}
+
+/* A graph that cannot be saved costs time at the next start, no more. */
+static int save_graph(struct store *s, struct collection *c, bool all)
+{
+	struct collection_files files = files_of(s);
+	struct collection_pause pause = {
+		.stop = stop_indexers,
+		.go = go_indexers,
+		.ctx = &s->indexer,
+	};
+	int rc = 0;
+
+	if (is_graph_due(c, all))
+		rc = collection_save_graph(&files, c, &pause);
+	if (rc < 0)
+		log_warn("a graph could not be saved: %s; the next start "
+			 "links its rows again",
+			strerror(-rc));
+	return 0;
+}
+
+static int graph_is_due(struct store *s, struct collection *c, bool all)
+{
+	(void)s;
+	return is_graph_due(c, all);
+}
+
+static int save_collections(struct store *s, struct cut *cut)
+{
+	struct collection_files files = files_of(s);
+	struct manifest *m = cut->m;
+	int rc = 0;
+
+	for (uint32_t i = 0; i < m->n_colls && rc == 0; i++) {
+		struct manifest_collection mc = {0};
+
+		rc = collection_save(&files, cut->coll[i], &cut->cut[i], &mc);
+		mc.cursor = m->coll[i].cursor;
+		mc.name_len = m->coll[i].name_len;
+		memcpy(mc.name, m->coll[i].name, sizeof(mc.name));
+		m->coll[i] = mc;
+	}
+	for (uint32_t i = 0; i < m->n_colls && rc == 0; i++) {
+		rc = collection_sync(&files, cut->coll[i]);
+		if (rc < 0)
+			store_fail(s, rc, "syncing a column");
+	}
+	return rc;
+}
+
+/* Remembers the manifest that was the newest until now. */
+static int keep_last(struct checkpointer *cp)
+{
+	struct checkpoint_kept *grown;
+	uint32_t cap = cp->cap_kept ? 2 * cp->cap_kept : 16;
+
+	if (cp->n_kept < cp->cap_kept)
+		return 0;
+	grown = realloc(cp->kept, cap * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	cp->kept = grown;
+	cp->cap_kept = cap;
+	return 0;
+}
+
+static int save_manifest(struct store *s, struct manifest *m)
+{
+	struct checkpointer *cp = &s->checkpoint;
+	struct timespec ts;
+	int rc = keep_last(cp);
+
+	if (rc < 0)
+		return rc;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	m->time_ns = ts.tv_sec * 1000000000LL + ts.tv_nsec;
+	m->number = cp->number + 1;
+	memcpy(m->store, s->uuid, sizeof(m->store));
+	rc = manifest_save(cp->io, s->dirfd, m);
+	if (rc < 0 && !io_is_full(rc) && rc != -ENOMEM)
+		store_fail(s, rc, "writing a manifest");
+	if (rc < 0)
+		return rc;
+	if (cp->number)
+		cp->kept[cp->n_kept++] = (struct checkpoint_kept){
+			.number = cp->number, .since_s = now_s()};
+	cp->number = m->number;
+	atomic_store_explicit(&cp->lsn, m->lsn, memory_order_relaxed);
+	atomic_fetch_add_explicit(&cp->n_made, 1, memory_order_relaxed);
+	return 0;
+}
+
+static int make_coll_dir(struct store *s)
+{
+	struct checkpointer *cp = &s->checkpoint;
+	int rc;
+
+	if (cp->coll_dirfd >= 0)
+		return 0;
+	rc = cp->io->mkdir(cp->io, s->dirfd, "c");
+	if (rc < 0 && rc != -EEXIST)
+		return rc;
+	rc = cp->io->sync(cp->io, s->dirfd);
+	if (rc == 0)
+		rc = cp->io->open(
+			cp->io, s->dirfd, "c", O_RDONLY | O_DIRECTORY);
+	if (rc < 0)
+		return rc;
+	cp->coll_dirfd = rc;
+	return 0;
+}
+
+static int run_locked(struct store *s, bool all)
+{
+	struct manifest m = {0};
+	struct cut cut = {
+		.s = s,
+		.m = &m,
+		.commit = {.sync = true, .at_rest = take_cut},
+	};
+	int rc = make_coll_dir(s);
+
+	if (rc < 0)
+		return rc;
+	each_collection(s, save_graph, all);
+	rc = store_commit_wait(s, &cut.commit);
+	if (rc == 0)
+		rc = cut.rc;
+	if (rc == 0)
+		rc = save_collections(s, &cut);
+	if (rc == 0)
+		rc = save_manifest(s, &m);
+	if (rc == 0)
+		log_info("checkpoint: manifest=%llu lsn=%llu collections=%u",
+			(unsigned long long)m.number,
+			(unsigned long long)m.lsn, m.n_colls);
+	cut_fini(&cut);
+	manifest_fini(&m);
+	return rc;
+}
+
+/* ---- what may go ---- */
+
+/* The collection of the same uuid in m, or NULL. */
+static const struct manifest_collection *find_same(
+	const struct manifest *m, const struct manifest_collection *mc)
+{
+	for (uint32_t i = 0; i < m->n_colls; i++)
+		if (memcmp(m->coll[i].uuid, mc->uuid, sizeof(mc->uuid)) == 0)
+			return &m->coll[i];
+	return NULL;
+}
+
+/* Removes what `old` names and `next` does not, then old itself. */
+static int drop_manifest(
+	struct store *s, const struct manifest *old, const struct manifest *next)
+{
+	struct checkpointer *cp = &s->checkpoint;
+	struct collection_files files = files_of(s);
+	int rc = 0;
+
+	for (uint32_t i = 0; i < old->n_colls && rc == 0; i++)
+		rc = collection_files_drop(&files, &old->coll[i],
+			find_same(next, &old->coll[i]));
+	if (rc == 0)
+		rc = wal_cut(s->wal, cp->io, next->segment);
+	if (rc == 0)
+		rc = manifest_unlink(cp->io, s->dirfd, old->number);
+	return rc;
+}
+
+static bool is_held(struct store *s)
+{
+	return faccessat(s->dirfd, ".backup-hold", F_OK, 0) == 0;
+}
+
+/* Drops the oldest manifest if its time is over. */
+static bool drop_oldest_locked(struct store *s)
+{
+	struct checkpointer *cp = &s->checkpoint;
+	struct manifest old = {0}, next = {0};
+	uint64_t number = cp->n_kept > 1 ? cp->kept[1].number : cp->number;
+	int rc;
+
+	if (cp->n_kept == 0 || now_s() - cp->kept[0].since_s < cp->grace_s ||
+		is_held(s) || store_read_only(s))
+		return false;
+	rc = manifest_load(cp->io, s->dirfd, cp->kept[0].number, &old);
+	if (rc == 0)
+		rc = manifest_load(cp->io, s->dirfd, number, &next);
+	if (rc == 0)
+		rc = drop_manifest(s, &old, &next);
+	manifest_fini(&old);
+	manifest_fini(&next);
+	if (rc < 0 && rc != -ENOENT && rc != -VG_ECORRUPT) {
+		log_warn("what manifest %llu names could not be removed: %s",
+			(unsigned long long)cp->kept[0].number, strerror(-rc));
+		cp->kept[0].since_s = now_s(); /* later again */
+		return false;
+	}
+	if (rc < 0) /* it is of no use to a copy either */
+		manifest_unlink(cp->io, s->dirfd, cp->kept[0].number);
+	cp->n_kept--;
+	memmove(cp->kept, cp->kept + 1, cp->n_kept * sizeof(*cp->kept));
+	return true;
+}
+
+static void drop_old_locked(struct store *s)
+{
+	while (drop_oldest_locked(s))
+		;
+}
+
+/* ---- when ---- */
+
+int store_checkpoint(struct store *s, bool all)
+{
+	struct checkpointer *cp = &s->checkpoint;
+	struct wal_stat ws;
+	int rc = 0;
+
+	if (cp->limit == UINT64_MAX)
+		return 0;
+	pthread_mutex_lock(&cp->run_lock);
+	wal_stat(s->wal, &ws);
+	if (store_read_only(s))
+		rc = -EROFS;
+	else if (ws.appended_lsn + 1 != atomic_load(&cp->lsn) ||
+		 each_collection(s, graph_is_due, all))
+		rc = run_locked(s, all);
+	if (rc == 0)
+		drop_old_locked(s);
+	pthread_mutex_unlock(&cp->run_lock);
+	return rc;
+}
+
+void checkpoint_note(struct store *s, size_t bytes)
+{
+	struct checkpointer *cp = &s->checkpoint;
+	uint64_t before = atomic_fetch_add_explicit(
+		&cp->logged, bytes, memory_order_relaxed);
+
+	if (before + bytes < cp->limit || before / cp->limit ==
+						(before + bytes) / cp->limit)
+		return;
+	pthread_mutex_lock(&cp->lock);
+	cp->is_wanted = true;
+	pthread_cond_signal(&cp->cond);
+	pthread_mutex_unlock(&cp->lock);
+}
+
+/* Waits until a checkpoint is wanted or it is time to look: which. */
+static bool wait_wanted_locked(struct checkpointer *cp)
+{
+	struct timespec until;
+	bool is_wanted;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += LOOK_S;
+	while (!cp->is_wanted && !cp->is_stopping)
+		if (pthread_cond_timedwait(&cp->cond, &cp->lock, &until) ==
+			ETIMEDOUT)
+			break;
+	is_wanted = cp->is_wanted;
+	cp->is_wanted = false;
+	return is_wanted;
+}
+
+static void *checkpoint_main(void *arg)
+{
+	struct store *s = arg;
+	struct checkpointer *cp = &s->checkpoint;
+
+	pthread_mutex_lock(&cp->lock);
+	while (!cp->is_stopping) {
+		bool is_wanted = wait_wanted_locked(cp);
+		int rc = 0;
+
+		if (cp->is_stopping)
+			break;
+		pthread_mutex_unlock(&cp->lock);
+		if (is_wanted || each_collection(s, graph_is_due, false)) {
+			rc = store_checkpoint(s, false);
+		} else {
+			pthread_mutex_lock(&cp->run_lock);
+			drop_old_locked(s);
+			pthread_mutex_unlock(&cp->run_lock);
+		}
+		if (rc < 0 && rc != -EROFS)
+			log_warn("no checkpoint: %s; the log goes on growing",
+				strerror(-rc));
+		pthread_mutex_lock(&cp->lock);
+	}
+	pthread_mutex_unlock(&cp->lock);
+	return NULL;
+}
+
+void checkpoint_prepare(struct checkpointer *cp)
+{
+	pthread_condattr_t attr;
+
+	pthread_mutex_init(&cp->lock, NULL);
+	pthread_mutex_init(&cp->run_lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&cp->cond, &attr);
+	pthread_condattr_destroy(&attr);
+	cp->coll_dirfd = -1;
+	cp->limit = UINT64_MAX;
+}
+
+int checkpoint_init(struct store *s)
+{
+	struct checkpointer *cp = &s->checkpoint;
+	int rc;
+
+	if (cp->limit == UINT64_MAX)
+		return 0;
+	rc = -pthread_create(&cp->thread, NULL, checkpoint_main, s);
+	cp->has_thread = rc == 0;
+	return rc;
+}
+
+void checkpoint_stop(struct store *s)
+{
+	struct checkpointer *cp = &s->checkpoint;
+
+	if (!cp->has_thread)
+		return;
+	pthread_mutex_lock(&cp->lock);
+	cp->is_stopping = true;
+	pthread_cond_signal(&cp->cond);
+	pthread_mutex_unlock(&cp->lock);
+	pthread_join(cp->thread, NULL);
+	cp->has_thread = false;
+}
+
+void checkpoint_fini(struct store *s)
+{
+	struct checkpointer *cp = &s->checkpoint;
+
+	checkpoint_stop(s);
+	if (cp->coll_dirfd >= 0)
+		cp->io->close(cp->io, cp->coll_dirfd);
+	free(cp->kept);
+	pthread_mutex_destroy(&cp->lock);
+	pthread_mutex_destroy(&cp->run_lock);
+	pthread_cond_destroy(&cp->cond);
+}

@@ -1,0 +1,601 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * collection_file.c: what a checkpoint writes of a collection;
+ * collection_load.c reads it.
+ *
+ * A ROW OF `version`, 48 bytes, little-endian:
+ *
+ *   0      8      16       20      24      28     32     36        40     44
+ *   | begin| mtime| id     | meta  | meta  | slot | older| hash of | cell | parti-|
+ *   | u64  | i64  | unit   | unit  | len   | u32  | u32  | the id  | u32  | tion  |
+ *   |      |      | u32    | u32   | u32   |      |      | u32     |      | u32   |
+ *
+ * id and meta are units of `meta`; an id there is {u8 len, bytes}. older is
+ * the number of the id's version before, or ~0. The hash is bits 8 to 39 of
+ * wire_hash(id): with it the id table is built anew without looking at an id.
+ * cell is the number of the cell that the slot is in; in another than the
+ * manifest's there are no rows any more, and the version is only a number.
+ *
+ * A ROW OF `end`, 16 bytes: u32 version, u32 0, u64 the seq at which it ended.
+ */
+#include "src/collection_file.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/collection_file_int.h"
+#include "src/graph_file.h"
+#include "src/log.h"
+#include "src/wire.h"
+
+#define PART_BYTES (256u << 20)
+#define BATCH 4096u /* rows that are encoded at once */
+
+void collection_uuid_format(const uint8_t uuid[16], char out[33])
+{
+	for (int i = 0; i < 16; i++)
+		snprintf(out + 2 * i, 3, "%02x", uuid[i]);
+}
+
+void collection_cut(struct collection *c, struct collection_cut *cut)
+{
+	struct cell *cell =
+		atomic_load_explicit(&c->cell, memory_order_relaxed);
+
+	pthread_mutex_lock(&c->lock);
+	cut->config = c->config;
+	cut->attr = c->attr;
+	cut->mtime_ns = c->mtime_ns;
+	cut->commit_ns = c->commit_ns;
+	pthread_mutex_unlock(&c->lock);
+	cut->cell = cell;
+	cut->n_versions =
+		atomic_load_explicit(&c->n_versions, memory_order_relaxed);
+	cut->n_slots = cell ? atomic_load_explicit(
+				      &cell->n_slots, memory_order_relaxed)
+			    : 0;
+	cut->n_units = c->blob.n;
+	cut->n_ended = c->n_ended;
+}
+
+/* ---- the files of one collection ---- */
+
+void collection_file_free(struct collection_file *f)
+{
+	if (!f)
+		return;
+	if (f->loaded != f->column[COLUMN_VEC])
+		colfile_close(f->loaded);
+	for (int i = 0; i < COLUMNS; i++)
+		colfile_close(f->column[i]);
+	if (f->dirfd >= 0)
+		f->io->close(f->io, f->dirfd);
+	free(f);
+}
+
+struct colfile_config collection_column(const struct collection_file *f,
+	enum column_kind kind, uint32_t stride)
+{
+	static const char *const names[COLUMNS] = {
+		[COLUMN_VEC] = "vec",
+		[COLUMN_META] = "meta",
+		[COLUMN_VERSION] = "version",
+		[COLUMN_END] = "end",
+	};
+	struct colfile_config cfg = {
+		.io = f->io,
+		.dirfd = f->dirfd,
+		.name = names[kind],
+		.stride = stride,
+	};
+	uint64_t rows = f->part_bytes / stride;
+	uint32_t chunk = 1u << 20; /* no column has more rows in a chunk */
+
+	/* Whole chunks, so that each can be mapped. */
+	while (chunk > rows && chunk > 4096)
+		chunk /= 2;
+	cfg.part_rows = (uint32_t)VG_MIN(
+		rows / chunk * chunk, (uint64_t)UINT32_MAX / 2 / chunk * chunk);
+	cfg.part_rows = VG_MAX(cfg.part_rows, chunk);
+	memcpy(cfg.store, f->store, sizeof(cfg.store));
+	memcpy(cfg.owner, f->uuid, sizeof(cfg.owner));
+	return cfg;
+}
+
+int collection_file_open(const struct collection_files *files,
+	const uint8_t uuid[16], struct collection_file **out)
+{
+	struct collection_file *f = calloc(1, sizeof(*f));
+	char name[33];
+	int rc;
+
+	if (!f)
+		return -ENOMEM;
+	f->io = files->io;
+	f->part_bytes = files->part_bytes ? files->part_bytes : PART_BYTES;
+	memcpy(f->store, files->store, sizeof(f->store));
+	memcpy(f->uuid, uuid, sizeof(f->uuid));
+	collection_uuid_format(uuid, name);
+	rc = f->io->open(f->io, files->dirfd, name, O_RDONLY | O_DIRECTORY);
+	f->dirfd = rc;
+	if (rc < 0) {
+		collection_file_free(f);
+		return rc;
+	}
+	*out = f;
+	return 0;
+}
+
+/* The files of a collection that has none yet. What lies in its directory is
+ * of a checkpoint that was not finished: numbers go on above it. */
+static int make_file(const struct collection_files *files,
+	struct collection *c)
+{
+	char name[33];
+	int rc;
+
+	collection_uuid_format(c->uuid, name);
+	rc = files->io->mkdir(files->io, files->dirfd, name);
+	if (rc < 0 && rc != -EEXIST)
+		return rc;
+	rc = collection_file_open(files, c->uuid, &c->file);
+	if (rc == 0)
+		c->file->is_new = true;
+	return rc;
+}
+
+static int column_need(
+	struct collection_file *f, enum column_kind kind, uint32_t stride)
+{
+	struct colfile_config cfg = collection_column(f, kind, stride);
+
+	return f->column[kind] ? 0 : colfile_new(&cfg, &f->column[kind]);
+}
+
+/* The rows of another cell take the place of those that were saved. */
+static int cell_need(struct collection_file *f, const struct cell *cell)
+{
+	if (f->column[COLUMN_VEC] && f->cell == cell->number)
+		return 0;
+	if (f->column[COLUMN_VEC] != f->loaded) /* whose rows are read still */
+		colfile_close(f->column[COLUMN_VEC]);
+	f->column[COLUMN_VEC] = NULL;
+	f->cell = cell->number;
+	f->graph = (struct manifest_file){0};
+	f->n_deltas = 0;
+	atomic_store_explicit(&f->n_graph, 0, memory_order_relaxed);
+	return column_need(f, COLUMN_VEC, cell->vec.rows.stride);
+}
+
+/* ---- writing ---- */
+
+/* Appends what column has and its file has not, up to n, chunk by chunk. */
+static int save_column(
+	struct colfile *to, const struct column *column, uint32_t n)
+{
+	uint32_t chunk = 1u << column->rows.shift;
+	int rc = 0;
+
+	for (uint32_t from = colfile_rows(to); from < n && rc == 0;
+		from = colfile_rows(to)) {
+		uint32_t left = chunk - (from & (chunk - 1));
+
+		rc = colfile_append(
+			to, column_at(column, from), VG_MIN(left, n - from));
+	}
+	return rc;
+}
+
+static void put_version(uint8_t *out, const struct version *v)
+{
+	struct wire_out w = wire_out_init(out, VERSION_ROW);
+	struct vg_id id = version_id(v);
+
+	wire_put_u64(&w, v->begin);
+	wire_put_u64(&w, (uint64_t)v->mtime_ns);
+	wire_put_u32(&w, v->id);
+	wire_put_u32(&w, v->meta_len ? v->meta : 0);
+	wire_put_u32(&w, v->meta_len);
+	wire_put_u32(&w, v->slot);
+	wire_put_u32(&w, v->older);
+	wire_put_u32(&w, (uint32_t)(wire_hash(id.bytes, id.len) >> 8));
+	wire_put_u32(&w, v->cell->number);
+	wire_put_u32(&w, v->partition);
+	assert(!w.failed && w.len == VERSION_ROW);
+}
+
+static int save_versions(
+	struct colfile *to, const struct collection *c, uint32_t n)
+{
+	uint8_t *rows = malloc((size_t)BATCH * VERSION_ROW);
+	int rc = rows ? 0 : -ENOMEM;
+
+	for (uint32_t from = colfile_rows(to); from < n && rc == 0;
+		from = colfile_rows(to)) {
+		uint32_t m = VG_MIN(BATCH, n - from);
+
+		for (uint32_t i = 0; i < m; i++)
+			put_version(rows + (size_t)i * VERSION_ROW,
+				collection_version(c, from + i));
+		rc = colfile_append(to, rows, m);
+	}
+	free(rows);
+	return rc;
+}
+
+static int save_ends(struct collection_file *f, const struct collection *c,
+	uint32_t n)
+{
+	struct colfile *to = f->column[COLUMN_END];
+	uint8_t *rows = malloc((size_t)BATCH * END_ROW);
+	int rc = rows ? 0 : -ENOMEM;
+
+	for (uint32_t from = colfile_rows(to); from < n && rc == 0;
+		from = colfile_rows(to)) {
+		uint32_t m = VG_MIN(BATCH, n - from);
+		struct wire_out w = wire_out_init(rows, (size_t)m * END_ROW);
+
+		for (uint32_t i = 0; i < m; i++) {
+			uint32_t no = *(const uint32_t *)column_at(
+				&c->ended, from + i);
+			uint64_t end = atomic_load_explicit(
+				&collection_version(c, no)->end,
+				memory_order_acquire);
+
+			assert(end != VERSION_OPEN);
+			wire_put_u32(&w, no);
+			wire_put_u32(&w, 0);
+			wire_put_u64(&w, end);
+		}
+		assert(!w.failed && w.len == (size_t)m * END_ROW);
+		rc = colfile_append(to, rows, m);
+	}
+	free(rows);
+	return rc;
+}
+
+static int save_columns(struct collection_file *f, struct collection *c,
+	const struct collection_cut *cut)
+{
+	int rc = column_need(f, COLUMN_META, BLOB_UNIT);
+
+	if (rc == 0)
+		rc = column_need(f, COLUMN_VERSION, VERSION_ROW);
+	if (rc == 0)
+		rc = column_need(f, COLUMN_END, END_ROW);
+	if (rc == 0 && cut->cell)
+		rc = cell_need(f, cut->cell);
+	if (rc == 0 && cut->cell)
+		rc = save_column(f->column[COLUMN_VEC], &cut->cell->vec,
+			cut->n_slots);
+	if (rc == 0)
+		rc = save_column(f->column[COLUMN_META], &c->blob.units,
+			cut->n_units);
+	if (rc == 0)
+		rc = save_versions(
+			f->column[COLUMN_VERSION], c, cut->n_versions);
+	return rc == 0 ? save_ends(f, c, cut->n_ended) : rc;
+}
+
+/* Copies what a column's file is into the manifest. */
+static int put_parts(const struct colfile *cf, struct manifest_column *out)
+{
+	const struct colfile_part *part;
+	uint32_t n;
+
+	*out = (struct manifest_column){0};
+	if (!cf)
+		return 0;
+	colfile_parts(cf, &part, &n);
+	if (n == 0)
+		return 0;
+	out->part = malloc(n * sizeof(*part));
+	if (!out->part)
+		return -ENOMEM;
+	memcpy(out->part, part, n * sizeof(*part));
+	out->n_parts = n;
+	return 0;
+}
+
+static int describe(const struct collection_file *f,
+	const struct collection *c, const struct collection_cut *cut,
+	struct manifest_collection *out)
+{
+	const struct cell *cell = cut->cell;
+	int rc;
+
+	*out = (struct manifest_collection){
+		.no = c->no,
+		.config = cut->config,
+		.attr = cut->attr,
+		.mtime_ns = cut->mtime_ns,
+		.commit_ns = cut->commit_ns,
+		.graph = f->graph,
+		.n_deltas = f->n_deltas,
+	};
+	memcpy(out->uuid, c->uuid, sizeof(out->uuid));
+	memcpy(out->delta, f->delta, sizeof(out->delta));
+	if (cell) {
+		out->dim = cell->dim;
+		out->metric = (uint8_t)cell->metric;
+		out->index = (uint8_t)cell->index;
+		out->m = cell->m;
+		out->ef_construction = cell->ef_construction;
+		out->cell = cell->number;
+	}
+	rc = put_parts(f->column[COLUMN_VEC], &out->vec);
+	if (rc == 0)
+		rc = put_parts(f->column[COLUMN_META], &out->meta);
+	if (rc == 0)
+		rc = put_parts(f->column[COLUMN_VERSION], &out->version);
+	if (rc == 0)
+		rc = put_parts(f->column[COLUMN_END], &out->end);
+	return rc;
+}
+
+int collection_save(const struct collection_files *files,
+	struct collection *c, const struct collection_cut *cut,
+	struct manifest_collection *out)
+{
+	static const struct collection_file none;
+	int rc = 0;
+
+	*out = (struct manifest_collection){0};
+	if (!c->file && cut->n_versions == 0)
+		return describe(&none, c, cut, out);
+	if (!c->file)
+		rc = make_file(files, c);
+	if (rc == 0)
+		rc = save_columns(c->file, c, cut);
+	return rc == 0 ? describe(c->file, c, cut, out) : rc;
+}
+
+int collection_sync(const struct collection_files *files, struct collection *c)
+{
+	struct collection_file *f = c->file;
+	int rc = 0;
+
+	if (!f)
+		return 0;
+	for (int i = 0; i < COLUMNS && rc == 0; i++)
+		if (f->column[i])
+			rc = colfile_sync(f->column[i]);
+	if (rc == 0 && f->is_new)
+		rc = files->io->sync(files->io, files->dirfd);
+	if (rc == 0)
+		f->is_new = false;
+	return rc;
+}
+
+/* ---- the graph ---- */
+
+uint32_t collection_unsaved(const struct collection *c)
+{
+	const struct cell *cell =
+		atomic_load_explicit(&c->cell, memory_order_acquire);
+	struct hnsw_stat st;
+	uint32_t saved = 0;
+
+	if (!cell || !cell->hnsw)
+		return 0;
+	hnsw_stat(cell->hnsw, &st);
+	if (c->file && c->file->cell == cell->number)
+		saved = atomic_load_explicit(
+			&c->file->n_graph, memory_order_relaxed);
+	return st.linked - VG_MIN(saved, st.linked);
+}
+
+static uint64_t deltas_len(const struct collection_file *f)
+{
+	uint64_t len = 0;
+
+	for (uint32_t i = 0; i < f->n_deltas; i++)
+		len += f->delta[i].len;
+	return len;
+}
+
+/* Whether the next save adds to the last one: until deltas reach half. */
+static bool is_delta(const struct collection_file *f, const struct hnsw *h)
+{
+	size_t delta, base;
+
+	if (f->graph.number == 0 || f->graph_failed ||
+		f->n_deltas == MANIFEST_DELTAS_MAX)
+		return false;
+	hnsw_save_cost(h, &delta, &base);
+	return deltas_len(f) + delta < base / 2;
+}
+
+/* The next number of a graph's file: above every one in the directory. */
+struct numbers {
+	uint32_t last;
+};
+
+static int note_graph(void *ctx, const char *name)
+{
+	struct numbers *n = ctx;
+	char again[GRAPH_NAME_MAX];
+	unsigned long number;
+
+	if (strncmp(name, "graph.", 6) != 0)
+		return 0;
+	number = strtoul(name + 6, NULL, 10);
+	if (number == 0 || number >= UINT32_MAX)
+		return 0;
+	graph_name_format((uint32_t)number, again);
+	if (strcmp(again, name) == 0)
+		n->last = VG_MAX(n->last, (uint32_t)number);
+	return 0;
+}
+
+/* Streams the graph into a new file. */
+static int write_graph(struct collection_file *f, struct hnsw *h, bool delta,
+	const struct collection_pause *pause, struct manifest_file *file)
+{
+	struct numbers numbers = {0};
+	struct graph_out out;
+	struct hnsw_stat st;
+	int rc = f->io->list(f->io, f->dirfd, note_graph, &numbers);
+
+	if (rc == 0)
+		rc = graph_out_open(&out, f->io, f->dirfd, numbers.last + 1);
+	if (rc < 0)
+		return rc;
+	if (!delta)
+		rc = hnsw_save_base(h, &out.sink);
+	pause->stop(pause->ctx);
+	if (rc == 0)
+		rc = delta ? hnsw_save_delta(h, &out.sink)
+			   : hnsw_save_rest(h, &out.sink);
+	hnsw_stat(h, &st);
+	pause->go(pause->ctx);
+	f->graph_failed = true; /* until it is known to be there */
+	rc = graph_out_close(&out, rc, file);
+	if (rc < 0)
+		return rc;
+	f->graph_failed = false;
+	atomic_store_explicit(&f->n_graph, st.linked, memory_order_relaxed);
+	return 0;
+}
+
+int collection_save_graph(const struct collection_files *files,
+	struct collection *c, const struct collection_pause *pause)
+{
+	struct cell *cell =
+		atomic_load_explicit(&c->cell, memory_order_acquire);
+	struct manifest_file file;
+	bool delta;
+	int rc;
+
+	if (!cell || !cell->hnsw || collection_unsaved(c) == 0)
+		return 0;
+	rc = c->file ? 0 : make_file(files, c);
+	if (rc == 0)
+		rc = cell_need(c->file, cell);
+	if (rc < 0)
+		return rc;
+	delta = is_delta(c->file, cell->hnsw);
+	rc = write_graph(c->file, cell->hnsw, delta, pause, &file);
+	if (rc < 0)
+		return rc;
+	if (delta) {
+		c->file->delta[c->file->n_deltas++] = file;
+	} else {
+		c->file->graph = file;
+		c->file->n_deltas = 0;
+	}
+	return 0;
+}
+
+/* ---- what no manifest needs any more ---- */
+
+static bool names_part(const struct manifest_column *column, uint32_t number)
+{
+	for (uint32_t i = 0; i < column->n_parts; i++)
+		if (column->part[i].number == number)
+			return true;
+	return false;
+}
+
+static bool names_graph(const struct manifest_collection *m, uint32_t number)
+{
+	bool is_named = m->graph.number == number;
+
+	for (uint32_t i = 0; i < m->n_deltas; i++)
+		is_named |= m->delta[i].number == number;
+	return is_named;
+}
+
+struct drop {
+	struct io *io;
+	int dirfd;
+	const struct manifest_collection *now; /* NULL: nothing stays */
+	int rc;
+};
+
+static void drop_name(struct drop *d, const char *name)
+{
+	int rc = d->rc == 0 ? d->io->unlink(d->io, d->dirfd, name) : 0;
+
+	if (rc < 0 && rc != -ENOENT)
+		d->rc = rc;
+}
+
+static void drop_parts(struct drop *d, const char *column,
+	const struct manifest_column *old, const struct manifest_column *now)
+{
+	char name[64];
+
+	for (uint32_t i = 0; i < old->n_parts; i++) {
+		if (now && names_part(now, old->part[i].number))
+			continue;
+		snprintf(name, sizeof(name), "%s.%04" PRIu32 ".sum", column,
+			old->part[i].number);
+		drop_name(d, name);
+		name[strlen(name) - strlen(".sum")] = '\0';
+		drop_name(d, name);
+	}
+}
+
+static void drop_graph(struct drop *d, const struct manifest_file *file)
+{
+	char name[GRAPH_NAME_MAX];
+
+	if (file->number == 0 || (d->now && names_graph(d->now, file->number)))
+		return;
+	graph_name_format(file->number, name);
+	drop_name(d, name);
+}
+
+static void drop_files(struct drop *d, const struct manifest_collection *old)
+{
+	const struct manifest_collection *now = d->now;
+
+	drop_parts(d, "vec", &old->vec, now ? &now->vec : NULL);
+	drop_parts(d, "meta", &old->meta, now ? &now->meta : NULL);
+	drop_parts(d, "version", &old->version, now ? &now->version : NULL);
+	drop_parts(d, "end", &old->end, now ? &now->end : NULL);
+	drop_graph(d, &old->graph);
+	for (uint32_t i = 0; i < old->n_deltas; i++)
+		drop_graph(d, &old->delta[i]);
+}
+
+/* A name of a directory that nobody names: files of a checkpoint that was
+ * never finished. */
+static int drop_any(void *ctx, const char *name)
+{
+	drop_name(ctx, name);
+	return 0;
+}
+
+int collection_files_drop(const struct collection_files *files,
+	const struct manifest_collection *old,
+	const struct manifest_collection *now)
+{
+	struct drop d = {.io = files->io, .now = now};
+	char name[33];
+	int rc;
+
+	if (old->version.n_parts == 0)
+		return 0;
+	collection_uuid_format(old->uuid, name);
+	rc = d.io->open(d.io, files->dirfd, name, O_RDONLY | O_DIRECTORY);
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	d.dirfd = rc;
+	drop_files(&d, old);
+	rc = 0;
+	if (!now)
+		rc = d.io->list(d.io, d.dirfd, drop_any, &d);
+	if (rc == 0)
+		rc = d.rc;
+	d.io->close(d.io, d.dirfd);
+	if (rc == 0 && !now)
+		rc = d.io->rmdir(d.io, files->dirfd, name);
+	return rc;
+}

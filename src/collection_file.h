@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* collection_file.h: a collection on disk: what a checkpoint writes, an open reads. */
+#ifndef VG_COLLECTION_FILE_H
+#define VG_COLLECTION_FILE_H
+
+#include "src/collection.h"
+#include "src/manifest.h"
+
+/*
+ * The files of a collection are in c/<uuid>/:
+ *
+ *   vec      its vectors, a row for each slot
+ *   meta     ids and metadata: the blob's units
+ *   version  a row for each version (collection_file.c has its bytes)
+ *   end      a row for each version that ended, in that order
+ *   graph    the graph, derived from the others: a base and what was added
+ *
+ * A checkpoint takes a cut: how far each column goes at one moment. What is
+ * below a cut never changes, so it is written while changes go on. The end
+ * mark of a version is no part of its row: it stands in memory, in the log and
+ * in `end`.
+ */
+struct collection_files {
+	struct io *io;	   /* borrowed; serves several threads */
+	int dirfd;	   /* borrowed: DATADIR/c */
+	uint8_t store[16]; /* uuid */
+	uint64_t part_bytes; /* a part is about as large; 0: 256 MiB */
+};
+
+struct collection_cut {
+	struct op_config config;
+	struct op_attr attr;
+	int64_t mtime_ns, commit_ns;
+	struct cell *cell; /* borrowed from the collection; NULL: none */
+	uint32_t n_versions, n_slots, n_units, n_ended;
+};
+
+/* What the collection is at this moment. The leader, between two groups. */
+void collection_cut(struct collection *c, struct collection_cut *cut);
+
+/*
+ * Writes what the cut has and the files have not, without a sync, and puts
+ * the result into *out but for what the catalogue knows (name, cursor); parts
+ * are copied. One thread at a time. The collection is referenced. -ENOSPC and
+ * others: the files are as they were for the next call. -ENOMEM.
+ */
+int collection_save(const struct collection_files *files,
+	struct collection *c, const struct collection_cut *cut,
+	struct manifest_collection *out);
+
+/* Makes durable what collection_save wrote. An error is for good. */
+int collection_sync(const struct collection_files *files, struct collection *c);
+
+/*
+ * Saves the graph, durably: as what was added to the last one if that is
+ * cheaper, and if `pause` gives the moments in which no row is linked. Before
+ * the cut whose manifest names it, so that it has no row that the cut has not.
+ * An error leaves the last one in place.
+ */
+struct collection_pause {
+	void (*stop)(void *ctx); /* returns when no row is being linked */
+	void (*go)(void *ctx);
+	void *ctx;
+};
+int collection_save_graph(const struct collection_files *files,
+	struct collection *c, const struct collection_pause *pause);
+
+/* Rows that the graph has and its file has not: what a restart would link
+ * again. Any thread. */
+uint32_t collection_unsaved(const struct collection *c);
+
+/*
+ * The collection that m describes. Rows are read, or mapped where a whole
+ * chunk lies in one file. Damage in what everything hangs on (versions, ids,
+ * metadata, ends) is -VG_ECORRUPT with a sentence in why; a vector's is found
+ * when it is touched; a graph that is missing or damaged is left out, with a
+ * warning, and its rows are linked again. -ENOENT: a file is missing, why names
+ * it. -VG_EFORMAT, -ENOMEM, errno of the disk.
+ */
+int collection_load(const struct collection_files *files,
+	const struct manifest_collection *m, char why[256],
+	struct collection **out);
+
+/* Frees what c->file has; NULL is allowed. */
+void collection_file_free(struct collection_file *f);
+
+/* Removes the files that `old` names and `now` does not (NULL: all, and the
+ * directory). Files that are not there are no error. */
+int collection_files_drop(const struct collection_files *files,
+	const struct manifest_collection *old,
+	const struct manifest_collection *now);
+
+#endif

@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* collection_load.c: a collection from its files; collection_file.c wrote them. */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "index/hnsw.h"
+#include "src/collection_file_int.h"
+#include "src/collection_int.h"
+#include "src/graph_file.h"
+#include "src/log.h"
+#include "src/wire.h"
+
+#define BATCH 4096u /* rows that are decoded at once */
+
+struct load {
+	const struct collection_files *files;
+	const struct manifest_collection *m;
+	struct collection *c;
+	struct collection_file *f;
+	struct cell *cell; /* NULL: no vectors */
+	struct cell *gone; /* stands for cells whose rows are no more */
+	char *why;
+};
+
+static int say(struct load *ld, int rc, const char *what)
+{
+	if (ld->why[0] == '\0')
+		snprintf(ld->why, 256, "%s", what);
+	return rc;
+}
+
+static uint32_t n_rows(const struct manifest_column *column)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < column->n_parts; i++)
+		n = column->part[i].first + column->part[i].n;
+	return n;
+}
+
+static int open_column(struct load *ld, enum column_kind kind, uint32_t stride,
+	const struct manifest_column *column)
+{
+	struct colfile_config cfg = collection_column(ld->f, kind, stride);
+
+	if (column->n_parts == 0)
+		return 0;
+	return colfile_open(&cfg, column->part, column->n_parts, ld->why,
+		&ld->f->column[kind]);
+}
+
+/*
+ * Puts the rows of a file into memory that was reserved: maps chunks that are
+ * full and lie in one part, if `mapped` is given, and reads the rest. *mapped
+ * is the number of rows in front that may be mapped.
+ */
+static int load_column(struct load *ld, struct colfile *cf, struct column *to,
+	uint32_t n, uint32_t *mapped)
+{
+	uint32_t chunk = 1u << to->rows.shift;
+	int rc = column_reserve(to, n);
+
+	for (uint32_t from = 0; from < n && rc == 0; from += chunk) {
+		uint32_t len = VG_MIN(chunk, n - from);
+
+		rc = -EOPNOTSUPP;
+		if (mapped && len == chunk)
+			rc = colfile_map(cf, from, len, column_at(to, from));
+		if (rc == 0)
+			*mapped = from + len;
+		else if (rc == -EOPNOTSUPP)
+			rc = colfile_read(cf, from, len, column_at(to, from),
+				NULL, NULL);
+	}
+	return rc < 0 ? say(ld, rc, "it cannot be read") : 0;
+}
+
+/* ---- vectors ---- */
+
+/* What check_rows found for a group. */
+static void note_group(struct cell *cell, uint32_t group, bool is_damaged)
+{
+	uint64_t bit = (uint64_t)1 << (group % 64);
+
+	if (is_damaged) {
+		uint64_t had = atomic_fetch_or_explicit(
+			&cell->damaged[group / 64], bit, memory_order_relaxed);
+
+		if (!(had & bit))
+			atomic_fetch_add_explicit(
+				&cell->n_damaged, 1, memory_order_relaxed);
+	}
+	atomic_fetch_or_explicit(
+		&cell->vec.rows.sure[group / 64], bit, memory_order_release);
+}
+
+/* rows->check: looks at a group of rows that was mapped. */
+static void check_rows(const struct rows *rows, uint32_t slot)
+{
+	struct cell *cell = (struct cell *)(void *)((char *)(uintptr_t)rows -
+						    offsetof(struct cell,
+							    vec.rows));
+	uint32_t group = slot >> rows->group;
+	uint32_t from = group << rows->group;
+	uint32_t to = VG_MIN(from + (1u << rows->group), rows->n_unsure);
+	int rc = 0;
+
+	assert(slot < rows->n_unsure);
+	for (uint32_t i = from; i < to && rc == 0; i++)
+		rc = colfile_check(cell->coll->file->loaded, i);
+	if (rc < 0)
+		log_err("damaged: vectors of slots %u to %u cannot be read: "
+			"their records are left out of answers",
+			from, to - 1);
+	note_group(cell, group, rc < 0);
+}
+
+/* Rows of a group: so many that they are a block at least. */
+static uint32_t group_shift(uint32_t stride)
+{
+	uint32_t shift = 0;
+
+	while ((stride << shift) < COLFILE_BLOCK)
+		shift++;
+	return shift;
+}
+
+static int load_vec(struct load *ld)
+{
+	struct cell *cell = ld->cell;
+	uint32_t n = n_rows(&ld->m->vec), mapped = 0;
+	size_t words;
+	int rc = column_reserve(&cell->slots, n);
+
+	if (rc == 0)
+		rc = load_column(ld, ld->f->column[COLUMN_VEC], &cell->vec, n,
+			&mapped);
+	if (rc < 0)
+		return rc;
+	ld->f->loaded = ld->f->column[COLUMN_VEC];
+	cell->n_reserved = n;
+	atomic_store_explicit(&cell->n_slots, n, memory_order_relaxed);
+	if (mapped == 0)
+		return 0;
+	cell->vec.rows.group = group_shift(cell->vec.rows.stride);
+	words = (mapped >> cell->vec.rows.group) / 64 + 1;
+	cell->vec.rows.sure = calloc(words, sizeof(uint64_t));
+	cell->damaged = calloc(words, sizeof(uint64_t));
+	if (!cell->vec.rows.sure || !cell->damaged)
+		return -ENOMEM;
+	cell->vec.rows.check = check_rows;
+	cell->vec.rows.n_unsure = mapped;
+	return 0;
+}
+
+/* ---- versions ---- */
+
+/* What is looked up in a blob must lie in it: one piece, in one chunk. */
+static bool is_piece(const struct collection *c, uint32_t at, uint64_t len)
+{
+	uint32_t chunk = 1u << c->blob.units.rows.shift;
+	uint64_t units = (len + BLOB_UNIT - 1) / BLOB_UNIT;
+
+	return at + units <= c->blob.n &&
+	       (at & (chunk - 1)) + units <= chunk;
+}
+
+struct row {
+	struct version v;
+	uint32_t hash, cell;
+};
+
+static void get_row(const uint8_t *bytes, struct row *r)
+{
+	struct wire_in in = wire_in_init(bytes, VERSION_ROW);
+
+	*r = (struct row){.v.begin = wire_get_u64(&in)};
+	r->v.mtime_ns = (int64_t)wire_get_u64(&in);
+	r->v.id = wire_get_u32(&in);
+	r->v.meta = wire_get_u32(&in);
+	r->v.meta_len = wire_get_u32(&in);
+	r->v.slot = wire_get_u32(&in);
+	r->v.older = wire_get_u32(&in);
+	r->hash = wire_get_u32(&in);
+	r->cell = wire_get_u32(&in);
+	r->v.partition = (uint16_t)wire_get_u32(&in);
+	assert(!in.failed && in.left == 0);
+}
+
+/* Whether a row can be version number no. */
+static bool is_row(const struct load *ld, const struct row *r, uint32_t no)
+{
+	const struct collection *c = ld->c;
+	const uint8_t *id;
+
+	if (r->v.begin == 0 || r->v.partition >= VG_PARTITIONS ||
+		(r->v.older != VERSION_NONE && r->v.older >= no) ||
+		r->v.meta_len > VG_META_MAX || !is_piece(c, r->v.id, 1) ||
+		!is_piece(c, r->v.meta, r->v.meta_len))
+		return false;
+	id = blob_at(&c->blob, r->v.id);
+	if (id[0] == 0 || !is_piece(c, r->v.id, 1 + (uint64_t)id[0]))
+		return false;
+	return !ld->cell || r->cell != ld->cell->number ||
+	       r->v.slot < ld->cell->n_reserved;
+}
+
+/* Makes version no the head of its id: the place that its older one has, or
+ * the first free one. The table ends the search: it is never full. */
+static bool put_head(struct id_table *table, const struct row *r, uint32_t no)
+{
+	for (uint32_t i = r->hash & table->mask;; i = (i + 1) & table->mask) {
+		uint32_t head = atomic_load_explicit(
+			&table->head[i], memory_order_relaxed);
+
+		if (head == r->v.older) {
+			atomic_store_explicit(
+				&table->head[i], no, memory_order_relaxed);
+			return true;
+		}
+		if (head == VERSION_NONE)
+			return false;
+	}
+}
+
+/* Writes version no as apply once did. */
+static bool add_version(struct load *ld, struct row *r, uint32_t no)
+{
+	struct collection *c = ld->c;
+	struct id_table *table =
+		atomic_load_explicit(&c->ids, memory_order_relaxed);
+	struct version *v = collection_version(c, no);
+	struct slot *slot;
+
+	if (!is_row(ld, r, no) || !put_head(table, r, no))
+		return false;
+	*v = r->v;
+	atomic_store_explicit(&v->end, VERSION_OPEN, memory_order_relaxed);
+	v->cell = ld->gone;
+	if (ld->cell && r->cell == ld->cell->number) {
+		v->cell = ld->cell;
+		slot = cell_slot(ld->cell, v->slot);
+		v->sibling = atomic_load_explicit(
+				     &slot->head, memory_order_relaxed) -
+			     1;
+		atomic_store_explicit(
+			&slot->head, no + 1, memory_order_relaxed);
+	}
+	c->n_ids += v->older == VERSION_NONE;
+	atomic_fetch_add_explicit(
+		&c->meta_bytes, v->meta_len, memory_order_relaxed);
+	return true;
+}
+
+/* Reads a column in batches of rows of len bytes. */
+struct batches {
+	enum column_kind kind;
+	uint32_t len, n;
+	bool (*each)(struct load *ld, const uint8_t *row, uint32_t no);
+	const char *what;
+};
+
+static int each_row(struct load *ld, const struct batches *b)
+{
+	uint8_t *rows = malloc((size_t)BATCH * b->len);
+	int rc = rows ? 0 : -ENOMEM;
+
+	for (uint32_t from = 0; from < b->n && rc == 0; from += BATCH) {
+		uint32_t m = VG_MIN(BATCH, b->n - from);
+
+		rc = colfile_read(ld->f->column[b->kind], from, m, rows, NULL,
+			NULL);
+		if (rc < 0)
+			say(ld, rc, b->what);
+		for (uint32_t i = 0; i < m && rc == 0; i++)
+			if (!b->each(ld, rows + (size_t)i * b->len, from + i))
+				rc = say(ld, -VG_ECORRUPT, b->what);
+	}
+	free(rows);
+	return rc;
+}
+
+static bool each_version(struct load *ld, const uint8_t *bytes, uint32_t no)
+{
+	struct row r;
+
+	get_row(bytes, &r);
+	return add_version(ld, &r, no);
+}
+
+static int load_versions(struct load *ld)
+{
+	struct collection *c = ld->c;
+	uint32_t n = n_rows(&ld->m->version);
+	int rc = column_reserve(&c->versions, n);
+
+	/* An id for each version at most: the table is never full. */
+	if (rc == 0)
+		rc = collection_grow_ids(c, n);
+	if (rc < 0)
+		return rc;
+	c->n_reserved = n;
+	atomic_store_explicit(&c->n_versions, n, memory_order_relaxed);
+	atomic_store_explicit(&c->n_live, n, memory_order_relaxed);
+	return each_row(ld, &(struct batches){.kind = COLUMN_VERSION,
+				    .len = VERSION_ROW,
+				    .n = n,
+				    .each = each_version,
+				    .what = "version is damaged"});
+}
+
+static bool each_end(struct load *ld, const uint8_t *bytes, uint32_t i)
+{
+	struct wire_in in = wire_in_init(bytes, END_ROW);
+	struct collection *c = ld->c;
+	uint32_t no = wire_get_u32(&in);
+	uint32_t zero = wire_get_u32(&in);
+	uint64_t end = wire_get_u64(&in);
+	struct version *v;
+
+	if (zero != 0 || no >= c->n_reserved)
+		return false;
+	v = collection_version(c, no);
+	if (end <= v->begin || end == VERSION_OPEN ||
+		atomic_load_explicit(&v->end, memory_order_relaxed) !=
+			VERSION_OPEN)
+		return false;
+	*(uint32_t *)column_at(&c->ended, i) = no;
+	atomic_store_explicit(&v->end, end, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&c->n_live, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(
+		&c->meta_bytes, v->meta_len, memory_order_relaxed);
+	return true;
+}
+
+static int load_ends(struct load *ld)
+{
+	struct collection *c = ld->c;
+	uint32_t n = n_rows(&ld->m->end);
+	int rc = column_reserve(&c->ended, n);
+
+	c->n_ended = n;
+	if (rc < 0)
+		return rc;
+	return each_row(ld, &(struct batches){.kind = COLUMN_END,
+				    .len = END_ROW,
+				    .n = n,
+				    .each = each_end,
+				    .what = "end is damaged"});
+}
+
+/* A version in no cell that has rows must have ended. */
+static int check_gone(struct load *ld)
+{
+	const struct collection *c = ld->c;
+
+	for (uint32_t no = 0; no < c->n_reserved; no++) {
+		const struct version *v = collection_version(c, no);
+
+		if (v->cell == ld->gone &&
+			atomic_load_explicit(
+				&v->end, memory_order_relaxed) == VERSION_OPEN)
+			return say(ld, -VG_ECORRUPT,
+				"version is damaged: a record has no vector");
+	}
+	return 0;
+}
+
+/* ---- the graph ---- */
+
+/* Takes the graph from its files; without them its rows are linked again. */
+static int load_graph(struct load *ld)
+{
+	const struct manifest_collection *m = ld->m;
+	struct cell *cell = ld->cell;
+	struct graph_files gf = {
+		.io = ld->f->io,
+		.dirfd = ld->f->dirfd,
+		.base = &m->graph,
+		.delta = m->delta,
+		.n_deltas = m->n_deltas,
+		.config = cell_graph_config(cell),
+		.rows = &cell->vec.rows,
+		.n_rows = cell->n_reserved,
+	};
+	struct hnsw *h = NULL;
+	uint32_t from = 0, n = 0;
+	char why[256], name[33];
+	int rc;
+
+	if (!cell->hnsw || m->graph.number == 0)
+		return 0;
+	rc = graph_load(&gf, why, &h);
+	if (rc == -ENOMEM)
+		return rc;
+	if (rc < 0) {
+		collection_uuid_format(m->uuid, name);
+		log_warn("c/%s/%s; its rows are linked again", name, why);
+		ld->f->graph_failed = true;
+		return 0;
+	}
+	hnsw_free(cell->hnsw);
+	cell->hnsw = h;
+	for (uint32_t i = 0; i < cell->n_reserved; i++) {
+		if (!hnsw_is_linked(h, i))
+			continue;
+		atomic_store_explicit(&cell_slot(cell, i)->state, SLOT_LINKED,
+			memory_order_relaxed);
+		from += from == i;
+		n++;
+	}
+	atomic_store_explicit(&cell->next, from, memory_order_relaxed);
+	atomic_store_explicit(&cell->tail_from, from, memory_order_relaxed);
+	atomic_store_explicit(&cell->n_done, from, memory_order_relaxed);
+	ld->f->graph = m->graph;
+	ld->f->n_deltas = m->n_deltas;
+	memcpy(ld->f->delta, m->delta, sizeof(ld->f->delta));
+	atomic_store_explicit(&ld->f->n_graph, n, memory_order_relaxed);
+	return 0;
+}
+
+/* ---- all of it ---- */
+
+static int open_columns(struct load *ld)
+{
+	const struct manifest_collection *m = ld->m;
+	int rc = open_column(ld, COLUMN_META, BLOB_UNIT, &m->meta);
+
+	if (rc == 0)
+		rc = open_column(ld, COLUMN_VERSION, VERSION_ROW, &m->version);
+	if (rc == 0)
+		rc = open_column(ld, COLUMN_END, END_ROW, &m->end);
+	if (rc == 0 && m->dim)
+		rc = open_column(ld, COLUMN_VEC,
+			m->dim * (uint32_t)sizeof(float), &m->vec);
+	return rc;
+}
+
+/* The cell as the manifest has it: it may be of settings before the last. */
+static int make_cells(struct load *ld)
+{
+	const struct manifest_collection *m = ld->m;
+	struct collection *c = ld->c;
+	struct op_config config = c->config;
+	int rc;
+
+	if (m->dim == 0)
+		return 0;
+	rc = cell_new(c, 1, &ld->gone);
+	if (rc < 0)
+		return rc;
+	ld->gone->is_gone = true;
+	atomic_store_explicit(&c->cell, ld->gone, memory_order_relaxed);
+	c->config.metric = m->metric;
+	c->config.index = m->index;
+	c->config.m = m->m;
+	c->config.ef_construction = m->ef_construction;
+	rc = cell_new(c, m->dim, &ld->cell);
+	c->config = config;
+	if (rc < 0)
+		return rc;
+	ld->cell->number = ld->f->cell = m->cell;
+	ld->cell->retired = ld->gone;
+	atomic_store_explicit(&c->cell, ld->cell, memory_order_relaxed);
+	return 0;
+}
+
+static int load_all(struct load *ld)
+{
+	const struct manifest_collection *m = ld->m;
+	struct collection *c = ld->c;
+	int rc = make_cells(ld);
+
+	if (rc == 0 && m->dim == 0)
+		return n_rows(&m->version) == 0 ?
+			       0 :
+			       say(ld, -VG_ECORRUPT,
+				       "it has records and no dimension");
+	if (rc == 0)
+		rc = open_columns(ld);
+	if (rc == 0 && n_rows(&m->meta)) {
+		c->blob.n = n_rows(&m->meta);
+		rc = load_column(ld, ld->f->column[COLUMN_META],
+			&c->blob.units, c->blob.n, NULL);
+	}
+	if (rc == 0 && n_rows(&m->vec))
+		rc = load_vec(ld);
+	if (rc == 0 && n_rows(&m->version))
+		rc = load_versions(ld);
+	if (rc == 0 && n_rows(&m->end))
+		rc = load_ends(ld);
+	if (rc == 0)
+		rc = check_gone(ld);
+	if (rc == 0 && ld->cell)
+		rc = load_graph(ld);
+	return rc;
+}
+
+int collection_load(const struct collection_files *files,
+	const struct manifest_collection *m, char why[256],
+	struct collection **out)
+{
+	struct load ld = {.files = files, .m = m, .why = why};
+	char name[33];
+	int rc;
+
+	why[0] = '\0';
+	rc = collection_new(m->no, m->uuid, &m->config, &m->attr, &ld.c);
+	if (rc < 0)
+		return rc;
+	ld.c->mtime_ns = m->mtime_ns;
+	ld.c->commit_ns = m->commit_ns;
+	if (m->version.n_parts == 0) {
+		*out = ld.c;
+		return 0;
+	}
+	rc = collection_file_open(files, m->uuid, &ld.c->file);
+	if (rc < 0) {
+		collection_uuid_format(m->uuid, name);
+		snprintf(why, 256, "c/%s: %s", name, strerror(-rc));
+	}
+	ld.f = ld.c->file;
+	if (rc == 0)
+		rc = load_all(&ld);
+	if (rc < 0) {
+		collection_unref(ld.c);
+		return rc;
+	}
+	*out = ld.c;
+	return 0;
+}
