@@ -34,6 +34,7 @@ static struct manifest_collection collections[] = {
 		.index = VG_HNSW,
 		.m = 16,
 		.ef_construction = 200,
+		.cell = 3,
 		.vec = {vec, 2},
 		.version = {version, 1},
 		.meta = {meta, 1},
@@ -126,6 +127,7 @@ static bool collection_equal(const struct manifest_collection *a,
 	       a->dim == b->dim && a->metric == b->metric &&
 	       a->index == b->index && a->m == b->m &&
 	       a->ef_construction == b->ef_construction &&
+	       a->cell == b->cell &&
 	       column_equal(&a->vec, &b->vec) &&
 	       column_equal(&a->version, &b->version) &&
 	       column_equal(&a->meta, &b->meta) &&

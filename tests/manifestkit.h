@@ -29,7 +29,7 @@ enum {
 	AT_ROOT_MODE,
 	AT_N_COLLS = AT_ROOT_MODE + 12,
 	AT_FULL = AT_N_COLLS + 4, /* the first collection... */
-	AT_BARE = AT_FULL + 322,  /* ...and the second */
+	AT_BARE = AT_FULL + 326,  /* ...and the second */
 	AT_N_ALIASES = AT_BARE + 92,
 	AT_ALIAS = AT_N_ALIASES + 4, /* each has a name of four bytes */
 	AT_END = AT_ALIAS + 32 + 35,
@@ -45,14 +45,14 @@ enum {
 	IN_INDEX = 93,
 	IN_M = 94,
 	IN_EF = 98,
-	IN_VEC = 102, /* its n_parts, then two parts */
-	IN_PARTS = 106,
-	IN_VERSION = 162, /* these have one */
-	IN_META = 194,
-	IN_END = 226,
-	IN_GRAPH = 258,
-	IN_N_DELTAS = 278,
-	IN_DELTAS = 282,
+	IN_VEC = 106, /* its n_parts, then two parts */
+	IN_PARTS = 110,
+	IN_VERSION = 166, /* these have one */
+	IN_META = 198,
+	IN_END = 230,
+	IN_GRAPH = 262,
+	IN_N_DELTAS = 282,
+	IN_DELTAS = 286,
 };
 
 /* Makes length and hash what they would be of these bytes, at least 32. */

@@ -17,8 +17,8 @@ static struct io io;
 
 /* kit_manifest's bytes; "|" stands for the seqs 0, 1, ... */
 static const char golden[] =
-	"76676d616e0d0a1a" "01000000" "00000000" "c20a000000000000"
-	"645ba98779b68707"
+	"76676d616e0d0a1a" "01000000" "00000000" "c60a000000000000"
+	"accfddc9df76f64d"
 	"0700000000000000" "66656463626139383736353433323130"
 	"0807060504030201" "2211000000000000" "0300000000000000"
 	"0010000000000000" "|" "09000000" "0c00000000000000"
@@ -29,6 +29,7 @@ static const char golden[] =
 	"80010000" "10000000" "c8000000" "64000000" "02010101" "00060000"
 	"ed010000" "e8030000" "64000000" "fbffffffffffffff"
 	"0600000000000000" "80010000" "02" "01" "10000000" "c8000000"
+	"03000000"
 	"02000000" /* vec */
 	"01000000" "00000000" "e8030000" "0b00000000000000"
 	"0c00000000000000"
@@ -339,6 +340,77 @@ static void test_later(void)
 	ok(decode_with(&none) == -VG_ECORRUPT, "another magic: refused");
 }
 
+/* What no bytes can say, but who fills in a manifest; each test changes one
+ * thing of `full`, collection 0 of kit_manifest, or of its alias. */
+static void test_check(void)
+{
+	static struct colfile_part part = {.number = 1, .n = 1};
+	static struct manifest_collection c[2];
+	struct manifest_alias a[2];
+	struct manifest m = kit_manifest();
+	const struct manifest_collection *coll = m.coll;
+	const struct manifest_alias *alias = m.alias;
+	struct manifest_column *columns[] = {
+		&c[1].vec, &c[1].version, &c[1].meta, &c[1].end};
+	bool refused = true;
+
+#define FRESH()                                                               \
+	(memcpy(c, coll, sizeof(c)), memcpy(a, alias, sizeof(a)), m.coll = c, \
+		m.alias = a)
+#define REFUSED() (manifest_check(&m) == -VG_ECORRUPT)
+
+	FRESH();
+	c[0].name_len = 0;
+	ok(REFUSED(), "a collection without a name is none");
+	FRESH();
+	memset(c[0].name, 'n', sizeof(c[0].name));
+	c[0].name_len = VG_ID_MAX + 1;
+	ok(REFUSED(), "nor is one whose name has 256 bytes");
+	FRESH();
+	a[1].target_len = 0;
+	ok(REFUSED(), "a link leads somewhere");
+	FRESH();
+	a[1].target = c[0].name;
+	a[1].target_len = VG_ID_MAX + 1;
+	memset(c[0].name, 'n', sizeof(c[0].name));
+	c[0].name_len = 1;
+	ok(REFUSED(), "but not by 256 bytes");
+	for (size_t i = 0; i < VG_ARRAY_LEN(columns); i++) {
+		FRESH();
+		*columns[i] = (struct manifest_column){&part, 1};
+		refused = refused && REFUSED();
+	}
+	ok(refused, "without a dim there are no rows of any kind");
+	FRESH();
+	c[1].graph = c[0].graph;
+	ok(REFUSED(), "nor is there a graph");
+	FRESH();
+	c[1].n_deltas = 1;
+	ok(REFUSED(), "nor a delta");
+	FRESH();
+	c[0].n_deltas = MANIFEST_DELTAS_MAX + 1;
+	ok(REFUSED(), "there are at most 64 deltas");
+
+	FRESH();
+	c[0].graph = (struct manifest_file){0};
+	c[0].n_deltas = 0;
+	ok(manifest_check(&m) == 0, "rows need no graph");
+	c[0].graph.len = 1;
+	ok(REFUSED(), "a graph that is not there has no length");
+	c[0].graph = (struct manifest_file){.hash = 1};
+	ok(REFUSED(), "and no hash");
+	FRESH();
+	memcpy(c[1].name, "docsa", 6);
+	c[1].name_len = 5;
+	a[0].name_len = 3;
+	ok(manifest_check(&m) == 0, "a name may begin with another");
+	FRESH();
+	c[0].vec = c[0].version = (struct manifest_column){0};
+	ok(manifest_check(&m) == 0, "a column may have no rows yet");
+#undef FRESH
+#undef REFUSED
+}
+
 /* 40 million parts, all of one array. */
 static void test_too_large(void)
 {
@@ -524,7 +596,7 @@ int main(void)
 	plan((int)(4 + 2 + VG_ARRAY_LEN(head_changes) +
 		   VG_ARRAY_LEN(collection_changes) +
 		   VG_ARRAY_LEN(file_changes) + VG_ARRAY_LEN(later_changes) +
-		   2 + 1 + 17 + 9 + 5));
+		   2 + 13 + 1 + 17 + 9 + 5));
 	io_init(&io);
 	test_bytes();
 	test_extremes();
@@ -532,6 +604,7 @@ int main(void)
 	test_refused(collection_changes, VG_ARRAY_LEN(collection_changes));
 	test_refused(file_changes, VG_ARRAY_LEN(file_changes));
 	test_later();
+	test_check();
 	test_too_large();
 	test_names();
 	test_save();
