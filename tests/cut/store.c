@@ -143,6 +143,7 @@ static bool is_cut_right(const struct kit_file *log, const struct ends *e,
 {
 	const char *dir = dir_of(1, "cut");
 	struct store_config cfg = {.dir = dir, .no_uring = true,
+		.checkpoint_bytes = UINT64_MAX,
 		.durability = STORE_FSYNC, .indexers = 1};
 	uint64_t n = n_whole(e, len);
 	struct store_report rep;
@@ -176,7 +177,9 @@ static bool is_cut_right(const struct kit_file *log, const struct ends *e,
 static void test_cuts(void)
 {
 	const char *dir = dir_of(0, "whole");
-	struct store_config cfg = {.durability = STORE_FSYNC, .no_uring = true};
+	struct store_config cfg = {.durability = STORE_FSYNC,
+		.no_uring = true,
+		.checkpoint_bytes = UINT64_MAX};
 	struct sk_model m = {.random = seed() * 4 + 1};
 	struct store *s = sk_open(dir, &cfg);
 	struct collection *c = sk_make(s, "c");
@@ -266,6 +269,7 @@ static int open_with(struct op *op, bool has_first, char *error)
 {
 	const char *dir = dir_of(0, "forged");
 	struct store_config cfg = {.dir = dir, .no_uring = true,
+		.checkpoint_bytes = UINT64_MAX,
 		.indexers = 1};
 	struct wal_config wc = {.no_uring = true};
 	struct op create, put;

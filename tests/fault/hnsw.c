@@ -82,7 +82,8 @@ int __wrap_munmap(void *p, size_t len)
 }
 
 static _Atomic(char *) chunk;
-static struct rows rows = {&chunk, 31, DIM * sizeof(float)};
+static struct rows rows = {
+	.chunk = &chunk, .shift = 31, .stride = DIM * sizeof(float)};
 static float vecs[N][DIM];
 
 struct run {

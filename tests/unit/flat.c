@@ -15,7 +15,8 @@
 #define K 25
 
 static _Atomic(char *) chunks[(N >> SHIFT) + 1];
-static struct rows rows = {chunks, SHIFT, DIM * sizeof(float)};
+static struct rows rows = {
+	.chunk = chunks, .shift = SHIFT, .stride = DIM * sizeof(float)};
 static float vec[DIM];
 
 static float *row(uint32_t slot)
