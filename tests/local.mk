@@ -405,3 +405,17 @@ check_PROGRAMS += tests/unit/checkpoint
 TESTS += tests/unit/checkpoint
 tests_unit_checkpoint_SOURCES = %D%/unit/checkpoint.c
 tests_unit_checkpoint_LDADD = $(store_libs)
+
+# simdisk: a disk in memory for tests of everything that must survive it.
+noinst_LIBRARIES += libvgsimdisk.a libvgsimkit.a
+libvgsimdisk_a_SOURCES = %D%/simdisk.c %D%/simdisk.h %D%/simdisk_int.h \
+	%D%/simdisk_crash.c %D%/simdisk_files.c %D%/simdisk_node.c
+libvgsimkit_a_SOURCES = %D%/simkit.c %D%/simkit.h
+simdisk_tests = %D%/unit/simdisk %D%/cut/simdisk
+check_PROGRAMS += $(simdisk_tests)
+TESTS += $(simdisk_tests)
+sim_libs = libvgsimkit.a libvgsimdisk.a $(log_libs)
+tests_unit_simdisk_SOURCES = %D%/unit/simdisk.c
+tests_unit_simdisk_LDADD = $(sim_libs)
+tests_cut_simdisk_SOURCES = %D%/cut/simdisk.c
+tests_cut_simdisk_LDADD = $(sim_libs)
