@@ -45,7 +45,7 @@ static int out_write(void *ctx, const void *bytes, size_t len)
 	struct graph_out *out = ctx;
 	int rc = 0;
 
-	if (out->len + len > BUFFER)
+	if (out->len + len > BUFFER || len >= BUFFER / 2)
 		rc = flush(out);
 	if (rc < 0)
 		return rc;
