@@ -471,7 +471,8 @@ static int replay(struct scan *scan, uint64_t *end, struct next *torn)
 			return refuse(scan, -VG_ECORRUPT,
 				"segment %" PRIu64 " of wal/ begins with "
 				"change %" PRIu64 ", and the one before it "
-				"has change %" PRIu64,
+				"has change %" PRIu64 ": files were mixed, "
+				"restore the directory as a whole",
 				at.segment + 1, next.first_lsn, at.lsn);
 		rc = replay_segment(scan, at.offset, next.first_lsn, end);
 		if (rc < 0)

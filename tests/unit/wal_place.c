@@ -273,10 +273,13 @@ static void test_other(int dir)
 	p.lsn = before(3).lsn - 1;
 	ok(refuses(dir, p, "different copies"),
 		"and a place before the segment's first change");
-	p = in;
+	p = at[n_at - 1];
 	p.lsn += 1000000;
 	ok(refuses(dir, p, "different copies"),
 		"and a change that the bytes before cannot reach");
+	p.lsn = before(4).lsn;
+	ok(refuses(dir, p, "different copies"),
+		"and the first change behind others");
 	p = in;
 	p.offset += 4;
 	ok(refuses(dir, p, "where no change can be"),
@@ -294,6 +297,17 @@ static void test_other(int dir)
 	p = in;
 	p.lsn = UINT64_MAX;
 	ok(refuses(dir, p, "where no change can be"), "or of no lsn");
+
+	struct wal_header h = {.version = WAL_VERSION, .segment = 4,
+		.first_lsn = in.lsn - 1};
+	uint8_t bytes[WAL_HEADER];
+
+	memcpy(h.uuid, kit_uuid, sizeof(h.uuid));
+	wal_header_encode(&h, bytes);
+	kit_save(dir, "0004.wal", bytes, sizeof(bytes));
+	ok(refuses(dir, in, "segment 4 of wal/ begins with change"),
+		"a next segment that begins before the place is refused: %s",
+		rep.error);
 }
 
 static void test_rotate(int dir)
@@ -453,7 +467,7 @@ static void test_beside(int dir)
 
 int main(void)
 {
-	int dir = (plan(59), kit_dir("wal"));
+	int dir = (plan(61), kit_dir("wal"));
 
 	test_places(dir);
 	test_goes_on(dir);
