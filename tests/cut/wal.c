@@ -20,6 +20,11 @@ static uint64_t durable[KIT_MAX]; /* what frame i + 1 of it knows is safe */
 static uint64_t acked;		  /* the last synced */
 static uint64_t rng;
 
+/* Where the log is opened: seen.from, and in words. What is before it is not
+ * looked at; all else is judged as without it. */
+static const char *where;
+static uint64_t first_segment; /* that is looked at */
+
 static uint64_t random_below(uint64_t n)
 {
 	rng ^= rng << 13;
@@ -73,11 +78,47 @@ static int open_copy(int dir, const void *a, size_t a_len, const void *b,
 	return rc;
 }
 
-/* What was seen is the first n changes as they were written. */
+/* What was seen is the changes from the place on up to the first n. */
+static bool is_same(uint64_t n)
+{
+	uint64_t k = seen.from.lsn > 0 ? seen.from.lsn - 1 : 0;
+
+	return !seen.is_wrong && n >= k &&
+	       memcmp(seen.life + k, whole.life + k,
+		       (n - k) * sizeof(seen.life[0])) == 0;
+}
+
 static bool is_prefix(uint64_t n)
 {
-	return !seen.is_wrong && seen.n == n &&
-	       memcmp(seen.life, whole.life, n * sizeof(seen.life[0])) == 0;
+	return seen.n == n && is_same(n);
+}
+
+/* Does the log end before the place, when `segment` is the last and has `cut`
+ * bytes? */
+static bool is_short(uint64_t segment, size_t cut)
+{
+	return seen.from.segment > segment ||
+	       (seen.from.segment == segment && cut < seen.from.offset);
+}
+
+/* The file is as it was given. */
+static bool is_unchanged(int dir, const char *name, const void *bytes,
+	size_t len)
+{
+	struct kit_file f = kit_load(dir, name);
+	bool is = f.len == len && memcmp(f.bytes, bytes, len) == 0;
+
+	kit_free(&f);
+	return is;
+}
+
+/* Refused, with the sentence that says why, and nothing was changed. */
+static bool refuses_short(
+	int dir, int rc, const char *name, const void *bytes, size_t len)
+{
+	return rc == -VG_ECORRUPT &&
+	       strstr(rep.error, "the manifest names a later place") &&
+	       is_unchanged(dir, name, bytes, len);
 }
 
 /* Frames of segment `number` that end at or before byte `end`, and all of the
@@ -112,7 +153,7 @@ static bool goes_on(int dir, uint64_t n)
 		return false;
 	wal_close(wal);
 	return cut_once && seen.n == n + 2 && seen.life[n] == 300 &&
-	       memcmp(seen.life, whole.life, n * sizeof(seen.life[0])) == 0;
+	       is_same(n);
 }
 
 static void test_cut_first(int dir)
@@ -121,14 +162,20 @@ static void test_cut_first(int dir)
 
 	for (size_t cut = 0; cut <= one.len; cut++) {
 		uint64_t end, n = frames_before(1, cut, &end);
+		int rc = open_copy(dir, one.bytes, cut, NULL, 0);
 
-		held = held && open_copy(dir, one.bytes, cut, NULL, 0) == 0 &&
-		       is_prefix(n) &&
+		if (is_short(1, cut)) {
+			held = held && refuses_short(dir, rc, "0001.wal",
+					       one.bytes, cut);
+			continue;
+		}
+		held = held && rc == 0 && is_prefix(n) &&
 		       rep.cut_len == (cut < 64 ? cut : cut - end);
 		if (cut % 5 == 0)
 			on = on && goes_on(dir, n);
 	}
-	ok(held, "cut after any byte a log has the changes that are whole");
+	ok(held, "%s: cut after any byte a log has the changes that are whole",
+		where);
 	ok(on, "and goes on behind them");
 }
 
@@ -138,11 +185,14 @@ static void test_cut_second(int dir)
 
 	for (size_t cut = 0; cut <= two.len; cut++) {
 		uint64_t end, n = frames_before(2, cut, &end);
+		int rc = open_copy(dir, one.bytes, one.len, two.bytes, cut);
 
-		held = held &&
-		       open_copy(dir, one.bytes, one.len, two.bytes, cut) ==
-			       0 &&
-		       is_prefix(n) &&
+		if (is_short(2, cut)) {
+			held = held && refuses_short(dir, rc, "0002.wal",
+					       two.bytes, cut);
+			continue;
+		}
+		held = held && rc == 0 && is_prefix(n) &&
 		       rep.cut_len == (cut < 64 ? cut : cut - end) &&
 		       (rep.cut_len == 0 || rep.cut_segment == 2);
 		if (cut % 5 == 0)
@@ -154,12 +204,40 @@ static void test_cut_second(int dir)
 
 static void test_cut_middle(int dir)
 {
-	bool refused = true;
+	bool held = true;
 
-	for (size_t cut = 0; cut < one.len; cut++)
-		refused = refused && open_copy(dir, one.bytes, cut, two.bytes,
-					     two.len) == -VG_ECORRUPT;
-	ok(refused, "a segment cut anywhere before another is refused");
+	for (size_t cut = 0; cut < one.len; cut++) {
+		int rc = open_copy(dir, one.bytes, cut, two.bytes, two.len);
+
+		held = held && is_unchanged(dir, "0001.wal", one.bytes, cut) &&
+		       (first_segment == 1 ? rc == -VG_ECORRUPT :
+					     rc == 0 && is_prefix(whole.n));
+	}
+	ok(held, "a segment cut anywhere before another is %s",
+		first_segment == 1 ? "refused" : "not looked at");
+}
+
+static void test_before(int dir)
+{
+	kit_save(dir, "0002.wal", two.bytes, two.len);
+	must(unlinkat(dir, "0001.wal", 0) == 0);
+	struct wal *wal;
+	int rc = kit_open(dir, &disk.io, 0, &seen, &rep, &wal);
+
+	if (rc == 0)
+		wal_close(wal);
+	ok((first_segment == 1 ? rc == -VG_ECORRUPT :
+				 rc == 0 && is_prefix(whole.n)) &&
+			faccessat(dir, "0001.wal", F_OK, 0) < 0,
+		"one that is missing, too");
+}
+
+/* Is a byte looked at? A place's segment has its header looked at, too. */
+static bool is_read(uint64_t segment, size_t byte)
+{
+	return segment > seen.from.segment ||
+	       (segment == first_segment &&
+		       (byte < 64 || byte >= seen.from.offset));
 }
 
 /* By rule 8: is change i (from 0) known to be safe by a later one? */
@@ -170,6 +248,14 @@ static bool is_known(uint64_t i)
 			durable[k] >= i + 1)
 			return true;
 	return whole.segment[i] == 1; /* rule 7 */
+}
+
+/* What is said of a log with damage in change i. */
+static bool is_judged(int rc, uint64_t i)
+{
+	if (!is_read(whole.segment[i], whole.offset[i]))
+		return rc == 0 && is_prefix(whole.n);
+	return is_known(i) ? rc == -VG_ECORRUPT : rc == 0 && is_prefix(i);
 }
 
 static void test_zeros(int dir)
@@ -187,49 +273,52 @@ static void test_zeros(int dir)
 		int rc = open_copy(
 			dir, one.bytes, one.len, two.bytes, two.len);
 
-		held = held && (is_known(i) ? rc == -VG_ECORRUPT :
-					      rc == 0 && is_prefix(i));
-		known = known || is_known(i);
-		unknown = unknown || !is_known(i);
+		held = held && is_judged(rc, i);
+		known = known || rc < 0;
+		unknown = unknown || (rc == 0 && seen.n == i);
 		memcpy(f->bytes + whole.offset[i], was, len);
 		free(was);
 	}
 	ok(held && known && unknown,
-		"zeros before valid frames: refused where one knows of a sync, "
-		"cut where none does");
+		"%s: zeros before valid frames: refused where one knows of a "
+		"sync, cut where none does",
+		where);
+}
+
+/* Opens the log with one bit of a segment's file changed. */
+static int open_flipped(int dir, struct kit_file *f, size_t bit)
+{
+	f->bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	int rc = open_copy(dir, one.bytes, one.len, two.bytes, two.len);
+
+	f->bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	return rc;
 }
 
 static void test_flips(int dir)
 {
 	bool held = true;
-	uint64_t i = 0;
 
-	while (whole.segment[i] == 1)
-		i++;
-	for (size_t bit = 64 * 8; bit < two.len * 8; bit++) {
-		while (bit / 8 >= whole.end[i])
-			i++;
-		two.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-		int rc = open_copy(
-			dir, one.bytes, one.len, two.bytes, two.len);
+	for (uint64_t i = 0; i < whole.n; i++) {
+		struct kit_file *f = whole.segment[i] == 1 ? &one : &two;
 
-		held = held && (is_known(i) ? rc == -VG_ECORRUPT :
-					      rc == 0 && is_prefix(i));
-		two.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		for (size_t bit = whole.offset[i] * 8; bit < whole.end[i] * 8;
+			bit++)
+			held = held && is_judged(open_flipped(dir, f, bit), i);
 	}
-	ok(held, "a flip of any bit of a frame is refused, or cut as a crash");
+	ok(held, "%s: a flip of any bit of a frame is refused, or cut as a "
+		 "crash, or before the place",
+		where);
 	held = true;
 	for (size_t bit = 0; bit < 64 * 8; bit++) {
-		one.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-		held = held && open_copy(dir, one.bytes, one.len, two.bytes,
-				       two.len) < 0;
-		one.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-		two.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-		held = held && open_copy(dir, one.bytes, one.len, two.bytes,
-				       two.len) < 0;
-		two.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		int rc = open_flipped(dir, &one, bit);
+
+		held = held && (first_segment == 1 ?
+					       rc < 0 :
+					       rc == 0 && is_prefix(whole.n));
+		held = held && open_flipped(dir, &two, bit) < 0;
 	}
-	ok(held, "a flip of any bit of a header is refused");
+	ok(held, "a flip of any bit of a header is refused, or before it");
 }
 
 /* What a power cut leaves of the frames that no sync waited for: any of their
@@ -259,8 +348,9 @@ static void test_crash(int dir, long rounds)
 			cut++;
 	}
 	ok(bad == 0 && cut > 0,
-		"%ld crashes: what was acknowledged is there, the rest is cut",
-		rounds);
+		"%s: %ld crashes: what was acknowledged is there, the rest is "
+		"cut",
+		where, rounds);
 	free(torn);
 }
 
@@ -291,9 +381,9 @@ static void test_damage(int dir, long rounds)
 			bad++;
 	}
 	ok(bad == 0 && refused > 0,
-		"%ld damages: refused, or every change known to be safe is "
+		"%s: %ld damages: refused, or every change known to be safe is "
 		"there",
-		rounds);
+		where, rounds);
 	free(bytes);
 }
 
@@ -383,24 +473,51 @@ static void test_op_flips(int dir, enum op_type type)
 	kit_free(&f);
 }
 
+/* All of it, opened at the place of change lsn (0: the begin); at_end: as it is
+ * called when it is taken, in the segment before the one that has the change. */
+static void test_from(int dir, const char *name, uint64_t lsn, bool at_end)
+{
+	long part = lsn > 0 ? 4 : 1;
+
+	where = name;
+	first_segment = lsn > 0 ? whole.segment[lsn - 1] : 1;
+	seen.from = (struct wal_place){0};
+	if (lsn > 0)
+		seen.from = (struct wal_place){
+			lsn, first_segment, whole.offset[lsn - 1]};
+	if (at_end)
+		seen.from = (struct wal_place){lsn, 1, one.len};
+	test_cut_first(dir);
+	test_cut_second(dir);
+	test_cut_middle(dir);
+	test_before(dir);
+	test_zeros(dir);
+	test_flips(dir);
+	test_crash(dir, env_long("VG_CRASHES", 2000) / part);
+	test_damage(dir, env_long("VG_DAMAGES", 2000) / part);
+	seen.from = (struct wal_place){0};
+}
+
 int main(void)
 {
 	static const enum op_type types[] = {OP_PUT, OP_SET, OP_DEL, OP_RENAME,
 		OP_CLEAR, OP_CREATE, OP_DROP, OP_MOVE, OP_ALIAS, OP_UNALIAS,
 		OP_CONFIG, OP_ATTR};
-	int dir = (plan(10 + VG_ARRAY_LEN(types)), kit_dir("cut"));
+	int dir = (plan(5 * 11 + VG_ARRAY_LEN(types)), kit_dir("cut"));
+	uint64_t second = 1; /* the first change of segment 2 */
 
 	rng = seed() * 0x9e3779b97f4a7c15ull | 1;
 	kit_disk_init(&disk);
 	disk.no_sync = true;
 	make_log(dir);
-	test_cut_first(dir);
-	test_cut_second(dir);
-	test_cut_middle(dir);
-	test_zeros(dir);
-	test_flips(dir);
-	test_crash(dir, env_long("VG_CRASHES", 2000));
-	test_damage(dir, env_long("VG_DAMAGES", 2000));
+	while (whole.segment[second - 1] == 1)
+		second++;
+	must(second > 8 && second + 2 < acked);
+	test_from(dir, "from its begin", 0, false);
+	test_from(dir, "from amid a segment", second / 2, false);
+	test_from(dir, "from a segment's end", second, true);
+	test_from(dir, "from a segment's begin", second, false);
+	test_from(dir, "from amid the last segment", second + 2, false);
 	for (size_t i = 0; i < VG_ARRAY_LEN(types); i++)
 		test_op_flips(dir, types[i]);
 	kit_free(&one);
