@@ -3,6 +3,7 @@
 #include "src/wal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,7 +15,8 @@
  * The life of a log, as a store leads it: opened, grown over several segments
  * by groups, some without sync, a delete now and then, closed, opened again
  * after a crash left a torn tail. Whatever fails on the way, what a sync
- * acknowledged is there at the end.
+ * acknowledged is there at the end. With checkpoints it also begins segments
+ * on purpose, keeps places, as manifests would, and cuts what is before them.
  */
 
 /* malloc and its kin through the linker's --wrap: the nth one fails. */
@@ -58,9 +60,12 @@ static struct kit_disk disk;
 struct life {
 	uint64_t acked; /* the last change that a sync acknowledged */
 	uint32_t life[KIT_MAX]; /* what each acknowledged one was */
+	struct wal_place place; /* the last kept: what is before it is safe */
+	uint64_t cuts, rotations;
 	bool lied;	/* something was said that cannot be */
 };
 static struct life life;
+static bool checkpoints;
 
 /* Notes what is safe now. */
 static void note_safe(struct wal *wal, const uint32_t *lives)
@@ -96,11 +101,63 @@ static void one_group(struct wal *wal, uint32_t *lives, uint32_t nr)
 	note_safe(wal, lives);
 }
 
+struct range {
+	uint64_t n, min, max;
+};
+
+static int note_number(void *ctx, const char *name)
+{
+	struct range *range = ctx;
+	uint64_t number = strtoull(name, NULL, 10);
+
+	range->min = VG_MIN(range->min, number);
+	range->max = VG_MAX(range->max, number);
+	range->n++;
+	return 0;
+}
+
+static struct range segments(int dir)
+{
+	struct range range = {.min = UINT64_MAX};
+	struct io io;
+
+	io_init(&io);
+	must(io.list(&io, dir, note_number, &range) == 0);
+	return range;
+}
+
+/* A checkpoint whose manifest is durable at once. */
+static void one_checkpoint(int dir, struct wal *wal, uint32_t nr)
+{
+	struct range was = segments(dir), is;
+	struct wal_place place;
+	struct wal_stat st;
+
+	if (nr % 4 == 1 && wal_rotate(wal) == 0)
+		life.rotations += segments(dir).max > was.max;
+	wal_get_place(wal, &place);
+	wal_stat(wal, &st);
+	if (st.written_lsn + 1 != place.lsn)
+		life.lied = true;
+	if (st.durable_lsn + 1 == place.lsn)
+		life.place = place;
+	was = segments(dir);
+	int rc = wal_cut(wal, &disk.io, life.place.segment);
+
+	is = segments(dir);
+	life.cuts += is.n < was.n;
+	if (is.max - is.min + 1 != is.n || is.max != was.max ||
+		is.min > VG_MAX(was.min, life.place.segment) ||
+		(rc == 0 && is.min < life.place.segment))
+		life.lied = true; /* a gap, too much, or less than it says */
+}
+
 /* All that a process does until it ends; `groups` of changes. */
 static void one_life(int dir, uint32_t first, uint32_t groups)
 {
 	static uint32_t lives[KIT_MAX];
 	struct wal *wal;
+	seen.from = life.place;
 	int rc = kit_open(dir, &disk.io, 700, &seen, &rep, &wal);
 
 	if (rc < 0) {
@@ -111,29 +168,31 @@ static void one_life(int dir, uint32_t first, uint32_t groups)
 	if (seen.n < life.acked || seen.is_wrong)
 		life.lied = true;
 	memcpy(lives, seen.life, sizeof(lives));
-	for (uint32_t i = 0; i < groups; i++)
+	for (uint32_t i = 0; i < groups; i++) {
 		one_group(wal, lives, first + i);
+		if (checkpoints && i % 2 == 0)
+			one_checkpoint(dir, wal, first + i);
+	}
 	wal_close(wal);
 }
 
 /* What a crash leaves behind the written end of the last segment. */
 static void tear(int dir)
 {
-	static const char names[4][10] = {
-		"0004.wal", "0003.wal", "0002.wal", "0001.wal"};
+	struct range range = segments(dir);
 	struct kit_file f;
+	char name[32];
 
-	for (int i = 0; i < 4; i++) {
-		if (faccessat(dir, names[i], 0, 0) < 0)
-			continue;
-		f = kit_load(dir, names[i]);
-		f.bytes = realloc(f.bytes, f.len + 100);
-		must(f.bytes);
-		memset(f.bytes + f.len, 0x5a, 100);
-		kit_save(dir, names[i], f.bytes, f.len + 100);
-		kit_free(&f);
+	if (range.n == 0)
 		return;
-	}
+	snprintf(name, sizeof(name), "%04llu.wal",
+		(unsigned long long)range.max);
+	f = kit_load(dir, name);
+	f.bytes = realloc(f.bytes, f.len + 100);
+	must(f.bytes);
+	memset(f.bytes + f.len, 0x5a, 100);
+	kit_save(dir, name, f.bytes, f.len + 100);
+	kit_free(&f);
 }
 
 /* Two lives with a crash between them, then a look without faults: true if
@@ -154,13 +213,16 @@ static bool lives(int dir)
 	one_life(dir, 100, 6);
 	disk.fail_at = malloc_fail_at = 0;
 
-	bool held = !life.lied &&
+	seen.from = life.place;
+
+	uint64_t k = life.place.lsn > 0 ? life.place.lsn - 1 : 0;
+	bool held = !life.lied && k <= life.acked &&
 		    kit_open(dir, NULL, 0, &seen, &rep, &wal) == 0;
 
 	if (held) {
 		held = !seen.is_wrong && seen.n >= life.acked &&
-		       memcmp(seen.life, life.life,
-			       life.acked * sizeof(life.life[0])) == 0 &&
+		       memcmp(seen.life + k, life.life + k,
+			       (life.acked - k) * sizeof(life.life[0])) == 0 &&
 		       kit_write(wal, 7, 2, true) == 0;
 		wal_close(wal);
 	}
@@ -187,9 +249,11 @@ static void test_calls(int dir, int rc, bool for_ever, const char *what)
 		}
 	} while (disk.failed > 0 && n < 5000);
 	disk.fail_at = 0;
-	ok(held && n > 60 && n < 5000,
-		"%s %s: what was acknowledged is there (%ld calls)", what,
-		for_ever ? "from each call on" : "once", n - 1);
+	ok(held && n > 60 && n < 5000 &&
+			(life.cuts > 2 && life.rotations > 1) == checkpoints,
+		"%s %s%s: what was acknowledged is there (%ld calls)", what,
+		for_ever ? "from each call on" : "once",
+		checkpoints ? ", with checkpoints" : "", n - 1);
 }
 
 static void test_memory(int dir, bool for_ever)
@@ -209,9 +273,10 @@ static void test_memory(int dir, bool for_ever)
 	} while (malloc_calls >= n && n < 1000);
 	malloc_fail_at = 0;
 	ok(held && n > 5 && n < 1000,
-		"no memory %s: what was acknowledged is there (%ld "
+		"no memory %s%s: what was acknowledged is there (%ld "
 		"allocations)",
-		for_ever ? "from each allocation on" : "once", n - 1);
+		for_ever ? "from each allocation on" : "once",
+		checkpoints ? ", with checkpoints" : "", n - 1);
 }
 
 /* Each kind of call alone, so that the ways on after it are gone, too. */
@@ -229,6 +294,8 @@ static void test_kinds(int dir)
 		{KIT_UNLINK, -EACCES, "an unlink that fails"},
 		{KIT_OPEN, -EMFILE, "no descriptor"},
 		{KIT_READ, -EIO, "a read that fails"},
+		{KIT_LIST, -EIO, "a folder that cannot be read"},
+		{KIT_STAT, -EIO, "a stat that fails"},
 	};
 
 	for (size_t i = 0; i < VG_ARRAY_LEN(kinds); i++) {
@@ -249,9 +316,11 @@ static void test_kinds(int dir)
 			} while (disk.failed > 0 && n < 500);
 		}
 		ok(held && n < 500 &&
-				(failed > 0 || kinds[i].call == KIT_UNLINK),
-			"%s: what was acknowledged is there",
-			kinds[i].what);
+				(failed > 0 ||
+					(kinds[i].call == KIT_UNLINK &&
+						!checkpoints)),
+			"%s%s: what was acknowledged is there", kinds[i].what,
+			checkpoints ? ", with checkpoints" : "");
 	}
 }
 
@@ -286,15 +355,18 @@ static void test_full(int dir)
 
 int main(void)
 {
-	int dir = (plan(14), kit_dir("fault"));
+	int dir = (plan(31), kit_dir("fault"));
 
-	test_calls(dir, -EIO, false, "an error");
-	test_calls(dir, -EIO, true, "an error");
-	test_calls(dir, -ENOSPC, false, "a full disk");
-	test_calls(dir, -ENOSPC, true, "a full disk");
-	test_memory(dir, false);
-	test_memory(dir, true);
-	test_kinds(dir);
+	for (int i = 0; i < 2; i++) {
+		checkpoints = i;
+		test_calls(dir, -EIO, false, "an error");
+		test_calls(dir, -EIO, true, "an error");
+		test_calls(dir, -ENOSPC, false, "a full disk");
+		test_calls(dir, -ENOSPC, true, "a full disk");
+		test_memory(dir, false);
+		test_memory(dir, true);
+		test_kinds(dir);
+	}
 	test_full(dir);
 	close(dir);
 	return done();
