@@ -12,9 +12,10 @@
 #include "src/wal_int.h"
 
 /*
- * The input is a first byte and a rest. Even: the rest is 0001.wal as it is.
- * Odd: the rest is a script that writes segments with right checksums, so
- * that what lies behind a checksum is reached, too. Each step is a byte and
+ * The input is a first byte and a rest. Even: the rest is 0001.wal as it is;
+ * if its second bit is set, behind the place to open at: u64 lsn, segment,
+ * offset. Odd: the rest is a script that writes segments with right checksums,
+ * so that what lies behind a checksum is reached, too. Each step is a byte and
  * its arguments:
  *
  *   0 FLAGS LSN     the next segment with a header; bits of FLAGS spoil it
@@ -23,6 +24,8 @@
  *   3 LEN           8 * LEN zeros
  *   4 LO HI BIT     a flip in the segment
  *   5               the segment has two names
+ *   6 HOW           the place to open at is here; bits of HOW spoil it
+ *   7 N             segment N is not there
  */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -37,14 +40,23 @@ static struct {
 	uint64_t links;
 } files[FILES];
 
+static struct wal_place from; /* where the log is opened */
+
+static int file_number(const char *name)
+{
+	unsigned long long number = strtoull(name, NULL, 10);
+
+	return number < FILES ? (int)number : FILES;
+}
+
 static int mem_open(struct io *io, int dirfd, const char *name, int flags)
 {
-	int i = atoi(name);
+	int i = file_number(name);
 
 	(void)io;
 	(void)dirfd;
 	if (i <= 0 || i >= FILES)
-		return -ENOSPC;
+		return flags & O_CREAT ? -ENOSPC : -ENOENT;
 	if (!files[i].exists && !(flags & O_CREAT))
 		return -ENOENT;
 	if (files[i].exists && flags & O_EXCL)
@@ -126,7 +138,7 @@ static int mem_unlink(struct io *io, int dirfd, const char *name)
 {
 	(void)io;
 	(void)dirfd;
-	files[atoi(name)].exists = false;
+	files[file_number(name)].exists = false;
 	return 0;
 }
 
@@ -189,7 +201,7 @@ static int step(struct wire_in *in, int i, uint64_t *lsn)
 	uint8_t frame[32 + 256] = {0};
 	struct wire_frame f;
 	struct wire_salt salt = {.segment = (uint64_t)i};
-	unsigned what = wire_get_u8(in) % 6;
+	unsigned what = wire_get_u8(in) % 8;
 	unsigned a = wire_get_u8(in);
 
 	if (what == 0 && i + 2 < FILES) {
@@ -222,6 +234,14 @@ static int step(struct wire_in *in, int i, uint64_t *lsn)
 				1u << wire_get_u8(in) % 8);
 	} else if (what == 5) {
 		files[i].links = 1 + a % 2;
+	} else if (what == 6) {
+		from = (struct wal_place){*lsn, (uint64_t)i, files[i].len};
+		from.lsn += a >> 4 & 1;
+		from.segment += a >> 5 & 1;
+		from.segment -= a >> 6 & 1;
+		from.offset += a >> 7 ? a % 16 : 0;
+	} else if (what == 7) {
+		files[1 + a % (FILES - 1)].exists = false;
 	}
 	return i;
 }
@@ -242,8 +262,14 @@ static void make_files(const uint8_t *data, size_t size)
 	files[1].exists = true;
 	files[1].len = 0;
 	files[1].links = 1;
+	from = (struct wal_place){0};
+	if (data[0] % 4 == 2) {
+		from.lsn = wire_get_u64(&in);
+		from.segment = wire_get_u64(&in);
+		from.offset = wire_get_u64(&in);
+	}
 	if (data[0] % 2 == 0) {
-		file_add(1, data + 1, size - 1);
+		file_add(1, in.at, in.left);
 		return;
 	}
 	add_header(1, 0, 1);
@@ -251,14 +277,15 @@ static void make_files(const uint8_t *data, size_t size)
 		i = step(&in, i, &lsn);
 }
 
-static uint64_t files_hash(void)
+/* Of the segments below number end. */
+static uint64_t files_hash(uint64_t end)
 {
 	uint64_t h = 0;
 
-	for (int i = 1; i < FILES; i++)
+	for (uint64_t i = 1; i < VG_MIN(end, (uint64_t)FILES); i++)
 		if (files[i].exists)
 			h = h * 31 + wire_hash(files[i].bytes, files[i].len) +
-			    (uint64_t)i;
+			    i;
 	return h;
 }
 
@@ -272,24 +299,68 @@ static int see(void *ctx, const struct wal_frame *f)
 	return 0;
 }
 
-/* The changes of the log, or the error. */
-static long reopen(struct wal_report *rep, bool write)
+static int open_at(const struct wal_place *at, struct wal_report *rep,
+	uint64_t *n, struct wal **wal)
 {
-	struct wal_config cfg = {.io = &mem_io};
+	struct wal_config cfg = {.io = &mem_io, .from = *at};
+	uint64_t first = at->lsn > 0 ? at->lsn - 1 : 0;
+
+	*n = first;
+	int rc = wal_open(&cfg, see, n, rep, wal);
+
+	if (rc == 0 && (rep->last_lsn != *n || rep->frames != *n - first))
+		abort();
+	return rc;
+}
+
+/* The last change of the log, or the error. */
+static long reopen(
+	const struct wal_place *at, struct wal_report *rep, bool write)
+{
 	struct wal_part part = {"x", 1};
 	struct wal *wal;
-	uint64_t n = 0;
-	int rc = wal_open(&cfg, see, &n, rep, &wal);
+	uint64_t n;
+	int rc = open_at(at, rep, &n, &wal);
 
 	if (rc < 0)
 		return rc;
-	if (rep->last_lsn != n || rep->frames != n)
-		abort();
 	if (write && (wal_append(wal, WAL_OP, &part, 1, false) < 0 ||
 			     wal_write(wal, true) < 0))
 		abort();
 	wal_close(wal);
 	return (long)n;
+}
+
+/* A checkpoint of a log whose last change is n. */
+static void shorten(uint64_t n)
+{
+	struct wal_place was, now;
+	struct wal_report rep;
+	struct wal_stat st;
+	struct wal *wal;
+	uint64_t found, bytes = 0;
+
+	if (open_at(&from, &rep, &found, &wal) < 0 || found != n)
+		abort();
+	wal_get_place(wal, &was);
+	if (wal_rotate(wal) < 0)
+		abort();
+	wal_get_place(wal, &now);
+	if (wal_cut(wal, &mem_io, now.segment) < 0)
+		abort();
+	wal_stat(wal, &st);
+	wal_close(wal);
+	for (uint64_t i = 1; i < FILES; i++) {
+		if (files[i].exists && i < now.segment)
+			abort();
+		bytes += files[i].exists ? files[i].len : 0;
+	}
+	if (st.bytes != bytes || now.lsn != n + 1 || was.lsn != n + 1)
+		abort();
+	if (reopen(&was, &rep, false) != (long)n ||
+		reopen(&now, &rep, true) != (long)n ||
+		reopen(&was, &rep, false) != (long)n + 1)
+		abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -300,20 +371,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	make_files(data, size);
 
-	uint64_t before = files_hash();
-	long n = reopen(&rep, true);
+	uint64_t before = files_hash(FILES);
+	uint64_t below = from.lsn > 0 ? from.segment : 0;
+	uint64_t untouched = files_hash(below);
+	long n = reopen(&from, &rep, true);
 
 	if (n < 0) {
-		if (n != -ENOSPC && (files_hash() != before || !rep.error[0]))
+		if (n != -ENOSPC &&
+			(files_hash(FILES) != before || !rep.error[0]))
 			abort();
 		return 0;
 	}
-	long again = reopen(&rep, false);
+	if (files_hash(below) != untouched)
+		abort();
+	long again = reopen(&from, &rep, false);
 
 	/* No segment behind the last possible one: a disk too small. */
 	if (again != n + 1 && again != -ENOSPC)
 		abort();
 	if (again >= 0 && rep.cut_len != 0)
 		abort();
+	if (again >= 0)
+		shorten((uint64_t)again);
 	return 0;
 }
