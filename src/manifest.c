@@ -101,8 +101,7 @@ static void put_file(struct wire_out *out, const struct manifest_file *f)
 	wire_put_u64(out, f->hash);
 }
 
-static void put_rows(
-	struct wire_out *out, const struct manifest_collection *c)
+static void put_rows(struct wire_out *out, const struct manifest_collection *c)
 {
 	wire_put_u8(out, c->metric);
 	wire_put_u8(out, c->index);
@@ -119,8 +118,8 @@ static void put_rows(
 		put_file(out, &c->delta[i]);
 }
 
-static void put_collection(
-	struct wire_out *out, const struct manifest_collection *c)
+static void put_collection(struct wire_out *out,
+	const struct manifest_collection *c)
 {
 	wire_put_u32(out, c->no);
 	wire_put_bytes(out, c->uuid, sizeof(c->uuid));
@@ -269,8 +268,8 @@ static void get_file(struct wire_in *in, struct manifest_file *f)
 
 static int get_rows(struct wire_in *in, struct manifest_collection *c)
 {
-	struct manifest_column *columns[] = {
-		&c->vec, &c->version, &c->meta, &c->end};
+	struct manifest_column *columns[] = {&c->vec, &c->version, &c->meta,
+		&c->end};
 	int rc = 0;
 
 	c->metric = wire_get_u8(in);
@@ -403,6 +402,7 @@ static int get_head(const uint8_t *bytes, size_t len)
 	uint64_t body_len = wire_get_u64(&in);
 	uint64_t hash = wire_get_u64(&in);
 
+	assert(in.failed || in.left == len - HEAD);
 	if (in.failed || memcmp(start, magic, sizeof(magic)) != 0 ||
 		len > MANIFEST_LEN_MAX || body_len != in.left)
 		return -VG_ECORRUPT;

@@ -42,6 +42,7 @@ static bool column_is_valid(const struct manifest_column *column)
 	uint64_t rows = 0;
 	uint32_t last = 0;
 
+	assert(column->part || column->n_parts == 0);
 	for (uint32_t i = 0; i < column->n_parts; i++) {
 		const struct colfile_part *p = &column->part[i];
 
@@ -107,8 +108,8 @@ static int coll_rows_check(const struct manifest_collection *c)
 		       -VG_ECORRUPT;
 }
 
-static int coll_check(
-	const struct manifest *m, const struct manifest_collection *c)
+static int coll_check(const struct manifest *m,
+	const struct manifest_collection *c)
 {
 	int rc;
 
@@ -120,8 +121,8 @@ static int coll_check(
 	return rc < 0 ? rc : coll_rows_check(c);
 }
 
-static bool alias_is_valid(
-	const struct manifest *m, const struct manifest_alias *a)
+static bool alias_is_valid(const struct manifest *m,
+	const struct manifest_alias *a)
 {
 	return a->cursor > 0 && a->cursor <= m->next_cursor &&
 	       name_is_valid(a->name, a->name_len) && a->target_len > 0 &&
@@ -177,8 +178,8 @@ static int key_compare(const void *left, const void *right)
 }
 
 /* No two have the same key; by sorting, in memory of the caller. */
-static bool key_is_unique(
-	const struct manifest *m, enum key key, struct vg_id *keys)
+static bool key_is_unique(const struct manifest *m, enum key key,
+	struct vg_id *keys)
 {
 	size_t n = 0;
 
@@ -211,6 +212,8 @@ static int keys_check(const struct manifest *m)
 
 int manifest_check(const struct manifest *m)
 {
+	assert(m->coll || m->n_colls == 0);
+	assert(m->alias || m->n_aliases == 0);
 	if (!head_is_valid(m))
 		return -VG_ECORRUPT;
 	for (uint32_t i = 0; i < m->n_colls; i++) {

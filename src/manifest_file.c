@@ -74,8 +74,7 @@ static int name_check_free(struct io *io, int dirfd, const char *name)
 }
 
 /* NEW with these bytes, on stable storage. */
-static int write_new(
-	struct io *io, int dirfd, const uint8_t *bytes, size_t len)
+static int write_new(struct io *io, int dirfd, const uint8_t *bytes, size_t len)
 {
 	int rc = name_del(io, dirfd, NEW);
 	int fd;
@@ -141,8 +140,8 @@ static int load_bytes(struct io *io, int fd, uint8_t **bytes, size_t *len)
 	return 0;
 }
 
-int manifest_load(
-	struct io *io, int dirfd, uint64_t number, struct manifest *out)
+int manifest_load(struct io *io, int dirfd, uint64_t number,
+	struct manifest *out)
 {
 	char name[NAME_CAP];
 	struct manifest m;
@@ -215,6 +214,7 @@ int manifest_list(struct io *io, int dirfd, uint64_t **number, uint32_t *n)
 		free(l.number);
 		return rc;
 	}
+	assert(l.number || l.n == 0);
 	if (l.n > 1)
 		qsort(l.number, l.n, sizeof(*l.number), newest_first);
 	*number = l.number;

@@ -16,8 +16,8 @@
 static struct {
 	long fail_at, calls; /* 0: none fails */
 	bool for_ever;
-	long live;    /* allocated and not freed */
-	size_t most;  /* the largest asked for */
+	long live;   /* allocated and not freed */
+	size_t most; /* the largest asked for */
 } memory;
 
 static bool memory_fails(size_t len)
@@ -95,9 +95,8 @@ static bool disk_fails(char what)
 {
 	disk.did[VG_MIN((size_t)disk.calls, sizeof(disk.did) - 2)] = what;
 	disk.calls++;
-	if (disk.fail_at == 0 ||
-		(disk.for_ever ? disk.calls < disk.fail_at :
-				 disk.calls != disk.fail_at))
+	if (disk.fail_at == 0 || (disk.for_ever ? disk.calls < disk.fail_at :
+						  disk.calls != disk.fail_at))
 		return false;
 	disk.failed = what;
 	return true;
@@ -106,8 +105,9 @@ static bool disk_fails(char what)
 static int disk_open(struct io *io, int dirfd, const char *name, int flags)
 {
 	(void)io;
-	return disk_fails('o') ? disk.rc :
-				 disk.below.open(&disk.below, dirfd, name, flags);
+	return disk_fails('o') ?
+		       disk.rc :
+		       disk.below.open(&disk.below, dirfd, name, flags);
 }
 
 static int disk_stat(struct io *io, int fd, struct io_stat *out)
@@ -117,8 +117,8 @@ static int disk_stat(struct io *io, int fd, struct io_stat *out)
 				 disk.below.stat(&disk.below, fd, out);
 }
 
-static ssize_t disk_read(
-	struct io *io, int fd, void *buf, size_t len, uint64_t offset)
+static ssize_t disk_read(struct io *io, int fd, void *buf, size_t len,
+	uint64_t offset)
 {
 	(void)io;
 	return disk_fails('r') ?
@@ -151,8 +151,8 @@ static int disk_unlink(struct io *io, int dirfd, const char *name)
 				 disk.below.unlink(&disk.below, dirfd, name);
 }
 
-static int disk_rename(
-	struct io *io, int dirfd, const char *from, const char *to)
+static int disk_rename(struct io *io, int dirfd, const char *from,
+	const char *to)
 {
 	(void)io;
 	return disk_fails('m') ?
@@ -332,7 +332,8 @@ static void test_rest(void)
 			long n = 0;
 
 			do {
-				held = rest_is_right(++n, for_ever, -EIO, what) &&
+				held = rest_is_right(++n, for_ever, -EIO,
+					       what) &&
 				       held;
 				failed += disk.failed != 0;
 			} while (disk.failed && n < 100);
