@@ -45,6 +45,8 @@ static int source_of_id(struct ask *ask, struct source *src)
 	if (no == VERSION_NONE)
 		return -ENOENT;
 	v = collection_version(ask->coll, no);
+	if (cell_check_row(v->cell, v->slot) < 0)
+		return -EIO;
 	src->vecs = version_vec(v);
 	src->n = 1;
 	src->dim = v->cell->dim;
@@ -201,7 +203,8 @@ static int run_search(struct ask *ask, const struct source *src,
 		rc = run_chunk(&ch, VG_MIN(step, src->n - ch.first), a);
 	free(ch.hits);
 	free(ch.n_hits);
-	*is_partial = atomic_load(&ch.is_cut);
+	*is_partial = atomic_load(&ch.is_cut) ||
+		      collection_damaged(ask->coll) > 0;
 	if (rc == 0)
 		rc = answer_close(a, *is_partial);
 	return rc;

@@ -44,6 +44,10 @@ int ops_node_get(struct fs *fs, fuse_ino_t ino, struct ops_node *out)
 		}
 		node.version =
 			collection_version(node.coll, (uint32_t)ref.low);
+		if (node.version->cell->is_gone) {
+			ops_node_put(fs, &node);
+			return -ESTALE;
+		}
 	}
 	*out = node;
 	return 0;

@@ -74,6 +74,8 @@ static int system_value(
 		return snprintf(out, cap, "self");
 	if (strcmp(word, "state") == 0)
 		return snprintf(out, cap, "%s", state_of(v));
+	if (cell_check_row(v->cell, v->slot) < 0)
+		return -EIO;
 	if (strcmp(word, "crc") == 0)
 		return snprintf(out, cap, "%016" PRIx64,
 			(uint64_t)XXH3_64bits(vec, len));

@@ -21,6 +21,7 @@ struct raw {
 	char *path[2]; /* DATADIR, MOUNTPOINT as given */
 	int n_paths;
 	char *durability, *spin, *staging, *threads;
+	char *checkpoint, *backup_grace;
 	int has_fsname, has_subtype;
 	int has_help, has_version;
 	int is_foreground, is_debug, is_single;
@@ -40,6 +41,8 @@ static const struct fuse_opt raw_opts[] = {
 	RAW("durability=%s", durability, 0),
 	RAW("spin=%s", spin, 0),
 	RAW("staging=%s", staging, 0),
+	RAW("checkpoint=%s", checkpoint, 0),
+	RAW("backup_grace=%s", backup_grace, 0),
 	RAW("threads=%s", threads, 0),
 	RAW("max_threads=%s", threads, 0), /* libfuse's word for the same */
 	RAW("-h", has_help, 1),
@@ -206,6 +209,31 @@ static int parse_numbers(const struct raw *raw, struct options *o)
 	return 0;
 }
 
+static int parse_checkpoints(const struct raw *raw, struct options *o)
+{
+	uint64_t n;
+
+	if (raw->checkpoint) {
+		if (parse_size(raw->checkpoint, &n) ||
+			n < OPTIONS_CHECKPOINT_MIN ||
+			n > OPTIONS_CHECKPOINT_MAX)
+			return refuse(raw->why, raw->cap,
+				"checkpoint=%s is not a size from 64K to 16G",
+				raw->checkpoint);
+		o->checkpoint = n;
+	}
+	if (raw->backup_grace) {
+		if (parse_size(raw->backup_grace, &n) ||
+			n > OPTIONS_GRACE_MAX)
+			return refuse(raw->why, raw->cap,
+				"backup_grace=%s is not a number of seconds "
+				"from 0 to %d",
+				raw->backup_grace, OPTIONS_GRACE_MAX);
+		o->backup_grace_s = (int)n;
+	}
+	return 0;
+}
+
 /* Staged bytes are never swapped to the store's disk: leave memory for it. */
 static uint64_t default_staging(void)
 {
@@ -319,6 +347,8 @@ static void raw_fini(struct raw *raw)
 	free(raw->path[0]);
 	free(raw->path[1]);
 	free(raw->durability);
+	free(raw->checkpoint);
+	free(raw->backup_grace);
 	free(raw->spin);
 	free(raw->staging);
 	free(raw->threads);
@@ -334,6 +364,7 @@ static int from_raw(struct raw *raw, struct options *o)
 		    raw->is_remount  ? OPTIONS_REMOUNT :
 				       OPTIONS_MOUNT;
 	o->spin_us = OPTIONS_SPIN_AUTO;
+	o->backup_grace_s = OPTIONS_GRACE_S;
 	o->staging_max = default_staging();
 	o->foreground = raw->is_foreground || raw->is_debug;
 	o->debug = raw->is_debug;
@@ -352,6 +383,8 @@ static int from_raw(struct raw *raw, struct options *o)
 	rc = parse_durability(raw, o);
 	if (!rc)
 		rc = parse_numbers(raw, o);
+	if (!rc)
+		rc = parse_checkpoints(raw, o);
 	if (!rc)
 		rc = add_implied(raw, o);
 	return rc;
@@ -439,6 +472,12 @@ void options_usage(FILE *to)
 	      "  -o staging=SIZE       memory for files that are being written "
 	      "(default:\n"
 	      "                        a quarter of the memory, at most 4G)\n"
+	      "  -o checkpoint=SIZE    bytes of the log between two "
+	      "checkpoints (default 64M)\n"
+	      "  -o backup_grace=S     seconds that files which are no longer "
+	      "needed stay, for\n"
+	      "                        copies of DATADIR under way (default "
+	      "3600)\n"
 	      "  -o allow_other        every user may use the mount, within "
 	      "its permissions\n"
 	      "and every option of mount.fuse3(8).\n",

@@ -44,12 +44,19 @@ struct options {
 	int n_threads;	     /* 0: the loop decides, or 1.. */
 	uint64_t staging_max; /* bytes of bodies not yet committed: memory / 4,
 				 at most OPTIONS_STAGING_MOST, by default */
+	uint64_t checkpoint; /* bytes of the log between two; 0: the store's */
+	int backup_grace_s;  /* OPTIONS_GRACE_S by default */
 	bool foreground;     /* -f, or -d */
 	bool debug;	     /* -d or -o debug */
 	bool allow_other;
 	struct fuse_args *fuse; /* argv[0] and what libfuse is to read: -o ... */
 	char *remount;		/* the flags to remount with: "remount,ro" */
 };
+
+#define OPTIONS_CHECKPOINT_MIN (64u << 10)
+#define OPTIONS_CHECKPOINT_MAX (16ull << 30)
+#define OPTIONS_GRACE_S 3600
+#define OPTIONS_GRACE_MAX (30 * 24 * 3600)
 
 /*
  * Parses argv. 0: *out is filled (paths only for OPTIONS_MOUNT and

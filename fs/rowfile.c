@@ -91,8 +91,10 @@ static int render_record(const struct rowfile *rf, uint64_t i,
 	struct record_meta record_meta = {meta.json, meta.len};
 	struct vg_id id = version_id(v);
 	size_t at = sizeof(begin) - 1, room;
-	int rc;
+	int rc = cell_check_row(v->cell, v->slot);
 
+	if (rc < 0)
+		return rc;
 	rc = reserve(sc, at + JSON_STRING_MAX(id.len) + sizeof(rest) +
 				 (NUMBER_LEN + 1) * (size_t)rf->dim + meta.len);
 	if (rc < 0)
@@ -135,7 +137,7 @@ static void show(const struct window *w, uint64_t at, const void *bytes,
 			(const char *)bytes + (begin - at), end - begin);
 }
 
-static void read_numbers(const struct rowfile *rf, const struct window *w)
+static int read_numbers(const struct rowfile *rf, const struct window *w)
 {
 	size_t prefix = rf->kind == ROWFILE_FVECS ? sizeof(rf->dim) : 0;
 	uint64_t i = w->begin > rf->head_len ?
@@ -145,12 +147,16 @@ static void read_numbers(const struct rowfile *rf, const struct window *w)
 	for (; i < rf->n; i++) {
 		uint64_t at = rf->head_len + i * rf->row_len;
 
+		const struct version *v = row_version(rf, i);
+
 		if (at >= w->end)
 			break;
+		if (cell_check_row(v->cell, v->slot) < 0)
+			return -EIO;
 		show(w, at, &rf->dim, prefix);
-		show(w, at + prefix, version_vec(row_version(rf, i)),
-			rf->row_len - prefix);
+		show(w, at + prefix, version_vec(v), rf->row_len - prefix);
 	}
+	return 0;
 }
 
 /* The last block that begins at `at` bytes of text or before. */
@@ -208,7 +214,7 @@ int rowfile_read(const struct rowfile *rf, uint64_t off, void *buf, size_t len,
 	show(&w, 0, rf->head, rf->head_len);
 	show(&w, rf->size - rf->tail_len, rf->tail, rf->tail_len);
 	if (rf->row_len)
-		read_numbers(rf, &w);
+		rc = read_numbers(rf, &w);
 	else
 		rc = read_text(rf, &w);
 	if (rc == 0)

@@ -169,6 +169,9 @@ static int open_store(struct holder_env *env, struct store **out)
 		.durability = modes[env->options->durability],
 		.wait_ms = OWNER_WAIT_MS,
 		.try_uring = true,
+		.checkpoint_bytes = env->options->checkpoint,
+		.has_grace = true,
+		.grace_s = env->options->backup_grace_s,
 	};
 	struct store_report rep;
 	int rc = store_open(&cfg, &rep, out);
@@ -177,7 +180,8 @@ static int open_store(struct holder_env *env, struct store **out)
 		snprintf(env->why, sizeof(env->why), "%s", rep.error);
 		return rc;
 	}
-	log_info("opened data=%s replayed=%llu log=%s", env->options->data_dir,
+	log_info("opened data=%s manifest=%llu replayed=%llu log=%s",
+		env->options->data_dir, (unsigned long long)rep.manifest,
 		(unsigned long long)rep.replayed,
 		rep.uring ? "io_uring" : "pwrite");
 	return 0;

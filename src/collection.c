@@ -232,6 +232,16 @@ int cell_check_row(const struct cell *cell, uint32_t slot)
 		       0;
 }
 
+uint32_t collection_damaged(const struct collection *c)
+{
+	const struct cell *cell =
+		atomic_load_explicit(&c->cell, memory_order_acquire);
+
+	return cell ? atomic_load_explicit(
+			      &cell->n_damaged, memory_order_relaxed)
+		    : 0;
+}
+
 static int check_version(
 	const struct collection *c, uint32_t no, const char **why)
 {

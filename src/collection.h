@@ -149,6 +149,12 @@ struct op_attr collection_attr(struct collection *c);
  */
 int cell_check_row(const struct cell *cell, uint32_t slot);
 
+/*
+ * Ranges of rows that were found damaged: what a search left out, it may have
+ * missed. Asked after it. Any thread.
+ */
+uint32_t collection_damaged(const struct collection *c);
+
 /* Borrows version number v; while the collection is referenced. */
 static inline struct version *collection_version(
 	const struct collection *c, uint32_t v)

@@ -47,7 +47,7 @@ static bool is_visible(void *ctx, uint32_t slot)
 			memory_order_acquire) == SLOT_LINKED)
 		return false;
 	no = cell_find(look->cell, slot, look->moment);
-	if (no == VERSION_NONE)
+	if (no == VERSION_NONE || cell_check_row(look->cell, slot) < 0)
 		return false;
 	return !look->leave_out.len ||
 	       !is_same_id(version_id(collection_version(look->cell->coll, no)),
