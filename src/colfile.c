@@ -30,7 +30,7 @@
 /*
  * Space is taken in steps of an eighth of the file: few enough to be rare,
  * small enough to find place. What is left of it when a small file is synced
- * is given back (space_give), so that many small columns do not hold a
+ * is given back, so that many small columns do not hold a
  * multiple of what they have.
  */
 #define STEP_MIN (1u << 20)
@@ -141,21 +141,6 @@ static void pen_close(struct colfile *cf)
 	cf->pen = (struct colfile_pen){0};
 }
 
-/* Gives back the space behind `used` bytes if it is much beside them. */
-static void space_give(
-	struct colfile *cf, struct colfile_file *file, uint64_t used)
-{
-	struct io *io = cf->cfg.io;
-	struct io_stat st;
-
-	assert(file->taken >= used);
-	if (file->taken - used <= used / 4 || io->stat(io, file->fd, &st) < 0 ||
-		st.links > 1)
-		return;
-	if (io->truncate(io, file->fd, used) == 0) /* if not, no loss */
-		file->taken = used;
-}
-
 /* Bytes of the files of a part. */
 static uint64_t rows_used(
 	const struct colfile *cf, const struct colfile_part *part)
@@ -167,29 +152,6 @@ static uint64_t sums_used(
 	const struct colfile *cf, const struct colfile_part *part)
 {
 	return COLFILE_SUM_HEADER + colfile_whole(colfile_len(cf, part)) * 8;
-}
-
-/* What was written is on stable storage, or the column is over; then closes. */
-static int pen_sync(struct colfile *cf)
-{
-	struct colfile_pen *pen = &cf->pen;
-	struct io *io = cf->cfg.io;
-	int rc = 0;
-
-	assert(!cf->failed);
-	if (!pen->piece)
-		return 0;
-	space_give(cf, &pen->rows, rows_used(cf, &pen->piece->next));
-	space_give(cf, &pen->sums, sums_used(cf, &pen->piece->next));
-	if (pen->is_dirty) {
-		rc = io->sync(io, pen->rows.fd);
-		if (rc == 0)
-			rc = io->sync(io, pen->sums.fd);
-	}
-	if (rc < 0)
-		cf->failed = io_sync_error(rc);
-	pen_close(cf);
-	return cf->failed;
 }
 
 /* Opens a file of a part that grows. 1: it has another link. */
@@ -219,11 +181,20 @@ static int file_open(struct colfile *cf, uint32_t number, const char *suffix,
 	return 0;
 }
 
-/* The files of a part stand open to be written. 1: one has another link. */
-static int pen_open(struct colfile *cf, const struct colfile_piece *piece)
+/* Bytes of the rows of a part that is full at row `end` of the column. */
+static uint64_t len_full(
+	const struct colfile *cf, const struct colfile_part *part, uint64_t end)
 {
-	const struct colfile_part *part = &piece->next;
-	struct colfile_pen pen = {.piece = piece};
+	assert(end > part->first);
+	return (end - part->first) * cf->cfg.stride;
+}
+
+/* The tip's files stand open to be written. 1: one has another link. */
+static int pen_open(struct colfile *cf, const struct colfile_tip *tip)
+{
+	const struct colfile_part *part = &tip->piece->next;
+	struct colfile_pen pen = {
+		.piece = tip->piece, .full = len_full(cf, part, tip->end)};
 
 	assert(!cf->pen.piece);
 	int rc = file_open(
@@ -255,6 +226,44 @@ static int pen_check(struct colfile *cf)
 	if (rc == 0)
 		rc = rows.links > 1 || sums.links > 1;
 	return rc;
+}
+
+/* Gives back the space behind the end of both files if it is much beside what
+ * they have: not of files that a copy has, too. If it fails, no loss. */
+static void space_give(struct colfile *cf)
+{
+	struct io *io = cf->cfg.io;
+	struct colfile_pen *pen = &cf->pen;
+	uint64_t rows = rows_used(cf, &pen->piece->next);
+	uint64_t sums = sums_used(cf, &pen->piece->next);
+
+	assert(pen->rows.taken >= rows && pen->sums.taken >= sums);
+	if (pen->rows.taken - rows <= rows / 4 || pen_check(cf) != 0)
+		return;
+	io->truncate(io, pen->rows.fd, rows);
+	io->truncate(io, pen->sums.fd, sums);
+}
+
+/* What was written is on stable storage, or the column is over; then closes. */
+static int pen_sync(struct colfile *cf)
+{
+	struct colfile_pen *pen = &cf->pen;
+	struct io *io = cf->cfg.io;
+	int rc = 0;
+
+	assert(!cf->failed);
+	if (!pen->piece)
+		return 0;
+	space_give(cf);
+	if (pen->is_dirty) {
+		rc = io->sync(io, pen->rows.fd);
+		if (rc == 0)
+			rc = io->sync(io, pen->sums.fd);
+	}
+	if (rc < 0)
+		cf->failed = io_sync_error(rc);
+	pen_close(cf);
+	return cf->failed;
 }
 
 /* Takes space up to `target` at least and a step at best. */
@@ -290,9 +299,11 @@ static int space_take(struct colfile *cf, struct colfile_file *file,
 static int pen_take(struct colfile *cf, uint64_t len)
 {
 	uint64_t step = VG_MIN(VG_MAX(len / 8, STEP_MIN), STEP_MAX);
+
+	assert(cf->pen.piece && len <= cf->pen.full);
+	step = VG_MIN(step, cf->pen.full - len);
 	int rc = space_take(cf, &cf->pen.rows, COLFILE_HEADER + len, step);
 
-	assert(cf->pen.piece);
 	if (rc < 0)
 		return rc;
 	return space_take(cf, &cf->pen.sums,
@@ -345,12 +356,14 @@ static void file_unlink(
 	cf->cfg.io->unlink(cf->cfg.io, cf->cfg.dirfd, name);
 }
 
-/* The files of a part without rows, and the pen on them. */
-static int files_new(struct colfile *cf, const struct colfile_piece *piece)
+/* The files of a part without rows, and the pen on them; full: see the pen. */
+static int files_new(
+	struct colfile *cf, const struct colfile_piece *piece, uint64_t full)
 {
 	uint8_t header[COLFILE_HEADER], sum_header[COLFILE_SUM_HEADER];
 	uint32_t number = piece->next.number;
-	struct colfile_pen pen = {.piece = piece, .is_dirty = true};
+	struct colfile_pen pen = {
+		.piece = piece, .full = full, .is_dirty = true};
 	struct io *io = cf->cfg.io;
 
 	assert(!cf->pen.piece);
@@ -403,14 +416,14 @@ static int part_begin(struct colfile *cf, struct colfile_tip *tip)
 	struct colfile_part part = {
 		.number = numbers.last + 1, .first = tip->rows};
 	uint64_t end = colfile_end(cf, part.first);
+	uint64_t full = len_full(cf, &part, end);
 
 	rc = colfile_table_reserve(cf, cf->n_made + 1);
 	if (rc == 0)
-		rc = colfile_piece_new(
-			&part, (end - part.first) * cf->cfg.stride, &piece);
+		rc = colfile_piece_new(&part, full, &piece);
 	if (rc < 0)
 		return rc;
-	rc = files_new(cf, piece);
+	rc = files_new(cf, piece, full);
 	if (rc < 0) {
 		colfile_piece_free(piece);
 		return rc;
@@ -432,7 +445,7 @@ static int tip_stand(struct colfile *cf, struct colfile_tip *tip)
 
 	if (tip->piece && tip->rows < tip->end)
 		rc = cf->pen.piece ? pen_check(cf) :
-				     pen_open(cf, tip->piece);
+				     pen_open(cf, tip);
 	assert(!cf->pen.piece || cf->pen.piece == tip->piece);
 	if (rc <= 0)
 		return rc;

@@ -55,6 +55,7 @@ struct colfile_file {
 /* What is open to be written and not synced. */
 struct colfile_pen {
 	const struct colfile_piece *piece; /* NULL: nothing is open */
+	uint64_t full; /* bytes of the part's rows when it is */
 	struct colfile_file rows, sums;
 	bool is_dirty;
 };
