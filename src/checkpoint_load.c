@@ -148,8 +148,11 @@ static int load_newest(struct store *s, const uint64_t *number, uint32_t n,
 			first = rc;
 			snprintf(rep->error, sizeof(rep->error),
 				"the data directory's MANIFEST.%llu cannot be "
-				"opened: %s; restore the directory from a copy",
-				(unsigned long long)number[i], why);
+				"opened: %s%s",
+				(unsigned long long)number[i], why,
+				strstr(why, "restore")
+					? ""
+					: "; restore the directory from a copy");
 		}
 		if (rc == -ENOMEM || rc == -VG_EFORMAT)
 			break;

@@ -594,6 +594,11 @@ int colfile_sync(struct colfile *cf)
 	return cf->failed;
 }
 
+const char *colfile_name(const struct colfile *cf)
+{
+	return cf->cfg.name;
+}
+
 uint32_t colfile_rows(const struct colfile *cf)
 {
 	return cf->tip.rows;

@@ -79,6 +79,9 @@ int colfile_open(const struct colfile_config *cfg,
 /* NULL is allowed. What was appended and not synced may be lost. */
 void colfile_close(struct colfile *cf);
 
+/* The name it was given: "vec". */
+const char *colfile_name(const struct colfile *cf);
+
 /* Rows there are, appended ones included. The writer. */
 uint32_t colfile_rows(const struct colfile *cf);
 

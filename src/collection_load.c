@@ -25,11 +25,21 @@ struct load {
 	char *why;
 };
 
-static int say(struct load *ld, int rc, const char *what)
+/* Says once which column of which collection is at fault. */
+static int say(struct load *ld, int rc, const char *column, const char *what)
 {
+	char uuid[33];
+
+	collection_uuid_format(ld->m->uuid, uuid);
 	if (ld->why[0] == '\0')
-		snprintf(ld->why, 256, "%s", what);
+		snprintf(ld->why, 256, "c/%s/%s %s", uuid, column, what);
 	return rc;
+}
+
+static int say_damaged(struct load *ld, int rc, const char *column)
+{
+	return say(ld, rc, column,
+		rc == -VG_ECORRUPT ? "is damaged" : strerror(-rc));
 }
 
 static uint32_t n_rows(const struct manifest_column *column)
@@ -45,11 +55,17 @@ static int open_column(struct load *ld, enum column_kind kind, uint32_t stride,
 	const struct manifest_column *column)
 {
 	struct colfile_config cfg = collection_column(ld->f, kind, stride);
+	char why[256] = "", uuid[33];
+	int rc;
 
 	if (column->n_parts == 0)
 		return 0;
-	return colfile_open(&cfg, column->part, column->n_parts, ld->why,
+	rc = colfile_open(&cfg, column->part, column->n_parts, why,
 		&ld->f->column[kind]);
+	collection_uuid_format(ld->m->uuid, uuid);
+	if (rc < 0 && why[0])
+		snprintf(ld->why, 256, "c/%s/%.200s", uuid, why);
+	return rc;
 }
 
 /*
@@ -75,7 +91,7 @@ static int load_column(struct load *ld, struct colfile *cf, struct column *to,
 			rc = colfile_read(cf, from, len, column_at(to, from),
 				NULL, NULL);
 	}
-	return rc < 0 ? say(ld, rc, "it cannot be read") : 0;
+	return rc < 0 ? say_damaged(ld, rc, colfile_name(cf)) : 0;
 }
 
 /* ---- vectors ---- */
@@ -260,24 +276,23 @@ struct batches {
 	enum column_kind kind;
 	uint32_t len, n;
 	bool (*each)(struct load *ld, const uint8_t *row, uint32_t no);
-	const char *what;
 };
 
 static int each_row(struct load *ld, const struct batches *b)
 {
+	struct colfile *cf = ld->f->column[b->kind];
 	uint8_t *rows = malloc((size_t)BATCH * b->len);
 	int rc = rows ? 0 : -ENOMEM;
 
 	for (uint32_t from = 0; from < b->n && rc == 0; from += BATCH) {
 		uint32_t m = VG_MIN(BATCH, b->n - from);
 
-		rc = colfile_read(ld->f->column[b->kind], from, m, rows, NULL,
-			NULL);
-		if (rc < 0)
-			say(ld, rc, b->what);
+		rc = colfile_read(cf, from, m, rows, NULL, NULL);
 		for (uint32_t i = 0; i < m && rc == 0; i++)
 			if (!b->each(ld, rows + (size_t)i * b->len, from + i))
-				rc = say(ld, -VG_ECORRUPT, b->what);
+				rc = -VG_ECORRUPT;
+		if (rc < 0)
+			say_damaged(ld, rc, colfile_name(cf));
 	}
 	free(rows);
 	return rc;
@@ -308,8 +323,7 @@ static int load_versions(struct load *ld)
 	return each_row(ld, &(struct batches){.kind = COLUMN_VERSION,
 				    .len = VERSION_ROW,
 				    .n = n,
-				    .each = each_version,
-				    .what = "version is damaged"});
+				    .each = each_version});
 }
 
 static bool each_end(struct load *ld, const uint8_t *bytes, uint32_t i)
@@ -348,8 +362,7 @@ static int load_ends(struct load *ld)
 	return each_row(ld, &(struct batches){.kind = COLUMN_END,
 				    .len = END_ROW,
 				    .n = n,
-				    .each = each_end,
-				    .what = "end is damaged"});
+				    .each = each_end});
 }
 
 /* A version in no cell that has rows must have ended. */
@@ -363,8 +376,8 @@ static int check_gone(struct load *ld)
 		if (v->cell == ld->gone &&
 			atomic_load_explicit(
 				&v->end, memory_order_relaxed) == VERSION_OPEN)
-			return say(ld, -VG_ECORRUPT,
-				"version is damaged: a record has no vector");
+			return say(ld, -VG_ECORRUPT, "version",
+				"is damaged: a record has no vector");
 	}
 	return 0;
 }
@@ -477,8 +490,8 @@ static int load_all(struct load *ld)
 	if (rc == 0 && m->dim == 0)
 		return n_rows(&m->version) == 0 ?
 			       0 :
-			       say(ld, -VG_ECORRUPT,
-				       "it has records and no dimension");
+			       say(ld, -VG_ECORRUPT, "version",
+				       "has records without a dimension");
 	if (rc == 0)
 		rc = open_columns(ld);
 	if (rc == 0 && n_rows(&m->meta)) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* checkpoint: what was checkpointed is there without the log that made it. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -159,11 +160,144 @@ static void test_lives(void)
 	store_close(s);
 }
 
+/* ---- damage ---- */
+
+#define ROWS 17000u /* more than a chunk of 4 MiB */
+#define DIM 64u
+
+/* A flat collection "c" of ROWS vectors, checkpointed and closed. */
+static void make_rows(const char *dir, const char *index)
+{
+	const struct store_config cfg = {.durability = STORE_FSYNC};
+	struct store *s = sk_open(dir, &cfg);
+	struct collection *c = sk_make(s, "c");
+	char id[16];
+
+	must(sk_config(s, c, "index", index) == 0);
+	must(sk_config(s, c, "metric", "l2") == 0);
+	for (unsigned i = 0; i < ROWS; i++) {
+		snprintf(id, sizeof(id), "%u", i);
+		must(sk_put(s, c, (struct sk_put){id, i, DIM, 0}) == 0);
+	}
+	sk_wait_linked(s);
+	collection_unref(c);
+	store_close(s);
+}
+
+/* The path of a file of the only collection of dir. */
+static const char *file_of(const char *dir, const char *name)
+{
+	static char path[600];
+	char c[200];
+	struct dirent *de;
+	DIR *d;
+
+	snprintf(c, sizeof(c), "%s/c", dir);
+	d = opendir(c);
+	must(d);
+	while ((de = readdir(d)) && de->d_name[0] == '.')
+		;
+	must(de);
+	snprintf(path, sizeof(path), "%s/%s/%s", c, de->d_name, name);
+	closedir(d);
+	return path;
+}
+
+static void flip(const char *path, off_t at)
+{
+	int fd = open(path, O_RDWR);
+	uint8_t byte;
+
+	must(fd >= 0 && pread(fd, &byte, 1, at) == 1);
+	byte ^= 16;
+	must(pwrite(fd, &byte, 1, at) == 1);
+	close(fd);
+}
+
+static void test_damaged_vectors(void)
+{
+	const struct store_config cfg = {.checkpoint_bytes = UINT64_MAX};
+	const char *dir = dir_of(0, "damaged");
+	float v[SK_DIM_MAX];
+	struct search q = {.vec = sk_vec(100, DIM, v), .dim = DIM, .k = 1,
+		.exact = true};
+	struct store_report rep;
+	struct search_hit hit;
+	struct collection *c;
+	struct store *s;
+	unsigned bad = 0;
+	uint32_t n;
+
+	make_rows(dir, "flat");
+	/* Row 100 lies in the block of rows 96 to 111. */
+	flip(file_of(dir, "vec.0001"), COLFILE_HEADER + 100 * DIM * 4 + 3);
+	s = open_dir(dir, &cfg, &rep);
+	must(s);
+	c = sk_get(s, "c");
+	ok(collection_damaged(c) == 0, "what nobody touched is not judged");
+	ok(store_search(s, c, &q, &hit, &n) == 0 && n == 1 &&
+			(hit.slot < 96 || hit.slot > 111),
+		"a search leaves out what is damaged");
+	ok(collection_damaged(c) == 1, "and it is known then");
+	for (unsigned i = 0; i < ROWS; i++)
+		bad += cell_check_row(atomic_load(&c->cell), i) == -EIO;
+	ok(bad == 16, "it is the records of one block, no others");
+	collection_unref(c);
+	store_close(s);
+}
+
+/* Opens dir after a byte of a file was flipped, and flips it back. */
+static bool opens_flipped(const char *dir, const char *name, off_t at,
+	struct store_report *rep)
+{
+	const struct store_config cfg = {.checkpoint_bytes = UINT64_MAX};
+	struct store *s;
+	bool opens;
+
+	flip(file_of(dir, name), at);
+	s = open_dir(dir, &cfg, rep);
+	opens = s != NULL;
+	if (s)
+		sk_is_sound(s);
+	store_close(s);
+	flip(file_of(dir, name), at);
+	return opens;
+}
+
+static void test_damaged_files(void)
+{
+	static const char *const names[] = {"version.0001", "meta.0001",
+		"version.0001.sum", "meta.0001.sum", "vec.0001.sum"};
+	const char *dir = dir_of(0, "files");
+	struct store_report rep;
+	unsigned opened = 0, silent = 0;
+
+	make_rows(dir, "hnsw");
+	for (size_t i = 0; i < VG_ARRAY_LEN(names); i++) {
+		char column[8];
+
+		snprintf(column, sizeof(column), "/%.4s", names[i]);
+		opened += opens_flipped(dir, names[i],
+			strstr(names[i], "sum") ? 100 : 5000, &rep);
+		silent += !strstr(rep.error, "MANIFEST.1") ||
+			  !strstr(rep.error, column) ||
+			  !strstr(rep.error, "restore");
+	}
+	ok(opened == 0, "damage in what all hangs on is not opened");
+	ok(silent == 0, "but told, with the remedy");
+	ok(opens_flipped(dir, "graph.0001", 70000, &rep),
+		"a damaged graph is made again");
+	must(unlink(file_of(dir, "graph.0001")) == 0);
+	ok(opens_flipped(dir, "vec.0001", 70000, &rep), "a missing one, too");
+}
+
 int main(void)
 {
-	plan(14);
+	plan(24);
 	test_clean();
 	test_crash();
 	test_lives();
+	test_damaged_vectors();
+	test_damaged_files();
 	return done();
 }
