@@ -30,10 +30,42 @@ def avalanche(h):
     return h ^ h >> 32
 
 
+def u32(b, i):
+    return struct.unpack_from('<I', b, i)[0]
+
+
+def avalanche64(h):
+    h = (h ^ h >> 33) * P64[1] & M
+    h = (h ^ h >> 29) * P64[2] & M
+    return h ^ h >> 32
+
+
+def short(d):
+    """Of at most 16 bytes: each length has a formula of its own."""
+    n = len(d)
+    if n > 8:
+        lo = u64(d, 0) ^ u64(SECRET, 24) ^ u64(SECRET, 32)
+        hi = u64(d, n - 8) ^ u64(SECRET, 40) ^ u64(SECRET, 48)
+        swapped = int.from_bytes(lo.to_bytes(8, 'little'), 'big')
+        return avalanche(n + swapped + hi + fold(lo, hi))
+    if n > 3:
+        h = u32(d, n - 4) + (u32(d, 0) << 32)
+        h ^= u64(SECRET, 8) ^ u64(SECRET, 16)
+        h ^= (h << 49 | h >> 15) & M ^ (h << 24 | h >> 40) & M
+        h = h * 0x9FB21C651E98DF25 & M
+        h = (h ^ (h >> 35) + n) * 0x9FB21C651E98DF25 & M
+        return h ^ h >> 28
+    if n > 0:
+        h = d[0] << 16 | d[n >> 1] << 24 | d[n - 1] | n << 8
+        return avalanche64(h ^ u32(SECRET, 0) ^ u32(SECRET, 4))
+    return avalanche64(u64(SECRET, 56) ^ u64(SECRET, 64))
+
+
 def xxh3(d):
     """XXH3_64bits of bytes, seed 0."""
     n = len(d)
-    assert n > 16, 'shorter inputs have other formulas; none is summed here'
+    if n <= 16:
+        return short(d)
 
     def mix(i, s):
         return fold(u64(d, i) ^ u64(SECRET, s), u64(d, i + 8) ^ u64(SECRET, s + 8))
