@@ -61,3 +61,9 @@ contrib_bench_commits_SOURCES = %D%/bench/commits.c \
 contrib_bench_commits_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
 contrib_bench_commits_LDADD = libvgfs.a libvgindex.a libvgbase.a $(FUSE3_LIBS)
 CLEANFILES += contrib/bench/commits
+
+# restart: from exec to the first answer; make contrib/bench/restart
+EXTRA_PROGRAMS += contrib/bench/restart
+contrib_bench_restart_SOURCES = %D%/bench/restart.c $(bench_rig)
+contrib_bench_restart_LDADD = $(core_libs)
+CLEANFILES += contrib/bench/restart

@@ -101,7 +101,7 @@ static void mount_tree(struct rig *r, const char *options)
 	}
 	while (dev_of(r->mnt) == before) {
 		rig_must(waitpid(r->holder, NULL, WNOHANG) == 0);
-		usleep(2000);
+		usleep(500);
 	}
 	r->daemon = child_of(r->holder);
 	r->cpu = rig_clock_of(r->daemon);
@@ -128,6 +128,19 @@ void rig_remount(struct rig *r)
 {
 	rig_close(r);
 	mount_tree(r, NULL);
+}
+
+void rig_mount(struct rig *r, const char *options)
+{
+	mount_tree(r, options);
+}
+
+void rig_unmount(struct rig *r)
+{
+	char cmd[600];
+
+	snprintf(cmd, sizeof(cmd), "umount -l '%s'", r->mnt);
+	rig_must(system(cmd) == 0);
 }
 
 void rig_get(const struct rig *r, const char *path, char *out, size_t cap)

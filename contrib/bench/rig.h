@@ -31,6 +31,10 @@ void rig_open(struct rig *r, const char *dir, const char *name,
 void rig_close(struct rig *r); /* unmounts, waits for the daemon's end */
 void rig_remount(struct rig *r);
 
+/* Mounts what is not mounted; and takes a mount away whose holder was killed. */
+void rig_mount(struct rig *r, const char *options);
+void rig_unmount(struct rig *r);
+
 /* DIR/NAME.mnt/PATH as text without its newline, and the reverse. */
 void rig_get(const struct rig *r, const char *path, char *out, size_t cap);
 void rig_put(const struct rig *r, const char *path, const char *text);
