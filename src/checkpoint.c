@@ -316,6 +316,8 @@ static int run_locked(struct store *s, bool all)
 		rc = save_collections(s, &cut);
 	if (rc == 0)
 		rc = save_manifest(s, &m);
+	for (uint32_t i = 0; i < m.n_colls && rc == 0; i++)
+		collection_remap(cut.coll[i]);
 	if (rc == 0)
 		log_info("checkpoint: manifest=%llu lsn=%llu collections=%u",
 			(unsigned long long)m.number,

@@ -166,6 +166,7 @@ static int cell_need(struct collection_file *f, const struct cell *cell)
 		colfile_close(f->column[COLUMN_VEC]);
 	f->column[COLUMN_VEC] = NULL;
 	f->cell = cell->number;
+	f->mapped = 0;
 	f->graph = (struct manifest_file){0};
 	f->n_deltas = 0;
 	atomic_store_explicit(&f->n_graph, 0, memory_order_relaxed);
@@ -370,6 +371,29 @@ int collection_sync(const struct collection_files *files, struct collection *c)
 	if (rc == 0)
 		f->is_new = false;
 	return rc;
+}
+
+void collection_remap(struct collection *c)
+{
+	struct collection_file *f = c->file;
+	struct cell *cell =
+		atomic_load_explicit(&c->cell, memory_order_acquire);
+	uint32_t chunk, n;
+	int rc = 0;
+
+	if (!f || !cell || cell->number != f->cell || !f->column[COLUMN_VEC])
+		return;
+	chunk = 1u << cell->vec.rows.shift;
+	n = colfile_rows(f->column[COLUMN_VEC]);
+	for (; n - f->mapped >= chunk; f->mapped += chunk) {
+		rc = colfile_map(f->column[COLUMN_VEC], f->mapped, chunk,
+			column_at(&cell->vec, f->mapped));
+		if (rc < 0 && rc != -EOPNOTSUPP)
+			break;
+	}
+	if (rc < 0 && rc != -EOPNOTSUPP)
+		log_warn("vectors stay in memory, they cannot be mapped: %s",
+			strerror(-rc));
 }
 
 /* ---- the graph ---- */

@@ -52,6 +52,13 @@ int collection_save(const struct collection_files *files,
 int collection_sync(const struct collection_files *files, struct collection *c);
 
 /*
+ * Gives back the memory of vectors that are durable in their file, whole
+ * chunks of them: from then on their bytes are the page cache's. Who reads
+ * meanwhile sees the same bytes. The thread that saves.
+ */
+void collection_remap(struct collection *c);
+
+/*
  * Saves the graph, durably: as what was added to the last one if that is
  * cheaper, and if `pause` gives the moments in which no row is linked. Before
  * the cut whose manifest names it, so that it has no row that the cut has not.

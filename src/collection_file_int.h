@@ -27,6 +27,7 @@ struct collection_file {
 				   check their rows by it; or NULL */
 	bool is_new;	/* its directory's name is not durable yet */
 	uint32_t cell;	/* number of the cell that vec and graph are of */
+	uint32_t mapped; /* rows in front that were mapped, or cannot be */
 	struct manifest_file graph; /* number 0: none */
 	struct manifest_file delta[MANIFEST_DELTAS_MAX];
 	uint32_t n_deltas;

@@ -168,6 +168,7 @@ static int load_vec(struct load *ld)
 	if (!cell->vec.rows.sure || !cell->damaged)
 		return -ENOMEM;
 	cell->vec.rows.check = check_rows;
+	ld->f->mapped = mapped;
 	cell->vec.rows.n_unsure = mapped;
 	return 0;
 }
