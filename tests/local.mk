@@ -419,3 +419,18 @@ tests_unit_simdisk_SOURCES = %D%/unit/simdisk.c
 tests_unit_simdisk_LDADD = $(sim_libs)
 tests_cut_simdisk_SOURCES = %D%/cut/simdisk.c
 tests_cut_simdisk_LDADD = $(sim_libs)
+
+# colfile: columns on disk, their files cut and flipped, disks that fail.
+noinst_LIBRARIES += libvgcolkit.a
+libvgcolkit_a_SOURCES = %D%/colkit.c %D%/colkit.h
+col_tests = %D%/unit/colfile %D%/cut/colfile %D%/fault/colfile
+check_PROGRAMS += $(col_tests)
+TESTS += $(col_tests)
+tests_unit_colfile_SOURCES = %D%/unit/colfile.c
+tests_unit_colfile_LDADD = libvgcolkit.a $(log_libs)
+tests_cut_colfile_SOURCES = %D%/cut/colfile.c
+tests_cut_colfile_LDADD = libvgcolkit.a $(log_libs)
+tests_fault_colfile_SOURCES = %D%/fault/colfile.c
+tests_fault_colfile_LDADD = libvgcolkit.a $(log_libs)
+tests_fault_colfile_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=malloc,--wrap=aligned_alloc
