@@ -67,3 +67,8 @@ EXTRA_PROGRAMS += contrib/bench/restart
 contrib_bench_restart_SOURCES = %D%/bench/restart.c $(bench_rig)
 contrib_bench_restart_LDADD = $(core_libs)
 CLEANFILES += contrib/bench/restart
+
+# checkpoints: what one costs who puts meanwhile; make contrib/bench/checkpoints
+EXTRA_PROGRAMS += contrib/bench/checkpoints
+contrib_bench_checkpoints_SOURCES = %D%/bench/checkpoints.c $(bench_rig)
+CLEANFILES += contrib/bench/checkpoints

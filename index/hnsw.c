@@ -11,6 +11,7 @@
 #define HUGE_PAGE (2u << 20)
 #define CHUNK_NODES 16384u /* at least: bounds the table of chunks */
 #define GOLDEN 0x9e3779b97f4a7c15u
+#define DRAWS (1ull << 53)
 
 static_assert(HNSW_SLOT_MAX == LINK_SLOT, "~0 and the mark are no slots");
 static_assert(HNSW_SLOT_MAX < UINT32_MAX - PLACE_BASE, "a place fits a u32");
@@ -23,10 +24,13 @@ static_assert(CHUNK_NODES % (HUGE_PAGE / CACHE_LINE / 2) == 0,
 
 /* ---- memory ---- */
 
-/* Nodes (a multiple of huge pages), then a place for each. */
+/* Nodes (a multiple of huge pages), then a place and two bits for each. */
 static size_t chunk_len(const struct hnsw *h)
 {
-	return ((size_t)h->node_len + sizeof(hnsw_link)) << h->shift;
+	size_t places = sizeof(hnsw_link) << h->shift;
+
+	return ((size_t)h->node_len << h->shift) + places +
+	       2 * ((size_t)1 << h->shift) / 8;
 }
 
 /*
@@ -41,6 +45,7 @@ static void plan_layout(struct hnsw *h)
 	uint32_t nodes;
 
 	h->links_at = term_len;
+	h->record_len = len;
 	h->node_len = VG_ALIGN_UP(len, CACHE_LINE);
 	nodes = VG_MAX(CHUNK_NODES,
 		HUGE_PAGE / (h->node_len & (0u - h->node_len)));
@@ -48,7 +53,9 @@ static void plan_layout(struct hnsw *h)
 	h->n_chunks = (HNSW_SLOT_MAX >> h->shift) + 1;
 	h->huge_at = HUGE_PAGE / 2 / h->node_len;
 	h->tree_max = VG_MAX(2, c->m / 2);
-	h->level_scale = 1 / log(c->m);
+	h->level_share[0] = DRAWS;
+	for (uint32_t l = 1; l <= HNSW_LEVEL_MAX; l++)
+		h->level_share[l] = h->level_share[l - 1] / c->m;
 	assert((1u << h->shift) == nodes);
 	assert(((size_t)h->node_len << h->shift) % HUGE_PAGE == 0);
 }
@@ -141,19 +148,19 @@ void hnsw_free(struct hnsw *h)
 uint32_t hnsw_level(const struct hnsw *h, uint32_t slot)
 {
 	uint64_t x = h->config.seed + (slot + 1) * GOLDEN;
-	double u;
+	uint32_t level = 0;
 
 	/* splitmix64: Steele, Lea and Flood, OOPSLA 2014. */
 	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
 	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
 	x ^= x >> 31;
-	u = (double)((x >> 11) + 1) * 0x1p-53; /* in (0, 1] */
-	return (uint32_t)VG_MIN(-log(u) * h->level_scale,
-		(double)HNSW_LEVEL_MAX);
+	/* Whole numbers, as a file relies on them on every machine. */
+	while (level < HNSW_LEVEL_MAX && x >> 11 < h->level_share[level + 1])
+		level++;
+	return level;
 }
 
-/* Raises an atomic to at least `to`. Relaxed: see the fields. */
-static void raise_to(_Atomic uint32_t *value, uint32_t to)
+void hnsw_raise(_Atomic uint32_t *value, uint32_t to)
 {
 	uint32_t now = atomic_load_explicit(value, memory_order_relaxed);
 
@@ -163,8 +170,7 @@ static void raise_to(_Atomic uint32_t *value, uint32_t to)
 		;
 }
 
-/* Makes the slot's chunk be there. */
-static int add_chunk(struct hnsw *h, uint32_t slot)
+int hnsw_add_chunk(struct hnsw *h, uint32_t slot)
 {
 	_Atomic(char *) *at = &h->chunk[slot >> h->shift];
 	int rc = 0;
@@ -182,7 +188,7 @@ static int add_chunk(struct hnsw *h, uint32_t slot)
 			madvise(chunk, chunk_len(h), MADV_HUGEPAGE);
 		if (chunk) {
 			/* hnsw_free finds chunks by bound. */
-			raise_to(&h->bound,
+			hnsw_raise(&h->bound,
 				((slot >> h->shift) << h->shift) + 1);
 			atomic_store_explicit(at, chunk, memory_order_release);
 		}
@@ -191,11 +197,7 @@ static int add_chunk(struct hnsw *h, uint32_t slot)
 	return rc;
 }
 
-/*
- * From here on the graph has use for huge pages: turns those chunks into such
- * that began in small ones. Advice only, so what fails is left as it is.
- */
-static void use_huge(struct hnsw *h)
+void hnsw_use_huge(struct hnsw *h)
 {
 	pthread_mutex_lock(&h->grow);
 	for (uint32_t i = 0; i < 2 && i < h->n_chunks; i++) {
@@ -210,15 +212,14 @@ static void use_huge(struct hnsw *h)
 	pthread_mutex_unlock(&h->grow);
 }
 
-/* Hands out n upper lists that stand side by side. */
-static int add_lists(struct hnsw *h, uint32_t n, uint32_t *first)
+int hnsw_add_lists(struct hnsw *h, uint32_t n, uint32_t *first)
 {
 	uint32_t i, b, end;
 	int rc = -ENOMEM;
 
 	assert(n >= 1 && n <= HNSW_LEVEL_MAX);
 	pthread_mutex_lock(&h->grow);
-	i = h->n_lists;
+	i = atomic_load_explicit(&h->n_lists, memory_order_relaxed);
 	b = 31 - (uint32_t)__builtin_clz(i / LISTS_FIRST + 1);
 	end = LISTS_FIRST * ((2u << b) - 1);
 	if (i + n > end) { /* they would lie across two blocks */
@@ -236,7 +237,7 @@ static int add_lists(struct hnsw *h, uint32_t n, uint32_t *first)
 		atomic_store_explicit(&h->block[b], block,
 			memory_order_release);
 	}
-	h->n_lists = i + n;
+	atomic_store_explicit(&h->n_lists, i + n, memory_order_relaxed);
 	*first = i;
 	rc = 0;
 unlock_grow:
@@ -248,7 +249,7 @@ unlock_grow:
 static int add_node(struct hnsw *h, uint32_t slot, uint32_t level)
 {
 	uint32_t place = PLACE_FREE, first;
-	int rc = add_chunk(h, slot);
+	int rc = hnsw_add_chunk(h, slot);
 
 	if (rc < 0)
 		return rc;
@@ -258,7 +259,7 @@ static int add_node(struct hnsw *h, uint32_t slot, uint32_t level)
 		return -EEXIST;
 	place = PLACE_BASE;
 	if (level > 0) {
-		rc = add_lists(h, level, &first);
+		rc = hnsw_add_lists(h, level, &first);
 		if (rc == 0)
 			place = PLACE_BASE + 1 + first;
 		else
@@ -267,12 +268,29 @@ static int add_node(struct hnsw *h, uint32_t slot, uint32_t level)
 	atomic_store_explicit(hnsw_place(h, slot), place, memory_order_release);
 	if (rc < 0)
 		return rc;
-	raise_to(&h->bound, slot + 1);
+	hnsw_raise(&h->bound, slot + 1);
 	if (atomic_fetch_add_explicit(&h->claimed, 1, memory_order_relaxed) +
 			1 ==
 		h->huge_at)
-		use_huge(h);
+		hnsw_use_huge(h);
 	return 0;
+}
+
+bool hnsw_is_linked(const struct hnsw *h, uint32_t slot)
+{
+	uint64_t word;
+
+	if (slot >= HNSW_SLOT_MAX ||
+		!atomic_load_explicit(&h->chunk[slot >> h->shift],
+			memory_order_acquire))
+		return false;
+	word = atomic_load_explicit(hnsw_linked(h, slot), memory_order_acquire);
+	return (word >> slot % 64 & 1) != 0;
+}
+
+uint32_t hnsw_count(const struct hnsw *h)
+{
+	return atomic_load_explicit(&h->linked, memory_order_relaxed);
 }
 
 /* ---- linking ---- */
@@ -301,6 +319,17 @@ static uint32_t link_get(hnsw_link *links, uint32_t i)
 static void link_set(hnsw_link *links, uint32_t i, uint32_t link)
 {
 	atomic_store_explicit(&links[i], link, memory_order_release);
+}
+
+/*
+ * Notes for the next save that a list of the node was written. Never by a look
+ * whether the bit is set: the look could come before the write is seen, and a
+ * saver who takes the bit and copies in between would miss the write.
+ */
+static void mark(struct hnsw *h, uint32_t slot)
+{
+	atomic_fetch_or_explicit(hnsw_dirty(h, slot), 1ull << slot % 64,
+		memory_order_release);
 }
 
 /*
@@ -359,13 +388,17 @@ static void sort_hits(struct hit *c, uint32_t n)
 	}
 }
 
-/* Chooses anew from a full list and one more link. Node's lock is held. */
-static void prune_locked(const struct probe *p, uint32_t slot, uint32_t level,
+/*
+ * Chooses anew from a full list and one more link. Returns whether the list
+ * has changed. Node's lock is held.
+ */
+static bool prune_locked(const struct probe *p, uint32_t slot, uint32_t level,
 	uint32_t link)
 {
 	struct hit c[2 * VG_M_MAX + 1];
 	hnsw_link *links = hnsw_links(p->h, slot, level);
 	uint32_t cap = hnsw_list_cap(p->h, level), n;
+	bool is_new = false;
 
 	for (uint32_t i = 0; i < cap; i++)
 		c[i].slot = link_get(links, i);
@@ -380,8 +413,15 @@ static void prune_locked(const struct probe *p, uint32_t slot, uint32_t level,
 	}
 	sort_hits(c, cap + 1);
 	n = choose(p, c, cap + 1, cap);
-	for (uint32_t i = 0; i < cap; i++)
-		link_set(links, i, i < n ? c[i].slot : LINK_END);
+	for (uint32_t i = 0; i < cap; i++) {
+		uint32_t to = i < n ? c[i].slot : LINK_END;
+
+		if (to == link_get(links, i))
+			continue;
+		link_set(links, i, to);
+		is_new = true;
+	}
+	return is_new;
 }
 
 /*
@@ -396,7 +436,7 @@ static bool link_back(const struct put *put, uint32_t slot, uint32_t level,
 	hnsw_link *links = hnsw_links(h, slot, level);
 	uint32_t cap = hnsw_list_cap(h, level), n = 0, marked = 0;
 	uint32_t same = cap; /* where the link is already, unmarked */
-	bool is_done = true;
+	bool is_done = true, is_new = true;
 
 	assert(slot != (link & LINK_SLOT));
 	pthread_mutex_lock(stripe_of(h, slot));
@@ -410,18 +450,23 @@ static bool link_back(const struct put *put, uint32_t slot, uint32_t level,
 			same = n;
 	}
 	if ((link & LINK_TREE) != 0 && marked >= h->tree_max)
-		is_done = false;
+		is_done = is_new = false;
 	else if (same < cap)
 		link_set(links, same, link_get(links, same) | link);
 	else if (n < cap)
 		link_set(links, n, link);
 	else
-		prune_locked(&put->probe, slot, level, link);
+		is_new = prune_locked(&put->probe, slot, level, link);
 	pthread_mutex_unlock(stripe_of(h, slot));
+	if (is_new)
+		mark(h, slot);
 	return is_done;
 }
 
-/* A marked neighbour of a node, other than `from`; `spread` says which. */
+/*
+ * A marked neighbour of a node, other than `from`; `spread` says which.
+ * LINK_END: there is none, which only a file can bring about.
+ */
 static uint32_t tree_child(const struct hnsw *h, uint32_t slot, uint32_t from,
 	uint32_t spread)
 {
@@ -436,8 +481,7 @@ static uint32_t tree_child(const struct hnsw *h, uint32_t slot, uint32_t from,
 		if ((link & LINK_TREE) != 0 && (link & LINK_SLOT) != from)
 			child[n++] = link & LINK_SLOT;
 	}
-	assert(n > 0); /* tree_max >= 2 */
-	return child[(spread >> 16) % n];
+	return n > 0 ? child[(spread >> 16) % n] : LINK_END;
 }
 
 /* Makes parent and the new node, which no link names yet, a marked pair. */
@@ -461,12 +505,15 @@ static bool try_parent(const struct put *put, uint32_t parent)
  * Hangs the new node into the tree, under the nearest chosen neighbour that
  * has room, else under the first such node of a walk away from the nearest.
  * The walk ends: in a tree, one that does not turn back comes to a leaf, and
- * a leaf has room, as tree_max >= 2. Returns the parent.
+ * a leaf has room, as tree_max >= 2. A graph that was loaded may have other
+ * marks than a tree's; there the walk ends after as many steps as there are
+ * nodes. Returns the parent; LINK_END if there is none.
  */
 static uint32_t link_tree(const struct put *put)
 {
 	const struct hit *plan = put->scratch->plan[0];
 	uint32_t at = plan[0].slot, from = LINK_END, spread = put->slot;
+	uint32_t n = 0;
 
 	assert(put->scratch->n_plan[0] > 0);
 	for (uint32_t i = 0; i < put->scratch->n_plan[0]; i++)
@@ -475,6 +522,10 @@ static uint32_t link_tree(const struct put *put)
 	do {
 		uint32_t child = tree_child(put->h, at, from, spread);
 
+		if (child == LINK_END ||
+			n++ > atomic_load_explicit(&put->h->claimed,
+				      memory_order_relaxed))
+			return LINK_END;
 		from = at;
 		at = child;
 		spread = spread * 2654435761u + 1; /* Knuth's */
@@ -581,7 +632,7 @@ static void add_norm(struct hnsw *h, const struct probe *p, uint32_t slot)
 	uint32_t bits;
 
 	memcpy(&bits, &length, sizeof(bits));
-	raise_to(&h->longest, bits);
+	hnsw_raise(&h->longest, bits);
 	if (h->config.metric == VG_COSINE)
 		*hnsw_term(h, slot) = p->scale;
 	if (probe_is_wild_norm(p->exact.norm2))
@@ -615,6 +666,9 @@ int hnsw_put(struct hnsw *h, uint32_t slot, struct hnsw_scratch *s)
 		if (put.level > put.top)
 			raise_entry(h, slot, put.level);
 	}
+	mark(h, slot);
+	atomic_fetch_or_explicit(hnsw_linked(h, slot), 1ull << slot % 64,
+		memory_order_release);
 	atomic_fetch_add_explicit(&h->linked, 1, memory_order_relaxed);
 	return 0;
 }

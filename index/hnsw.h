@@ -48,7 +48,9 @@
  * is the inverse norm of the row. A link is the slot of a neighbour, its top
  * bit the mark of the tree; the first ~0 ends the list. The lists of levels 1
  * and up (m links each, 1/m of the nodes have any) stand elsewhere; a table
- * beside the chunk says where, 4 bytes a node, 0 for a slot never linked.
+ * beside the chunk says where, 4 bytes a node, 0 for a slot never linked. Two
+ * bits a node stand beside it, too: whether it is linked, and whether its lists
+ * were written since they were saved.
  *
  * INVARIANTS, while no put runs; hnsw_check says which one broke
  *
@@ -163,14 +165,22 @@ int hnsw_check(const struct hnsw *h, const char **why);
 /* Whether a put of slot has returned 0, or a loaded graph has it. Any thread. */
 bool hnsw_is_linked(const struct hnsw *h, uint32_t slot);
 
+/* How many slots are: hnsw_stat's `linked` without its walk. Any thread. */
+uint32_t hnsw_count(const struct hnsw *h);
+
 /*
  * SAVING. A graph is a stream of bytes (index/hnsw_file.c's head has them) that
  * the caller carries to a file and back. A base is the whole graph, a delta
  * the nodes that changed since the last save, base or delta. A base is saved
  * in two steps so that puts hardly wait: hnsw_save_base writes all nodes while
  * puts and searches go on, hnsw_save_rest, while no put runs, those that
- * changed meanwhile, and the end. Between the two no other save may run. An
- * error of the sink is returned; then the next save must be a base.
+ * changed meanwhile, and the end. No put runs beside hnsw_save_delta either;
+ * searches may run beside each of them, another save beside none.
+ *
+ * write is called for up to 512 KiB at a time; bytes are borrowed until it
+ * returns. Its error is returned; -ENOMEM. After any error, and in a graph
+ * that was neither saved nor loaded, the next save must be a base: -EINVAL
+ * says that this step is not the one that comes next, and changes nothing.
  */
 struct hnsw_sink {
 	int (*write)(void *ctx, const void *bytes, size_t len); /* 0 or error */
@@ -180,18 +190,28 @@ int hnsw_save_base(struct hnsw *h, const struct hnsw_sink *sink);
 int hnsw_save_rest(struct hnsw *h, const struct hnsw_sink *sink);
 int hnsw_save_delta(struct hnsw *h, const struct hnsw_sink *sink);
 
-/* Bytes that a delta would have now, and that a base would. Any thread. */
+/*
+ * Bytes that a delta would have now, and at most that a base would. Where only
+ * a base can be next, delta says the base's. Looks at two bits a slot and at
+ * the nodes a delta would have. Any thread.
+ */
 void hnsw_save_cost(const struct hnsw *h, size_t *delta, size_t *base);
 
 /*
  * LOADING. read fills buf with the next len bytes of the stream: 0, or an
  * error (its end is one, too). A base makes the graph, as hnsw_new; deltas are
- * then loaded in the order in which they were saved. n_rows: rows there are;
- * a graph that names others is refused. -VG_ECORRUPT: not such a stream, of
- * another config, or breaking an invariant that a search relies on (every link
- * of a list names a linked slot of its level below n_rows; no walk may leave
- * the graph), whatever the bytes are; *why (constant) says what. The graph is
- * then to be freed. -ENOMEM; what read returned. Nothing else may use h.
+ * then loaded in the order in which they were saved. n_rows: rows there are; a
+ * graph that names others is refused, but no row is read. -VG_ECORRUPT: not
+ * such a stream, of another config, or breaking an invariant that a search or
+ * put relies on (every link of a list names a linked slot of its level below
+ * n_rows; no walk may leave the graph), whatever the bytes are; *why (constant)
+ * says what. -EINVAL: the config, as hnsw_new. -ENOMEM; what read returned.
+ * After an error of a delta the graph is to be freed. Nothing else may use h.
+ * What follows the stream is not read.
+ *
+ * Some that is wrong is let in as it harms nothing but recall (hnsw_check finds
+ * it): a link that is there twice, marks that are no tree, a wrong term. So a
+ * caller who must know sums the bytes.
  */
 struct hnsw_source {
 	int (*read)(void *ctx, void *buf, size_t len);

@@ -19,10 +19,8 @@ struct check {
 
 static bool is_linked(const struct hnsw *h, uint32_t slot, uint32_t bound)
 {
-	if (slot >= bound || !atomic_load_explicit(&h->chunk[slot >> h->shift],
-				     memory_order_acquire))
-		return false;
-	return atomic_load_explicit(hnsw_place(h, slot),
+	return slot < bound && hnsw_is_linked(h, slot) &&
+	       atomic_load_explicit(hnsw_place(h, slot),
 		       memory_order_acquire) >= PLACE_BASE;
 }
 
@@ -210,6 +208,7 @@ void hnsw_stat(const struct hnsw *h, struct hnsw_stat *out)
 			h->node_len + sizeof(hnsw_link) +
 			hnsw_level(h, slot) * h->config.m * sizeof(hnsw_link);
 	}
+	st.bytes += st.linked / 4; /* two bits each */
 	assert(st.n_links <= (uint64_t)bound * 2 * h->config.m);
 	*out = st;
 }

@@ -28,23 +28,36 @@
 #define N_BLOCKS 24u	 /* 256 * (2^24 - 1) > 2^31 lists */
 
 typedef _Atomic uint32_t hnsw_link;
+typedef _Atomic uint64_t hnsw_word; /* bits of 64 slots, the lowest first */
+
+/* Which save may come next: hnsw_file.c. */
+enum hnsw_save {
+	SAVE_BASE, /* there is none yet, or one failed */
+	SAVE_REST, /* of a base that was begun */
+	SAVE_DELTA,
+};
 
 struct hnsw {
 	struct hnsw_config config;
 	const struct rows *rows; /* borrowed */
 	uint32_t node_len;	 /* bytes, a multiple of 64 */
+	uint32_t record_len;	 /* of them without the pad */
 	uint32_t links_at;	 /* offset in a node */
 	uint32_t shift;		 /* nodes of a chunk: 1 << shift */
 	uint32_t n_chunks;	 /* length of the table */
 	uint32_t tree_max;	 /* marked links of a node */
 	uint32_t huge_at;	 /* this many nodes are worth a huge page */
-	double level_scale;	 /* 1 / ln m */
+	/* Of 2^53 draws so many reach at least level l: 2^53 / m^l. */
+	uint64_t level_share[HNSW_LEVEL_MAX + 1];
 
-	/* Chunk i, then its places; set once under grow, release. */
+	/*
+	 * Chunk i, then for its nodes: places, bits of linked ones, bits of
+	 * those to be saved. Set once under grow, release.
+	 */
 	_Atomic(char *) *chunk;
 	/* Blocks of upper lists; set once under grow, release. */
 	_Atomic(hnsw_link *) block[N_BLOCKS];
-	uint32_t n_lists;	    /* handed out; grow */
+	_Atomic uint32_t n_lists;   /* handed out; grow. Relaxed: a count */
 	pthread_mutex_t grow;	    /* of chunk, block, n_lists */
 	pthread_mutex_t entry_lock; /* writers of entry */
 	/*
@@ -63,6 +76,8 @@ struct hnsw {
 	/* Some row needs exact kernels. Relaxed: a walk that misses it drops
 	 * what is not finite and else is only less sharp. */
 	_Atomic bool is_wild;
+	_Atomic uint32_t next_save; /* enum hnsw_save; relaxed: the saver's */
+	uint32_t n_saved;	    /* linked at the last save; the saver's */
 	pthread_mutex_t stripe[N_STRIPES]; /* writers of a node's lists */
 };
 
@@ -126,6 +141,28 @@ static inline hnsw_link *hnsw_place(const struct hnsw *h, uint32_t slot)
 	       (slot & ((1u << h->shift) - 1));
 }
 
+/*
+ * The word of a slot's bit: whether it is linked. Release when its put is at
+ * its end, acquire: who sees it sees the node complete.
+ */
+static inline hnsw_word *hnsw_linked(const struct hnsw *h, uint32_t slot)
+{
+	uint32_t in_chunk = slot & ((1u << h->shift) - 1);
+	hnsw_link *end = hnsw_place(h, slot) - in_chunk + (1u << h->shift);
+
+	return (hnsw_word *)(void *)end + in_chunk / 64;
+}
+
+/*
+ * The word of its other bit: whether its lists were written since they were
+ * saved. Set after each write, release; a saver takes it away, acquire, and
+ * then copies, so that it sees every write whose mark it took.
+ */
+static inline hnsw_word *hnsw_dirty(const struct hnsw *h, uint32_t slot)
+{
+	return hnsw_linked(h, slot) + ((1u << h->shift) / 64);
+}
+
 /* Most links that a list of the level holds. */
 static inline uint32_t hnsw_list_cap(const struct hnsw *h, uint32_t level)
 {
@@ -176,6 +213,21 @@ static inline bool hnsw_is_equal(const struct hnsw *h, uint32_t a, uint32_t b)
 
 /* The level of a slot, 0..HNSW_LEVEL_MAX: drawn by hash, 1/m go one up. */
 uint32_t hnsw_level(const struct hnsw *h, uint32_t slot);
+
+/* Makes the slot's chunk be there, and bound above its first node. -ENOMEM. */
+int hnsw_add_chunk(struct hnsw *h, uint32_t slot);
+
+/* Hands out n upper lists that stand side by side. -ENOMEM. */
+int hnsw_add_lists(struct hnsw *h, uint32_t n, uint32_t *first);
+
+/*
+ * From here on the graph has use for huge pages: turns those chunks into such
+ * that began in small ones. Advice only, so what fails is left as it is.
+ */
+void hnsw_use_huge(struct hnsw *h);
+
+/* Raises an atomic to at least `to`. Relaxed: see the fields. */
+void hnsw_raise(_Atomic uint32_t *value, uint32_t to);
 
 void probe_init(struct probe *p, const struct hnsw *h, const float *vec);
 

@@ -349,7 +349,8 @@ static float margin(const struct probe *p, float kth)
 	const struct hnsw *h = p->h;
 	double error = dist_fast_error(h->config.dim), limit = kth;
 
-	if (p->is_wild)
+	/* A wild row put while this walk ran may lie infinitely near. */
+	if (p->is_wild || isinf(kth))
 		return kth;
 	switch (h->config.metric) {
 	case VG_L2:

@@ -12,6 +12,7 @@ libvgindex_a_SOURCES = \
 	%D%/hnsw.c \
 	%D%/hnsw.h \
 	%D%/hnsw_check.c \
+	%D%/hnsw_file.c \
 	%D%/hnsw_int.h \
 	%D%/hnsw_search.c \
 	%D%/rows.h

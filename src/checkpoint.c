@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "index/hnsw.h"
 #include "src/log.h"
@@ -359,7 +358,11 @@ static int drop_manifest(
 
 static bool is_held(struct store *s)
 {
-	return faccessat(s->dirfd, ".backup-hold", F_OK, 0) == 0;
+	int fd = s->io->open(s->io, s->dirfd, ".backup-hold", O_RDONLY);
+
+	if (fd >= 0)
+		s->io->close(s->io, fd);
+	return fd != -ENOENT;
 }
 
 /* Drops the oldest manifest if its time is over. */

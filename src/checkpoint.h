@@ -46,8 +46,7 @@ struct checkpointer {
 
 	pthread_mutex_t run_lock; /* one checkpoint at a time; held over I/O,
 				     so taken before any other lock */
-	struct io *io;		  /* run_lock, as all that follows */
-	struct io plain;
+	struct io *io;		  /* the store's; run_lock, as all below */
 	int coll_dirfd;		  /* DATADIR/c; -1: not made yet */
 	uint64_t number;	  /* of the newest manifest; 0: none */
 	struct checkpoint_kept *kept; /* oldest first */

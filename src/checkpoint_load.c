@@ -171,8 +171,7 @@ int checkpoint_load(struct store *s, const struct store_config *cfg,
 	uint32_t n = 0;
 	int rc;
 
-	io_init(&cp->plain);
-	cp->io = cfg->io ? cfg->io : &cp->plain;
+	cp->io = s->io;
 	cp->limit = cfg->checkpoint_bytes ? cfg->checkpoint_bytes : LIMIT;
 	cp->grace_s = cfg->has_grace ? cfg->grace_s : GRACE_S;
 	atomic_store(&cp->lsn, 1);

@@ -3,7 +3,6 @@
 #include "src/datadir.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -88,7 +87,7 @@ static int write_format(const struct datadir *d)
 {
 	char text[FORMAT_LEN + 1];
 	int len = snprintf(text, sizeof(text), "vecgridfs 1\nuuid ");
-	int fd, rc = 0;
+	int fd, rc;
 
 	if (getrandom(d->uuid, 16, 0) != 16)
 		return -EIO;
@@ -96,34 +95,33 @@ static int write_format(const struct datadir *d)
 		len += snprintf(text + len, 3, "%02x", d->uuid[i]);
 	text[len++] = '\n';
 	assert(len == FORMAT_LEN);
-	fd = openat(*d->dirfd, "FORMAT.new",
-		O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	fd = d->io->open(d->io, *d->dirfd, "FORMAT.new",
+		O_WRONLY | O_CREAT | O_TRUNC);
 	if (fd < 0)
-		return -errno;
-	if (write(fd, text, FORMAT_LEN) != FORMAT_LEN || fsync(fd) < 0)
-		rc = errno ? -errno : -EIO;
-	close(fd);
-	if (rc == 0 &&
-		(renameat(*d->dirfd, "FORMAT.new", *d->dirfd, "FORMAT") < 0 ||
-			fsync(*d->dirfd) < 0))
-		rc = -errno;
-	return rc;
+		return fd;
+	rc = d->io->write(d->io, fd, text, FORMAT_LEN, 0, true);
+	d->io->close(d->io, fd);
+	if (rc == 0)
+		rc = d->io->rename(d->io, *d->dirfd, "FORMAT.new", "FORMAT");
+	return rc == 0 ? d->io->sync(d->io, *d->dirfd) : rc;
 }
 
 /* Reads FORMAT. -ENOENT: there is none. */
 static int read_format(const char *dir, const struct datadir *d, char *why)
 {
 	char text[FORMAT_LEN + 1];
-	int fd = openat(*d->dirfd, "FORMAT", O_RDONLY | O_CLOEXEC);
+	int fd = d->io->open(d->io, *d->dirfd, "FORMAT", O_RDONLY);
 	ssize_t n;
 	int rc;
 
 	if (fd < 0)
-		return errno == ENOENT
+		return fd == -ENOENT
 			       ? -ENOENT
-			       : say(why, -errno, dir, "FORMAT cannot be read");
-	n = read(fd, text, sizeof(text));
-	close(fd);
+			       : say(why, fd, dir, "FORMAT cannot be read");
+	n = d->io->read(d->io, fd, text, sizeof(text), 0);
+	d->io->close(d->io, fd);
+	if (n < 0)
+		return say(why, (int)n, dir, "FORMAT cannot be read");
 	rc = n == FORMAT_LEN ? parse_format(text, d->uuid) : -VG_EFORMAT;
 	if (rc < 0)
 		return say(why, rc, dir,
@@ -131,26 +129,30 @@ static int read_format(const char *dir, const struct datadir *d, char *why)
 	return 0;
 }
 
-/* Whether the directory holds nothing but what we may find in a new one: our
- * LOCK, a FORMAT that was not finished, and what mkfs made. */
-static bool is_empty(int dirfd)
+/* Not 0 for what we may not find in a new directory: else our LOCK, a FORMAT
+ * that was not finished, and what mkfs made. */
+static int note_other(void *ctx, const char *name)
 {
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *e;
-	bool empty = dir != NULL;
+	(void)ctx;
+	return strcmp(name, "LOCK") != 0 && strcmp(name, "FORMAT.new") != 0 &&
+	       strcmp(name, "lost+found") != 0;
+}
 
-	if (fd >= 0 && !dir)
-		close(fd);
-	while (empty && (e = readdir(dir)))
-		empty = strcmp(e->d_name, ".") == 0 ||
-			strcmp(e->d_name, "..") == 0 ||
-			strcmp(e->d_name, "LOCK") == 0 ||
-			strcmp(e->d_name, "FORMAT.new") == 0 ||
-			strcmp(e->d_name, "lost+found") == 0;
-	if (dir)
-		closedir(dir);
-	return empty;
+static bool is_empty(const struct datadir *d)
+{
+	return d->io->list(d->io, *d->dirfd, note_other, NULL) == 0;
+}
+
+static int note_wal(void *ctx, const char *name)
+{
+	(void)ctx;
+	return strcmp(name, "wal") == 0;
+}
+
+/* Whether there is a log: what should have a FORMAT. */
+static bool has_log(const struct datadir *d)
+{
+	return d->io->list(d->io, *d->dirfd, note_wal, NULL) > 0;
 }
 
 /* Makes FORMAT where there is nothing yet. */
@@ -158,7 +160,7 @@ static int make_format(const char *dir, const struct datadir *d, char *why)
 {
 	int rc;
 
-	if (faccessat(*d->dirfd, "wal", F_OK, 0) == 0)
+	if (has_log(d))
 		return say(why, -VG_ECORRUPT, dir,
 			"FORMAT is missing; restore it from a copy");
 	rc = write_format(d);
@@ -188,42 +190,55 @@ static void sync_parent(const char *dir)
 	close(fd);
 }
 
-int datadir_open(const char *dir, unsigned wait_ms, const struct datadir *d,
-	char *why)
+/* Opens dir itself, made if it is missing. */
+static int open_dir(const char *dir, const struct datadir *d, char *why)
 {
-	int rc;
-
-	assert(dir && *d->dirfd < 0 && *d->waldirfd < 0);
-	assert(*d->dirfd < 0 && *d->lockfd < 0 && *d->waldirfd < 0);
 	if (mkdir(dir, 0700) == 0)
 		sync_parent(dir);
 	else if (errno != EEXIST)
 		return say(why, -errno, dir, strerror(errno));
 	*d->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (*d->dirfd < 0)
-		return say(why, -errno, dir, strerror(errno));
+	return *d->dirfd < 0 ? say(why, -errno, dir, strerror(errno)) : 0;
+}
+
+/* Opens wal/, made if it is missing; its name is durable. */
+static int open_wal(const char *dir, const struct datadir *d, char *why)
+{
+	int rc = d->io->mkdir(d->io, *d->dirfd, "wal");
+
+	if (rc < 0 && rc != -EEXIST)
+		return say(why, rc, dir, "wal/ cannot be made");
+	rc = d->io->open(d->io, *d->dirfd, "wal", O_RDONLY | O_DIRECTORY);
+	if (rc < 0)
+		return say(why, rc, dir, "wal/ cannot be opened");
+	*d->waldirfd = rc;
+	rc = d->io->sync(d->io, *d->dirfd);
+	return rc < 0 ? say(why, rc, dir, "cannot be synced") : 0;
+}
+
+int datadir_open(const char *dir, unsigned wait_ms, const struct datadir *d,
+	char *why)
+{
+	int rc = 0;
+
+	assert(d->io && *d->lockfd < 0 && *d->waldirfd < 0);
+	if (*d->dirfd >= 0)
+		dir = "the data directory"; /* it is the caller's alone */
+	else
+		rc = open_dir(dir, d, why);
+	if (rc < 0)
+		return rc;
 	/* First, so that nothing is written into what is not ours. */
 	rc = read_format(dir, d, why);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	if (rc == -ENOENT && !is_empty(*d->dirfd) &&
-		faccessat(*d->dirfd, "wal", F_OK, 0) < 0)
+	if (rc == -ENOENT && !is_empty(d) && !has_log(d))
 		return say(why, -ENOTEMPTY, dir,
 			"is not empty, and no data directory: give another");
-	rc = take_lock(dir, wait_ms, d, why);
+	rc = d->is_locked ? 0 : take_lock(dir, wait_ms, d, why);
 	if (rc == 0)
 		rc = read_format(dir, d, why);
 	if (rc == -ENOENT)
 		rc = make_format(dir, d, why);
-	if (rc < 0)
-		return rc;
-	if (mkdirat(*d->dirfd, "wal", 0700) < 0 && errno != EEXIST)
-		return say(why, -errno, dir, "wal/ cannot be made");
-	*d->waldirfd = openat(
-		*d->dirfd, "wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (*d->waldirfd < 0)
-		return say(why, -errno, dir, "wal/ cannot be opened");
-	if (fsync(*d->dirfd) < 0)
-		return say(why, -errno, dir, "cannot be synced");
-	return 0;
+	return rc < 0 ? rc : open_wal(dir, d, why);
 }

@@ -3,13 +3,16 @@
 #ifndef VG_DATADIR_H
 #define VG_DATADIR_H
 
-#include "src/vg.h"
+#include "src/io.h"
 
 /* Where datadir_open puts what it opened. Descriptors are owned by the caller
  * from then on, also when the call fails; -1 before. */
 struct datadir {
+	struct io *io; /* borrowed: whose descriptors dirfd and waldirfd are */
 	int *dirfd, *lockfd, *waldirfd;
-	uint8_t *uuid; /* 16 bytes: the store's */
+	uint8_t *uuid;	/* 16 bytes: the store's */
+	bool is_locked; /* dirfd was opened by who has it for himself alone: a
+			   disk of a test. dir is not looked at then */
 };
 
 /*

@@ -115,6 +115,7 @@ static struct store *store_alloc(const struct store_config *cfg)
 	pthread_mutex_init(&s->error_lock, NULL);
 	pthread_mutex_init(&s->scratch_lock, NULL);
 	checkpoint_prepare(&s->checkpoint);
+	io_init(&s->plain);
 	s->errors = calloc(ERRORS_KEPT, sizeof(*s->errors));
 	if (!s->errors || moments_init(&s->moments) < 0) {
 		free(s->errors);
@@ -135,8 +136,17 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 	*rep = (struct store_report){0};
 	if (!s)
 		return -ENOMEM;
+	s->io = cfg->io ? cfg->io : &s->plain;
+	if (cfg->has_dirfd)
+		s->dirfd = cfg->dirfd;
+	s->is_lent = cfg->has_dirfd;
 	rc = datadir_open(cfg->dir, cfg->wait_ms,
-		&(struct datadir){&s->dirfd, &s->lockfd, &s->waldirfd, s->uuid},
+		&(struct datadir){.io = s->io,
+			.dirfd = &s->dirfd,
+			.lockfd = &s->lockfd,
+			.waldirfd = &s->waldirfd,
+			.uuid = s->uuid,
+			.is_locked = cfg->has_dirfd},
 		rep->error);
 	if (rc == 0)
 		rc = checkpoint_load(s, cfg, rep, &from);
@@ -153,7 +163,8 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 	if (rc < 0) {
 		if (!rep->error[0])
 			snprintf(rep->error, sizeof(rep->error),
-				"%s cannot be opened: %s", cfg->dir,
+				"%s cannot be opened: %s",
+				cfg->dir ? cfg->dir : "the data directory",
 				strerror(-rc));
 		store_close(s);
 		return rc;
@@ -192,8 +203,8 @@ void store_close(struct store *s)
 	catalogue_fini(&s->catalogue);
 	moments_fini(&s->moments);
 	if (s->waldirfd >= 0)
-		close(s->waldirfd);
-	if (s->dirfd >= 0)
+		s->io->close(s->io, s->waldirfd);
+	if (s->dirfd >= 0 && !s->is_lent)
 		close(s->dirfd);
 	if (s->lockfd >= 0)
 		close(s->lockfd);

@@ -56,6 +56,8 @@ struct store_config {
 	bool try_uring; /* measure, and use it only where it is not slower */
 	struct io *io; /* borrowed: the disk, for tests, which serves several
 			  threads; NULL: the system's */
+	bool has_dirfd; /* dir is not looked at, nor locked, but... */
+	int dirfd;	/* ...this, borrowed from io */
 };
 
 /* What opening found, and why it failed. */

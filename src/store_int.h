@@ -43,7 +43,10 @@ struct scratch {
 #define ERRORS_KEPT 1000u
 
 struct store {
+	struct io plain;
+	struct io *io; /* borrowed, or plain: every file but the lock */
 	int dirfd, lockfd, waldirfd; /* -1: not open */
+	bool is_lent; /* dirfd is the caller's */
 	enum store_durability durability;
 	uint8_t uuid[16];
 	struct wal *wal; /* the leader's */

@@ -156,17 +156,40 @@ static void test_cut(void)
 
 	begin(NULL);
 	fd = safe_file("f", 'a', 8192);
-	must(io->truncate(io, fd, 0) == 0 && io->truncate(io, fd, 8192) == 0);
+	must(io->truncate(io, fd, 0) == 0 && io->truncate(io, fd, 9000) == 0);
 	wrong = 0;
 	for (uint64_t i = 0; i < DRAWS; i++) {
 		struct sim *cut = sim_crash(disk, i, SIM_SUBSET);
 
 		wrong += !is_all(cut, "f", 0, 'a', 8192) &&
-			 !is_all(cut, "f", 0, 0, 8192) &&
+			 !is_all(cut, "f", 0, 0, 9000) &&
 			 size_of(cut, "f") > 0;
 		sim_free(cut);
 	}
 	ok(wrong == 0, "what a cut took does not come back with the size");
+}
+
+static void test_beyond(void)
+{
+	unsigned wrong = 0, n = 0;
+
+	begin(NULL);
+	int fd = safe_file("f", 'a', 3000);
+
+	put(fd, 3000, 'b', 6000);
+	for (uint64_t i = 0; i < DRAWS; i++) {
+		struct sim *cut = sim_crash(disk, i, SIM_SUBSET);
+		struct io *its = sim_get_io(cut);
+		int its_fd = its->open(its, root, "f", O_RDWR);
+
+		if (size_of(cut, "f") == 3000) {
+			must(its->truncate(its, its_fd, 9000) == 0);
+			wrong += !is_all(cut, "f", 3000, 0, 6000);
+			n++;
+		}
+		sim_free(cut);
+	}
+	ok(wrong == 0 && n > 0, "bytes beyond the size are gone for good");
 }
 
 /* Two files in turn, 700 bytes each; f gets the first. */
@@ -189,7 +212,7 @@ static void test_prefix(void)
 		wrong += (b + 699) / 700 > a / 700 ||
 			 (a + 699) / 700 > b / 700 + 1;
 		torn += a % 700 > 0 || b % 700 > 0;
-		between += a > 0 && b < 4200;
+		between += a > 700 && b < 2100;
 		wrong += !is_all(cut, "f", 0, 'x', a) ||
 			 !is_all(cut, "g", 0, 'x', b);
 		sim_free(cut);
@@ -298,6 +321,27 @@ static void test_one_name(void)
 		sim_free(cut);
 	}
 	ok(seen == 15, "the changes of one name are there in order");
+
+	unsigned wrong = 0;
+
+	begin(NULL);
+	safe_file("a", '1', 1);
+	must(io->rename(io, root, "a", "b") == 0);
+	int fd = create("a");
+
+	must(io->write(io, fd, "2", 1, 0, true) == 0);
+	seen = 0;
+	for (uint64_t i = 0; i < DRAWS; i++) {
+		struct sim *cut = sim_crash(disk, i, SIM_SUBSET);
+		bool moved = is_all(cut, "b", 0, '1', 1);
+		bool new = is_all(cut, "a", 0, '2', 1);
+
+		wrong += !moved && !is_all(cut, "a", 0, '1', 1);
+		wrong += moved && is_all(cut, "a", 0, '1', 1);
+		seen |= 1u << (moved + new);
+		sim_free(cut);
+	}
+	ok(wrong == 0 && seen == 7, "also where one of them is a rename");
 }
 
 static void test_unlink(void)
@@ -346,6 +390,8 @@ static void test_dirs(void)
 	ok(!is_there(cut, "d/f") && !is_there(synced, "d/f") &&
 			is_all(both, "d/f", 0, 'x', 1),
 		"a file needs its name safe, and its directory's");
+	ok(stat_of(synced).used == 0 && stat_of(both).used == 4096,
+		"what nothing leads to takes no space");
 	sim_free(cut);
 	sim_free(synced);
 	sim_free(both);
@@ -491,7 +537,7 @@ static void test_watch(void)
 
 int main(void)
 {
-	plan(29);
+	plan(32);
 	test_modes();
 	test_sectors(4096, SIM_SUBSET, false);
 	test_sectors(512, SIM_SUBSET, true);
@@ -499,6 +545,7 @@ int main(void)
 	test_history();
 	test_growth();
 	test_cut();
+	test_beyond();
 	test_prefix();
 	test_names(false);
 	test_names(true);

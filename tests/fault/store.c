@@ -317,6 +317,7 @@ static void live(const char *dir, struct kit_disk *disk)
 	if (disk)
 		disk->fail_at = 0;
 	cfg.io = NULL;
+	cfg.checkpoint_bytes = UINT64_MAX;
 	rc = store_open(&cfg, &rep, &s);
 	if (rc < 0) {
 		lie(rep.error, rc);

@@ -22,8 +22,14 @@ struct place {
 
 static int take(struct place *p, const char *dir, unsigned wait_ms)
 {
-	struct datadir d = {&p->dirfd, &p->lockfd, &p->walfd, p->uuid};
+	static struct io io;
+	struct datadir d = {.io = &io,
+		.dirfd = &p->dirfd,
+		.lockfd = &p->lockfd,
+		.waldirfd = &p->walfd,
+		.uuid = p->uuid};
 
+	io_init(&io);
 	*p = (struct place){.dirfd = -1, .lockfd = -1, .walfd = -1};
 	return datadir_open(dir, wait_ms, &d, p->why);
 }

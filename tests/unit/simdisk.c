@@ -299,6 +299,42 @@ static void test_failed_sync(void)
 	sim_free(early);
 }
 
+static void test_lost_page(void)
+{
+	unsigned wrong = 0, seen = 0;
+
+	begin(NULL);
+	int fd = safe_file("f", 'a', 4096);
+
+	put(fd, 0, 'b', 4096);
+	fail(SIM_BIT(SIM_SYNC), 1, false, -EIO);
+	must(io->sync(io, fd) == -EIO);
+	put(fd, 10, 'c', 1);
+	for (uint64_t i = 0; i < DRAWS; i++) {
+		struct sim *cut = sim_crash(disk, i, SIM_SUBSET);
+		size_t len;
+		char *bytes = sim_load(cut, "f", &len);
+
+		must(bytes && len == 4096);
+		seen |= bytes[10] == 'c' ? 1 : bytes[10] == 'a' ? 2 : 4;
+		wrong += bytes[10] == 'c' && bytes[4095] != 'b';
+		free(bytes);
+		sim_free(cut);
+	}
+	ok(wrong == 0 && (seen & 3) == 3, "which then is written as a whole");
+	begin(NULL);
+	fd = safe_file("f", 'a', 12288);
+	must(io->truncate(io, fd, 0) == 0);
+	fail(SIM_BIT(SIM_SYNC), 1, false, -EIO);
+	must(io->sync(io, fd) == -EIO && io->sync(io, fd) == 0);
+	must(io->truncate(io, fd, 12288) == 0 && io->sync(io, fd) == 0);
+	struct sim *cut = sim_crash(disk, 1, SIM_NONE);
+
+	ok(is_all(cut, "f", 0, 0, 12288),
+		"a cut is metadata, which a failed sync does not lose");
+	sim_free(cut);
+}
+
 static void test_partly(void)
 {
 	unsigned some = 0, sizes = 0;
@@ -557,12 +593,13 @@ static void test_files(void)
 
 int main(void)
 {
-	plan(34);
+	plan(36);
 	test_same(env_long("VG_CALLS", 20000));
 	test_errors();
 	test_map();
 	test_fail();
 	test_failed_sync();
+	test_lost_page();
 	test_partly();
 	test_failed_names();
 	test_full();
