@@ -309,6 +309,17 @@ tests_fuzz_wal_SOURCES = %D%/fuzz/wal.c $(fuzz_main)
 tests_fuzz_wal_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_wal_LDADD = libvgtap.a libvgstorage.a libvgbase.a $(URING_LIBS)
 
+# hnsw_file: a graph as a stream
+check_PROGRAMS += tests/unit/hnsw_file
+TESTS += tests/unit/hnsw_file
+tests_unit_hnsw_file_SOURCES = %D%/unit/hnsw_file.c \
+	%D%/recall/data.c %D%/recall/data.h
+tests_unit_hnsw_file_LDADD = libvgtap.a libvgindex.a
+fuzz_targets += %D%/fuzz/hnsw
+tests_fuzz_hnsw_SOURCES = %D%/fuzz/hnsw.c $(fuzz_main)
+tests_fuzz_hnsw_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_hnsw_LDADD = libvgtap.a libvgindex.a
+
 # format: a reader in another language.
 check_PROGRAMS += tests/format_log
 TESTS += tests/format.sh
@@ -411,7 +422,7 @@ noinst_LIBRARIES += libvgsimdisk.a libvgsimkit.a
 libvgsimdisk_a_SOURCES = %D%/simdisk.c %D%/simdisk.h %D%/simdisk_int.h \
 	%D%/simdisk_crash.c %D%/simdisk_files.c %D%/simdisk_node.c
 libvgsimkit_a_SOURCES = %D%/simkit.c %D%/simkit.h
-simdisk_tests = %D%/unit/simdisk %D%/cut/simdisk
+simdisk_tests = %D%/unit/simdisk %D%/cut/simdisk %D%/cut/power
 check_PROGRAMS += $(simdisk_tests)
 TESTS += $(simdisk_tests)
 sim_libs = libvgsimkit.a libvgsimdisk.a $(log_libs)
@@ -419,6 +430,8 @@ tests_unit_simdisk_SOURCES = %D%/unit/simdisk.c
 tests_unit_simdisk_LDADD = $(sim_libs)
 tests_cut_simdisk_SOURCES = %D%/cut/simdisk.c
 tests_cut_simdisk_LDADD = $(sim_libs)
+tests_cut_power_SOURCES = %D%/cut/power.c
+tests_cut_power_LDADD = $(sim_libs)
 
 # colfile: columns on disk, their files cut and flipped, disks that fail.
 noinst_LIBRARIES += libvgcolkit.a

@@ -62,8 +62,8 @@ static struct sim_fd *fd_find(const struct sim *sim, int fd)
 
 /* The inode that fd is open for: a directory or a file, to read or write. */
 enum wanted { WANT_DIR, WANT_READ, WANT_WRITE, WANT_ANY };
-static int fd_get(
-	const struct sim *sim, int fd, enum wanted wanted, uint32_t *ino)
+static int fd_get(const struct sim *sim, int fd, enum wanted wanted,
+	uint32_t *ino)
 {
 	const struct sim_fd *f = fd_find(sim, fd);
 	int mode = f ? f->flags & O_ACCMODE : 0;
@@ -102,8 +102,8 @@ static int fd_new(struct sim *sim, const struct sim_place *at, int flags)
 	return SIM_FD + (int)i;
 }
 
-static int place_find_at(
-	const struct sim *sim, int dirfd, const char *path, struct sim_place *at)
+static int place_find_at(const struct sim *sim, int dirfd, const char *path,
+	struct sim_place *at)
 {
 	uint32_t dir;
 	int rc = fd_get(sim, dirfd, WANT_DIR, &dir);
@@ -117,9 +117,8 @@ static uint64_t room(const struct sim *sim)
 {
 	if (sim->cfg.capacity == 0)
 		return UINT64_MAX;
-	return sim->cfg.capacity > sim->used ?
-		       sim->cfg.capacity - sim->used :
-		       0;
+	return sim->cfg.capacity > sim->used ? sim->cfg.capacity - sim->used :
+					       0;
 }
 
 /* How many of len bytes at offset find space, or have it. */
@@ -145,11 +144,10 @@ static void space_take(struct sim *sim, struct sim_node *node, uint64_t offset,
 	uint64_t len)
 {
 	if (len > 0)
-		sim->used += SIM_PAGE *
-			     sim_taken_put(&node->taken,
-				     (size_t)(offset / SIM_PAGE),
-				     (size_t)((offset + len - 1) / SIM_PAGE) +
-					     1);
+		sim->used +=
+			SIM_PAGE *
+			sim_taken_put(&node->taken, (size_t)(offset / SIM_PAGE),
+				(size_t)((offset + len - 1) / SIM_PAGE) + 1);
 }
 
 /* Reads len bytes that are there, as the damages let them be read. */
@@ -178,8 +176,8 @@ static int bytes_get(struct sim *sim, uint32_t ino, uint64_t offset, void *out,
 
 static bool is_lie(struct sim *sim, const struct sim_fd *f)
 {
-	unsigned what = sim_node_of(sim, f->ino)->is_dir ? SIM_LIE_DIRS :
-							   SIM_LIE_FILES;
+	unsigned what =
+		sim_node_of(sim, f->ino)->is_dir ? SIM_LIE_DIRS : SIM_LIE_FILES;
 	size_t len = strlen(sim->lie_prefix);
 
 	if (!(sim->lies & what) || strncmp(f->name, sim->lie_prefix, len) != 0)
@@ -216,8 +214,8 @@ static int open_at(struct sim *sim, int dirfd, const char *name, int flags)
 	struct sim_place at;
 	int rc = place_find_at(sim, dirfd, name, &at);
 
-	must(!(flags & ~(O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC |
-			       O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)));
+	must(!(flags & ~(O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_DIRECTORY |
+			       O_CLOEXEC | O_NOFOLLOW)));
 	if (rc < 0)
 		return rc;
 	if (at.ino == 0 && !(flags & O_CREAT))
@@ -287,8 +285,8 @@ static int io_stat(struct io *io, int fd, struct io_stat *out)
 	return rc;
 }
 
-static ssize_t io_read(
-	struct io *io, int fd, void *buf, size_t len, uint64_t offset)
+static ssize_t io_read(struct io *io, int fd, void *buf, size_t len,
+	uint64_t offset)
 {
 	struct sim *sim = enter(io);
 	uint32_t ino;
@@ -307,8 +305,8 @@ static ssize_t io_read(
 	return rc < 0 ? rc : (ssize_t)len;
 }
 
-static int write_at(
-	struct sim *sim, int fd, const void *buf, size_t len, uint64_t offset)
+static int write_at(struct sim *sim, int fd, const void *buf, size_t len,
+	uint64_t offset)
 {
 	uint32_t ino;
 	int failed = step(sim, SIM_WRITE);
@@ -361,8 +359,10 @@ static int allocate_at(struct sim *sim, int fd, uint64_t offset, uint64_t len)
 	uint32_t ino;
 	int rc = fd_get(sim, fd, WANT_WRITE, &ino);
 
-	if (rc == 0 && (len == 0 || offset + len < offset))
+	if (rc == 0 && len == 0)
 		rc = -EINVAL;
+	if (rc == 0 && (offset + len < offset || offset + len > INT64_MAX))
+		rc = -EFBIG;
 	if (rc == 0 && sim->cfg.no_allocate)
 		rc = -EOPNOTSUPP;
 	if (rc < 0)
@@ -470,8 +470,8 @@ static int io_mkdir(struct io *io, int dirfd, const char *name)
 }
 
 /* Whether a rename may put `from` in the place of `to`. */
-static int rename_check(
-	const struct sim *sim, const struct sim_place *from, const struct sim_place *to)
+static int rename_check(const struct sim *sim, const struct sim_place *from,
+	const struct sim_place *to)
 {
 	if (from->ino == 0)
 		return -ENOENT;
@@ -487,8 +487,8 @@ static int rename_check(
 	return b->is_dir && b->now.n > 0 ? -ENOTEMPTY : 0;
 }
 
-static int rename_at(
-	struct sim *sim, int dirfd, const char *from, const char *to)
+static int rename_at(struct sim *sim, int dirfd, const char *from,
+	const char *to)
 {
 	struct sim_place a, b;
 	int rc = place_find_at(sim, dirfd, from, &a);
@@ -500,15 +500,14 @@ static int rename_at(
 	if (rc < 0 || a.ino == b.ino)
 		return rc;
 
-	struct sim_entry entry[2] = {
-		sim_entry_init(a.name, 0), sim_entry_init(b.name, a.ino)};
+	struct sim_entry entry[2] = {sim_entry_init(a.name, 0),
+		sim_entry_init(b.name, a.ino)};
 
 	sim_names_set(sim, a.dir, entry, 2);
 	return 0;
 }
 
-static int io_rename(
-	struct io *io, int dirfd, const char *from, const char *to)
+static int io_rename(struct io *io, int dirfd, const char *from, const char *to)
 {
 	struct sim *sim = enter(io);
 	int rc = step(sim, SIM_RENAME);
@@ -534,18 +533,17 @@ static int map_copy(struct sim *sim, uint32_t ino, uint64_t offset, size_t len,
 	if (copy == MAP_FAILED)
 		return -errno;
 	rc = bytes_get(sim, ino, offset, copy, len);
-	if (rc == 0 && (mprotect(copy, len, PROT_READ) < 0 ||
-			       mremap(copy, len, len,
-				       MREMAP_MAYMOVE | MREMAP_FIXED,
-				       at) == MAP_FAILED))
+	if (rc == 0 &&
+		(mprotect(copy, len, PROT_READ) < 0 ||
+			mremap(copy, len, len, MREMAP_MAYMOVE | MREMAP_FIXED,
+				at) == MAP_FAILED))
 		rc = -errno;
 	if (rc < 0)
 		munmap(copy, len);
 	return rc;
 }
 
-static int io_map(
-	struct io *io, int fd, uint64_t offset, size_t len, void *at)
+static int io_map(struct io *io, int fd, uint64_t offset, size_t len, void *at)
 {
 	struct sim *sim = enter(io);
 	uint32_t ino;

@@ -50,12 +50,12 @@
 struct sim;
 
 struct sim_config {
-	uint64_t seed;	      /* of its own dice: what faults leave, lists */
-	uint64_t capacity;    /* bytes for files' pages; 0: no limit */
-	uint32_t sector;      /* written whole: 512 or 4096; 0: 4096 */
-	bool names_in_order;  /* see 6 */
-	bool no_map;	      /* map is -EOPNOTSUPP; else it maps a copy */
-	bool no_allocate;     /* allocate is -EOPNOTSUPP */
+	uint64_t seed;	     /* of its own dice: what faults leave, lists */
+	uint64_t capacity;   /* bytes for files' pages; 0: no limit */
+	uint32_t sector;     /* written whole: 512 or 4096; 0: 4096 */
+	bool names_in_order; /* see 6 */
+	bool no_map;	     /* map is -EOPNOTSUPP; else it maps a copy */
+	bool no_allocate;    /* allocate is -EOPNOTSUPP */
 };
 
 /* An empty disk, all of it safe. cfg NULL: zeros. Returned owned. */
@@ -86,7 +86,7 @@ enum sim_mode {
 /*
  * Draws a disk as it may be found after a power cut now; all of it is safe.
  * It has the settings and the damages (sim_flip, sim_bad) of this one, no
- * descriptor, no fault, no watcher, and counts from 0. This one goes on
+ * descriptor, no fault, no lie, no watcher, and counts from 0. This one goes on
  * unharmed. The same seed and mode draw the same. Returned owned.
  */
 struct sim *sim_crash(struct sim *sim, uint64_t seed, enum sim_mode mode);
@@ -99,18 +99,29 @@ struct sim *sim_clone(struct sim *sim);
 /* ---- what is called, and when ---- */
 
 enum sim_call {
-	SIM_OPEN, SIM_STAT, SIM_READ, SIM_WRITE, SIM_SYNC, SIM_ALLOCATE,
-	SIM_TRUNCATE, SIM_UNLINK, SIM_RENAME, SIM_MKDIR, SIM_RMDIR, SIM_MAP,
-	SIM_LIST, SIM_CALLS,
+	SIM_OPEN,
+	SIM_STAT,
+	SIM_READ,
+	SIM_WRITE,
+	SIM_SYNC,
+	SIM_ALLOCATE,
+	SIM_TRUNCATE,
+	SIM_UNLINK,
+	SIM_RENAME,
+	SIM_MKDIR,
+	SIM_RMDIR,
+	SIM_MAP,
+	SIM_LIST,
+	SIM_CALLS,
 };
 #define SIM_BIT(call) (1u << (call))
 #define SIM_ANY (SIM_BIT(SIM_CALLS) - 1)
 /* Calls that change the disk, or what of it is safe: a cut between two others
  * finds what a cut before or behind them does. */
-#define SIM_CHANGES                                                         \
-	(SIM_BIT(SIM_OPEN) | SIM_BIT(SIM_WRITE) | SIM_BIT(SIM_SYNC) |       \
-		SIM_BIT(SIM_ALLOCATE) | SIM_BIT(SIM_TRUNCATE) |             \
-		SIM_BIT(SIM_UNLINK) | SIM_BIT(SIM_RENAME) |                 \
+#define SIM_CHANGES                                                            \
+	(SIM_BIT(SIM_OPEN) | SIM_BIT(SIM_WRITE) | SIM_BIT(SIM_SYNC) |          \
+		SIM_BIT(SIM_ALLOCATE) | SIM_BIT(SIM_TRUNCATE) |                \
+		SIM_BIT(SIM_UNLINK) | SIM_BIT(SIM_RENAME) |                    \
 		SIM_BIT(SIM_MKDIR) | SIM_BIT(SIM_RMDIR))
 
 /*
@@ -119,8 +130,8 @@ enum sim_call {
  * sim_clone and sim_stat may be called on it, the table may not. So one run of
  * a workload sees the disk at each moment at which power can fail.
  */
-typedef void sim_watch_fn(
-	void *ctx, struct sim *sim, enum sim_call call, uint64_t number);
+typedef void sim_watch_fn(void *ctx, struct sim *sim, enum sim_call call,
+	uint64_t number);
 
 /* Watches calls of these kinds (bits); NULL: no longer. */
 void sim_watch(struct sim *sim, unsigned calls, sim_watch_fn *watch, void *ctx);
@@ -146,7 +157,8 @@ void sim_stat(struct sim *sim, struct sim_stat *out);
  * of a file that fails loses what it did not make safe, as Linux does: readers
  * see it still, but no later sync, which succeeds, writes it, unless its page
  * is written to again. Its sizes are still to be synced: metadata. Names that
- * a failed sync had to make safe are lost in the same way. A durable write whose sync fails says io_sync_error(rc).
+ * a failed sync had to make safe are lost in the same way. A durable write
+ * whose sync fails says io_sync_error(rc).
  */
 struct sim_fault {
 	unsigned calls; /* bits */
@@ -207,13 +219,12 @@ void *sim_load(struct sim *sim, const char *path, size_t *len);
 
 /* Makes the file these bytes, and safe with all names of its directory, which
  * exists. -ENOENT, -EISDIR, -ENOSPC. */
-int sim_save(
-	struct sim *sim, const char *path, const void *bytes, size_t len);
+int sim_save(struct sim *sim, const char *path, const void *bytes, size_t len);
 
 /* Calls each for every name, directories before what is in them, else in no
  * order; what it returns but 0 ends it. It may call what this header has. */
-typedef int sim_each_fn(
-	void *ctx, const char *path, bool is_dir, const struct io_stat *st);
+typedef int sim_each_fn(void *ctx, const char *path, bool is_dir,
+	const struct io_stat *st);
 int sim_each(struct sim *sim, sim_each_fn *each, void *ctx);
 
 /* Copies all files to a real, empty directory, to look at what was found. */

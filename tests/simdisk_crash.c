@@ -71,8 +71,8 @@ static uint64_t size_before(const struct plan *plan, uint32_t i)
 }
 
 /* The units that p[i] writes to, or may cut. */
-static void touched(
-	const struct plan *plan, uint32_t i, uint64_t *from, uint64_t *to)
+static void touched(const struct plan *plan, uint32_t i, uint64_t *from,
+	uint64_t *to)
 {
 	const struct sim_pending *p = plan->p[i];
 
@@ -102,16 +102,15 @@ static void plan_range(struct plan *plan, uint64_t end)
 		plan->to = VG_MAX(plan->to, to);
 	}
 	if (cuts) /* of all that there is */
-		plan->to = VG_MAX(plan->to, VG_ALIGN_UP(end, plan->unit) /
-						    plan->unit);
+		plan->to = VG_MAX(plan->to,
+			VG_ALIGN_UP(end, plan->unit) / plan->unit);
 	plan->from = VG_MIN(plan->from, plan->to);
-	plan->reach = sim_alloc(
-		(plan->to - plan->from + 1) * sizeof(plan->reach[0]));
+	plan->reach =
+		sim_alloc((plan->to - plan->from + 1) * sizeof(plan->reach[0]));
 }
 
 /* Sets the reach of units to at least i. */
-static void reach_put(
-	struct plan *plan, uint64_t from, uint64_t to, uint32_t i)
+static void reach_put(struct plan *plan, uint64_t from, uint64_t to, uint32_t i)
 {
 	for (uint64_t u = from; u < to; u++)
 		plan->reach[u - plan->from] =
@@ -227,8 +226,8 @@ static struct sim_node *file_safe(const struct sim_node *from)
 		struct sim_chunk *chunk = from->page[i].safe;
 
 		if (chunk)
-			atomic_fetch_add_explicit(
-				&chunk->refs, 1, memory_order_relaxed);
+			atomic_fetch_add_explicit(&chunk->refs, 1,
+				memory_order_relaxed);
 		node->page[i].now = chunk;
 	}
 	return node;
@@ -278,8 +277,8 @@ static struct sim_node *file_draw(struct draw *d, const struct sim_node *from)
 /* ---- directories ---- */
 
 /* Rule 6: the names of changes that are lost stay as they were. */
-static bool is_blocked(
-	const struct sim_names *lost, const struct sim_pending *p)
+static bool is_blocked(const struct sim_names *lost,
+	const struct sim_pending *p)
 {
 	const struct sim_entry *entry = (const struct sim_entry *)p->bytes;
 
@@ -348,8 +347,8 @@ static void limit_draw(struct draw *d, const struct sim *sim)
 	d->is_torn = true;
 }
 
-static struct draw draw_init(
-	const struct sim *sim, uint64_t seed, enum sim_mode mode)
+static struct draw draw_init(const struct sim *sim, uint64_t seed,
+	enum sim_mode mode)
 {
 	static const unsigned keep[] = {16, 64, 128, 192, 240};
 	struct draw d = {.random = seed * 0x9e3779b97f4a7c15ull | 1,
@@ -390,9 +389,9 @@ static void used_count(struct sim *sim)
 	sim->used = 0;
 	for (uint32_t i = 1; i < sim->n_inodes; i++)
 		if (sim->inode[i].node && sim->inode[i].links > 0)
-			sim->used += SIM_PAGE *
-				     sim_taken_count(
-					     &sim->inode[i].node->taken);
+			sim->used +=
+				SIM_PAGE *
+				sim_taken_count(&sim->inode[i].node->taken);
 }
 
 struct sim *sim_crash(struct sim *sim, uint64_t seed, enum sim_mode mode)
@@ -410,9 +409,8 @@ struct sim *sim_crash(struct sim *sim, uint64_t seed, enum sim_mode mode)
 		if (sim_node_is_clean(node))
 			out->inode[i].node = sim_node_ref(node);
 		else
-			out->inode[i].node = node->is_dir ?
-						     dir_draw(&d, node) :
-						     file_draw(&d, node);
+			out->inode[i].node = node->is_dir ? dir_draw(&d, node) :
+							    file_draw(&d, node);
 	}
 	pthread_mutex_unlock(&sim->lock);
 	sim_sweep(out);

@@ -33,8 +33,7 @@ uint32_t sim_inode_new(struct sim *sim, bool is_dir)
 		sim->cap_inodes = cap;
 	}
 	sim->n_inodes = VG_MAX(sim->n_inodes, ino + 1);
-	sim->inode[ino] =
-		(struct sim_inode){.node = sim_node_new(is_dir)};
+	sim->inode[ino] = (struct sim_inode){.node = sim_node_new(is_dir)};
 	return ino;
 }
 
@@ -50,8 +49,8 @@ void sim_inode_check_gone(struct sim *sim, uint32_t ino)
 }
 
 /* A name is these now, at once; what had it, or has it, loses or wins a link. */
-void sim_names_set(struct sim *sim, uint32_t dir,
-	const struct sim_entry *entry, uint32_t n)
+void sim_names_set(struct sim *sim, uint32_t dir, const struct sim_entry *entry,
+	uint32_t n)
 {
 	struct sim_node *node = sim_own(sim, dir);
 	uint32_t old[2] = {0};
@@ -81,8 +80,8 @@ struct sim_entry sim_entry_init(const char *name, uint32_t ino)
 
 /* ---- paths ---- */
 
-int sim_place_find(
-	const struct sim *sim, uint32_t from, const char *path, struct sim_place *at)
+int sim_place_find(const struct sim *sim, uint32_t from, const char *path,
+	struct sim_place *at)
 {
 	*at = (struct sim_place){.dir = from, .ino = from};
 	while (*path) { /* ends: the path gets shorter */
@@ -120,8 +119,8 @@ void sim_size_set(struct sim *sim, uint32_t ino, uint64_t size)
 
 /* ---- what goes wrong ---- */
 
-static int damage_put(
-	struct sim *sim, const char *path, struct sim_damage damage)
+static int damage_put(struct sim *sim, const char *path,
+	struct sim_damage damage)
 {
 	struct sim_place at;
 	size_t i = 0;
@@ -230,8 +229,8 @@ void *sim_load(struct sim *sim, const char *path, size_t *len)
 	return bytes;
 }
 
-static int save_at(
-	struct sim *sim, const char *path, const void *bytes, size_t len)
+static int save_at(struct sim *sim, const char *path, const void *bytes,
+	size_t len)
 {
 	struct sim_place at;
 	int rc = sim_place_find(sim, SIM_ROOT, path, &at);
@@ -262,8 +261,7 @@ static int save_at(
 	return 0;
 }
 
-int sim_save(
-	struct sim *sim, const char *path, const void *bytes, size_t len)
+int sim_save(struct sim *sim, const char *path, const void *bytes, size_t len)
 {
 	pthread_mutex_lock(&sim->lock);
 	int rc = save_at(sim, path, bytes, len);
@@ -337,13 +335,14 @@ int sim_each(struct sim *sim, sim_each_fn *each, void *ctx)
 	return rc;
 }
 
-struct export {
+struct export
+{
 	struct sim *sim;
 	int dirfd;
 };
 
-static int export_one(
-	void *ctx, const char *path, bool is_dir, const struct io_stat *st)
+static int export_one(void *ctx, const char *path, bool is_dir,
+	const struct io_stat *st)
 {
 	const struct export *to = ctx;
 	size_t len = 0;

@@ -32,8 +32,8 @@ struct sim_chunk {
 
 struct sim_page {
 	struct sim_chunk *now, *safe; /* NULL: zeros */
-	bool is_dirty; /* a sync makes safe = now */
-	bool is_lost;  /* a failed sync forgot it: it is not dirty, and now
+	bool is_dirty;		      /* a sync makes safe = now */
+	bool is_lost; /* a failed sync forgot it: it is not dirty, and now
 			  and safe differ */
 };
 
@@ -58,8 +58,8 @@ struct sim_pending {
 	_Atomic uint32_t refs;
 	enum sim_pending_kind kind;
 	struct sim_pending *older; /* counted */
-	uint64_t order; /* among all changes of the disk */
-	uint64_t size;	/* of the file, after it */
+	uint64_t order;		   /* among all changes of the disk */
+	uint64_t size;		   /* of the file, after it */
 	uint64_t offset;
 	size_t len;
 	uint32_t n_names;
@@ -75,7 +75,7 @@ struct sim_taken {
 struct sim_node {
 	_Atomic uint32_t refs;
 	bool is_dir;
-	bool is_diverged; /* a failed sync lost something */
+	bool is_diverged;	  /* a failed sync lost something */
 	struct sim_pending *last; /* the newest; NULL: none */
 
 	struct sim_page *page; /* owned; beyond n_pages: zeros */
@@ -108,7 +108,7 @@ struct sim_damage {
 };
 
 struct sim {
-	struct io io; /* first: the table's calls get its address */
+	struct io io;	      /* first: the table's calls get its address */
 	pthread_mutex_t lock; /* recursive; guards all that follows */
 	struct sim_config cfg;
 	uint64_t random;
@@ -135,7 +135,7 @@ struct sim {
 
 /* ---- memory: ends the test where there is none ---- */
 
-void *sim_alloc(size_t len); /* zeros */
+void *sim_alloc(size_t len);			       /* zeros */
 void *sim_grow(void *old, size_t old_len, size_t len); /* the rest: zeros */
 
 /* ---- dice ---- */
@@ -209,8 +209,8 @@ void sim_inode_check_gone(struct sim *sim, uint32_t ino);
 struct sim_entry sim_entry_init(const char *name, uint32_t ino);
 
 /* Names of a directory are these now, at once; what had one loses a link. */
-void sim_names_set(struct sim *sim, uint32_t dir,
-	const struct sim_entry *entry, uint32_t n);
+void sim_names_set(struct sim *sim, uint32_t dir, const struct sim_entry *entry,
+	uint32_t n);
 
 /* Truncates; what was allocated behind it is given back. */
 void sim_size_set(struct sim *sim, uint32_t ino, uint64_t size);

@@ -128,8 +128,8 @@ void sim_bytes_put(struct sim_node *node, uint64_t offset, const uint8_t *bytes,
 	while (len > 0) { /* ends: each turn does at least a byte */
 		size_t at = offset % SIM_PAGE;
 		size_t n = VG_MIN(len, SIM_PAGE - at);
-		uint8_t *to = sim_page_own(
-			node, offset / SIM_PAGE, n == SIM_PAGE);
+		uint8_t *to =
+			sim_page_own(node, offset / SIM_PAGE, n == SIM_PAGE);
 
 		memcpy(to + at, bytes, n);
 		offset += n;
@@ -260,8 +260,8 @@ static bool is_taken_safe(const struct sim_node *node)
 
 /* ---- names ---- */
 
-static struct sim_entry *names_get(
-	const struct sim_names *names, const char *name)
+static struct sim_entry *names_get(const struct sim_names *names,
+	const char *name)
 {
 	for (uint32_t i = 0; i < names->n; i++)
 		if (strcmp(names->entry[i].name, name) == 0)
@@ -466,8 +466,8 @@ void sim_file_truncate(struct sim *sim, struct sim_node *node, uint64_t size)
 	if (size < node->size && size % SIM_PAGE > 0)
 		page_remember(sim, node, first - 1);
 
-	struct sim_pending *p = pending_add(
-		sim, node, size < node->size ? SIM_CUT : SIM_SIZE, 0);
+	struct sim_pending *p = pending_add(sim, node,
+		size < node->size ? SIM_CUT : SIM_SIZE, 0);
 
 	if (size < node->size) {
 		sim_tail_clear(node, size);
@@ -486,8 +486,8 @@ void sim_file_truncate(struct sim *sim, struct sim_node *node, uint64_t size)
 void sim_dir_set(struct sim *sim, struct sim_node *node,
 	const struct sim_entry *entry, uint32_t n)
 {
-	struct sim_pending *p = pending_add(
-		sim, node, SIM_SET, n * sizeof(*entry));
+	struct sim_pending *p =
+		pending_add(sim, node, SIM_SET, n * sizeof(*entry));
 
 	assert(node->is_dir && (n == 1 || n == 2));
 	p->n_names = n;
@@ -557,8 +557,9 @@ static void sizes_keep(struct sim_node *node)
 	for (struct sim_pending *p = node->last; p; p = p->older) {
 		struct sim_pending *kept = raw_alloc(sizeof(*kept));
 
-		*kept = (struct sim_pending){
-			.kind = p->kind == SIM_DATA ? SIM_SIZE : p->kind,
+		*kept = (struct sim_pending){.kind = p->kind == SIM_DATA ?
+							     SIM_SIZE :
+							     p->kind,
 			.order = p->order,
 			.size = p->size};
 		atomic_init(&kept->refs, 1);

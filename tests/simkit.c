@@ -52,8 +52,8 @@ int safe_file(const char *name, int byte, size_t len)
 	return fd;
 }
 
-bool is_all(
-	struct sim *sim, const char *path, uint64_t from, int byte, size_t len)
+bool is_all(struct sim *sim, const char *path, uint64_t from, int byte,
+	size_t len)
 {
 	size_t size;
 	uint8_t *bytes = sim_load(sim, path, &size);

@@ -60,8 +60,7 @@ static void test_sectors(uint32_t sector, enum sim_mode mode, bool mixes)
 		sim_free(cut);
 	}
 	ok(small[0] > 0 && small[1] > 0 && small[2] == 0 &&
-			(large[2] > 0) == mixes &&
-			all_old + all_new < DRAWS,
+			(large[2] > 0) == mixes && all_old + all_new < DRAWS,
 		"sectors of %u are whole%s, each by itself (%u old, %u new)",
 		mode == SIM_TORN ? 512 : sector,
 		mode == SIM_TORN ? ", pages torn" : "", small[0], small[1]);
@@ -162,8 +161,7 @@ static void test_cut(void)
 		struct sim *cut = sim_crash(disk, i, SIM_SUBSET);
 
 		wrong += !is_all(cut, "f", 0, 'a', 8192) &&
-			 !is_all(cut, "f", 0, 0, 9000) &&
-			 size_of(cut, "f") > 0;
+			 !is_all(cut, "f", 0, 0, 9000) && size_of(cut, "f") > 0;
 		sim_free(cut);
 	}
 	ok(wrong == 0, "what a cut took does not come back with the size");
@@ -291,8 +289,8 @@ static void test_rename(void)
 		tmp_lost += !is_new && !is_there(cut, "tmp");
 		sim_free(cut);
 	}
-	ok(wrong == 0 && old > 0 && new > 0 && old + new == DRAWS &&
-			tmp_lost > 0,
+	ok(wrong == 0 && old > 0 && new > 0 &&
+			old + new == DRAWS &&tmp_lost > 0,
 		"a rename is there wholly or not at all");
 }
 
@@ -313,11 +311,11 @@ static void test_one_name(void)
 	for (uint64_t i = 0; i < DRAWS; i++) {
 		struct sim *cut = sim_crash(disk, i, SIM_SUBSET);
 
-		seen |= 1u << (is_all(cut, "x", 0, '1', 1) ? 1 :
-			       is_all(cut, "x", 0, '2', 1) ? 2 :
-			       is_all(cut, "x", 0, '3', 1) ? 3 :
-			       is_there(cut, "x")	   ? 4 :
-							     0);
+		seen |= 1u << (is_all(cut, "x", 0, '1', 1)  ? 1 :
+				is_all(cut, "x", 0, '2', 1) ? 2 :
+				is_all(cut, "x", 0, '3', 1) ? 3 :
+				is_there(cut, "x")	    ? 4 :
+							      0);
 		sim_free(cut);
 	}
 	ok(seen == 15, "the changes of one name are there in order");
@@ -398,8 +396,8 @@ static void test_dirs(void)
 	must(io->unlink(io, dir, "f") == 0 && io->rmdir(io, root, "d") == 0);
 	for (uint64_t i = 0; i < DRAWS; i++) {
 		cut = sim_crash(disk, i, SIM_SUBSET);
-		fd = sim_get_io(cut)->open(
-			sim_get_io(cut), root, "d", O_RDONLY | O_DIRECTORY);
+		fd = sim_get_io(cut)->open(sim_get_io(cut), root, "d",
+			O_RDONLY | O_DIRECTORY);
 		whole += is_there(cut, "d/f");
 		empty += fd >= 0 && !is_there(cut, "d/f");
 		none += fd < 0;
@@ -440,8 +438,8 @@ static bool same_file(struct sim *a, struct sim *b, const char *path)
 {
 	size_t a_len = 0, b_len = 0;
 	char *x = sim_load(a, path, &a_len), *y = sim_load(b, path, &b_len);
-	bool is = a_len == b_len && !x == !y &&
-		  (!x || memcmp(x, y, a_len) == 0);
+	bool is =
+		a_len == b_len && !x == !y && (!x || memcmp(x, y, a_len) == 0);
 
 	free(x);
 	free(y);
@@ -478,19 +476,19 @@ struct witness {
 	bool keeps_old; /* the new one was not acknowledged */
 };
 
-static void look(
-	void *ctx, struct sim *sim, enum sim_call call, uint64_t number)
+static void look(void *ctx, struct sim *sim, enum sim_call call,
+	uint64_t number)
 {
 	struct witness *w = ctx;
 
 	(void)call;
 	w->calls++;
 	for (uint64_t i = 0; i < 20; i++) {
-		struct sim *cut = sim_crash(
-			sim, number * 20 + i, i % SIM_MODES);
+		struct sim *cut =
+			sim_crash(sim, number * 20 + i, i % SIM_MODES);
 
 		if (is_all(cut, "m", 0, 'n', 6000))
-			w->new++;
+			w->new ++;
 		else if (is_all(cut, "m", 0, 'o', 6000))
 			w->old++;
 		else

@@ -99,16 +99,16 @@ static bool same_names(struct pair *p, unsigned i)
 		return p->plain.list(&p->plain, p->root, add_name, &a) ==
 			       io->list(io, root, add_name, &b) &&
 		       a == b;
-	return fd < 0 || (p->plain.list(&p->plain, fd, add_name, &a) ==
-					 io->list(io, p->sim[i], add_name,
-						 &b) &&
-				 a == b);
+	return fd < 0 ||
+	       (p->plain.list(&p->plain, fd, add_name, &a) ==
+			       io->list(io, p->sim[i], add_name, &b) &&
+		       a == b);
 }
 
 static bool same_step(struct pair *p)
 {
-	static const char *const names[] = {
-		"a", "b", "c", "d", "d/a", "d/b", "e", "e/a", "a/b"};
+	static const char *const names[] = {"a", "b", "c", "d", "d/a", "d/b",
+		"e", "e/a", "a/b"};
 	const char *name = names[roll(&p->dice, VG_ARRAY_LEN(names))];
 	const char *other = names[roll(&p->dice, 4)];
 	unsigned i = roll(&p->dice, TRIES), what = roll(&p->dice, 20);
@@ -209,8 +209,8 @@ static void test_map(void)
 {
 	begin(NULL);
 	int fd = safe_file("f", 'a', 8192);
-	char *at = mmap(NULL, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		0);
+	char *at =
+		mmap(NULL, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	must(at != MAP_FAILED);
 	put(fd, 4096, 'b', 100);
@@ -363,8 +363,7 @@ static void test_partly(void)
 				       .nth = 1,
 				       .partly = true,
 				       .rc = -EIO});
-		must(io->write(io, fd, "cccccccc", 8, 4 * 4096, false) ==
-			-EIO);
+		must(io->write(io, fd, "cccccccc", 8, 4 * 4096, false) == -EIO);
 		sizes |= 1u << (size_of(disk, name) - (size_t)4 * 4096);
 	}
 	ok(some > 0, "a sync may fail with some pages safe");
@@ -412,8 +411,7 @@ static void test_full(void)
 		"room comes when the disk grows");
 	sim_set_capacity(disk, 4096);
 	ok(io->write(io, f, bytes, 8192, 0, true) == 0 &&
-			io->write(io, create("h"), "x", 1, 0, false) ==
-				-ENOSPC,
+			io->write(io, create("h"), "x", 1, 0, false) == -ENOSPC,
 		"a disk that is over its capacity takes overwrites only");
 	sim_set_capacity(disk, 6 * 4096);
 	must(io->truncate(io, g, 1) == 0 && io->unlink(io, root, "f") == 0);
@@ -473,8 +471,7 @@ static void test_clone(void)
 			stat_of(copy).calls == 1 &&
 			stat_of(copy).used == stat_of(disk).used,
 		"a copy does not change with the disk");
-	must(its->truncate(its, its_fd, 0) == 0 &&
-		its->sync(its, its_fd) == 0);
+	must(its->truncate(its, its_fd, 0) == 0 && its->sync(its, its_fd) == 0);
 	struct sim *cut = sim_crash(disk, 1, SIM_NONE);
 
 	ok(is_all(disk, "f", 0, 'c', 10000) && is_all(cut, "f", 0, 'a', 10000),
@@ -508,18 +505,17 @@ static void *work(void *arg)
 	for (uint64_t i = 0; i < 200; i++) {
 		struct sim *copy = i % 10 ? NULL : sim_clone(disk);
 
-		w->held = w->held &&
-			  io->write(io, fd, bytes, 64, i * 64, i % 3 == 0) ==
-				  0 &&
-			  io->read(io, fd, back, 64, i * 64) == 64 &&
-			  memcmp(bytes, back, 64) == 0;
+		w->held =
+			w->held &&
+			io->write(io, fd, bytes, 64, i * 64, i % 3 == 0) == 0 &&
+			io->read(io, fd, back, 64, i * 64) == 64 &&
+			memcmp(bytes, back, 64) == 0;
 		if (copy) {
 			struct io *its = sim_get_io(copy);
 			int its_fd = its->open(its, root, name, O_RDWR);
 
 			w->held = w->held && its_fd >= 0 &&
-				  its->write(its, its_fd, "x", 1, 0, true) ==
-					  0;
+				  its->write(its, its_fd, "x", 1, 0, true) == 0;
 			sim_free(copy);
 		}
 	}
@@ -549,8 +545,8 @@ static void test_threads(void)
 		"threads share a disk, and its pages with copies of it");
 }
 
-static int count_path(
-	void *ctx, const char *path, bool is_dir, const struct io_stat *st)
+static int count_path(void *ctx, const char *path, bool is_dir,
+	const struct io_stat *st)
 {
 	unsigned *n = ctx;
 
