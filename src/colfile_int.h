@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* colfile_int.h: what colfile.c (writing), _open.c and _read.c share. */
+/* colfile_int.h: what the files of colfile share. */
 #ifndef VG_COLFILE_INT_H
 #define VG_COLFILE_INT_H
 
@@ -22,6 +22,7 @@
  */
 #define COLFILE_VERSION 1u
 #define COLFILE_SUM_HEADER 64u
+#define COLFILE_HASH_AT(header) ((header) - 8) /* where its hash is */
 #define COLFILE_NAME_MAX 31u /* bytes of a column's name */
 #define COLFILE_FILE_MAX 64u /* "NAME.NNNN.sum" with its end */
 
@@ -86,11 +87,36 @@ static inline uint64_t colfile_whole(uint64_t len)
 	return len / COLFILE_BLOCK;
 }
 
-/* Bytes of the rows of a part. */
+/* Bytes of the rows of a part; of its file; of that of its sums. */
 static inline uint64_t colfile_len(
 	const struct colfile *cf, const struct colfile_part *part)
 {
 	return (uint64_t)part->n * cf->cfg.stride;
+}
+
+static inline uint64_t colfile_rows_used(
+	const struct colfile *cf, const struct colfile_part *part)
+{
+	return COLFILE_HEADER + colfile_len(cf, part);
+}
+
+static inline uint64_t colfile_sums_used(
+	const struct colfile *cf, const struct colfile_part *part)
+{
+	return COLFILE_SUM_HEADER + colfile_whole(colfile_len(cf, part)) * 8;
+}
+
+/* At which row of the column a part that begins at `first` is full... */
+static inline uint64_t colfile_end(const struct colfile *cf, uint32_t first)
+{
+	return ((uint64_t)first / cf->cfg.part_rows + 1) * cf->cfg.part_rows;
+}
+
+/* ...and how many bytes its rows have then. */
+static inline uint64_t colfile_len_full(
+	const struct colfile *cf, uint32_t first)
+{
+	return (colfile_end(cf, first) - first) * cf->cfg.stride;
 }
 
 /* "NAME.NNNN", and what follows it: "" or ".sum". */
@@ -104,16 +130,48 @@ void colfile_sum_header_encode(const struct colfile *cf,
 	const uint8_t header[COLFILE_HEADER], uint32_t number,
 	uint8_t out[COLFILE_SUM_HEADER]);
 
-/* At which row of the column a part that begins at `first` is full. */
-uint64_t colfile_end(const struct colfile *cf, uint32_t first);
-
 /* Room for n parts in the tables. -ENOMEM. The writer. */
 int colfile_table_reserve(struct colfile *cf, uint32_t n);
 
 /* A piece with room for the sums of len bytes, without a descriptor. */
-int colfile_piece_new(
-	const struct colfile_part *part, uint64_t len, struct colfile_piece **out);
+int colfile_piece_new(const struct colfile_part *part, uint64_t len,
+	struct colfile_piece **out);
 void colfile_piece_free(struct colfile_piece *piece);
+
+/*
+ * The pen: colfile_pen.c. All by the writer; errors are the disk's.
+ *
+ * stand: the tip's files are open to be written. 1: one has another link, or
+ * got one since; what was written before is still to be synced.
+ * new: makes the files of a part without rows, and stands on them; on an error
+ * they are gone. -EFBIG (number_find): no number is left.
+ * take: space for len bytes of rows in all, and for their sums.
+ * sync: what was written is on stable storage, or cf->failed is set for good;
+ * either way nothing is open then.
+ * drop: closes and removes the files of a part that nobody knows yet.
+ */
+int colfile_number_find(struct colfile *cf, uint32_t *number);
+int colfile_pen_stand(struct colfile *cf, const struct colfile_tip *tip);
+int colfile_pen_new(struct colfile *cf, const struct colfile_piece *piece);
+int colfile_pen_take(struct colfile *cf, uint64_t len);
+int colfile_pen_sync(struct colfile *cf);
+void colfile_pen_drop(struct colfile *cf, const struct colfile_piece *piece);
+void colfile_pen_close(struct colfile *cf);
+
+/*
+ * A reader's view of a part, as it was published: its rows and their sums do
+ * not change, and fd reads them. From get, which finds the part of a row that
+ * is there, to put. Any thread. An error of get leaves v->part right.
+ */
+struct colfile_view {
+	struct colfile *cf;
+	struct colfile_piece *piece;
+	struct colfile_part part;
+	int fd;
+	bool is_kept; /* others may use fd, too */
+};
+int colfile_view_get(struct colfile *cf, uint32_t row, struct colfile_view *v);
+void colfile_view_put(struct colfile_view *v);
 
 /* Closes what is kept open to read; nobody reads. */
 void colfile_kept_close(struct colfile *cf);

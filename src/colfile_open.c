@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * colfile_open.c: names and headers of a column's files, and opening it.
+ * colfile_open.c: opening a column that a manifest describes.
  *
  * A header is compared with the one that this column would write, as a whole;
  * only where it differs is it taken apart, to say what is wrong. The sums'
@@ -19,89 +19,7 @@
 #include "src/colfile_int.h"
 #include "src/wire.h"
 
-static const char magic[8] = "vgcol\r\n\x1a";
-static const char sum_magic[8] = "vgsum\r\n\x1a";
-
 #define WHY_MAX 256
-#define NAME_FIELD 32u /* bytes of the header for the column's name */
-#define HASH_AT(header) ((header) - 8)
-
-static_assert(NAME_FIELD > COLFILE_NAME_MAX, "the name has its place");
-static_assert(COLFILE_FILE_MAX >= COLFILE_NAME_MAX + 1 + 10 + 4 + 1,
-	"a file's name has its place");
-
-void colfile_name_format(const struct colfile *cf, uint32_t number,
-	const char *suffix, char out[COLFILE_FILE_MAX])
-{
-	int len = snprintf(out, COLFILE_FILE_MAX, "%s.%04" PRIu32 "%s",
-		cf->cfg.name, number, suffix);
-
-	assert(number > 0);
-	assert(len > 0 && len < (int)COLFILE_FILE_MAX);
-	(void)len;
-}
-
-bool colfile_is_part(const char *name, const char *column, uint32_t *number)
-{
-	size_t len = strlen(column);
-	uint64_t n = 0;
-	unsigned digits = 0;
-
-	if (strncmp(name, column, len) != 0 || name[len] != '.')
-		return false;
-	name += len + 1;
-	/* ends: at most 10 digits */
-	for (; name[digits] >= '0' && name[digits] <= '9' && digits < 10;
-		digits++)
-		n = n * 10 + (uint64_t)(name[digits] - '0');
-	if (digits < 4 || (digits > 4 && name[0] == '0') || n == 0 ||
-		n >= UINT32_MAX)
-		return false;
-	if (name[digits] && strcmp(name + digits, ".sum") != 0)
-		return false;
-	*number = (uint32_t)n;
-	return true;
-}
-
-void colfile_header_encode(const struct colfile *cf, uint32_t number,
-	uint32_t first, uint8_t out[COLFILE_HEADER])
-{
-	const struct colfile_config *cfg = &cf->cfg;
-	struct wire_out w = wire_out_init(out, COLFILE_HEADER);
-	uint32_t len = (uint32_t)strlen(cfg->name);
-
-	memset(out, 0, COLFILE_HEADER);
-	wire_put_bytes(&w, magic, sizeof(magic));
-	wire_put_u32(&w, COLFILE_VERSION);
-	wire_put_u32(&w, 0);
-	wire_put_bytes(&w, cfg->store, sizeof(cfg->store));
-	wire_put_bytes(&w, cfg->owner, sizeof(cfg->owner));
-	wire_put_u32(&w, number);
-	wire_put_u32(&w, first);
-	wire_put_u32(&w, cfg->stride);
-	wire_put_str(&w, cfg->name, len);
-	assert(len <= COLFILE_NAME_MAX);
-	w.len = HASH_AT(COLFILE_HEADER);
-	wire_put_u64(&w, wire_hash(out, HASH_AT(COLFILE_HEADER)));
-	assert(!w.failed && w.len == COLFILE_HEADER);
-}
-
-void colfile_sum_header_encode(const struct colfile *cf,
-	const uint8_t header[COLFILE_HEADER], uint32_t number,
-	uint8_t out[COLFILE_SUM_HEADER])
-{
-	struct wire_out w = wire_out_init(out, COLFILE_SUM_HEADER);
-
-	memset(out, 0, COLFILE_SUM_HEADER);
-	wire_put_bytes(&w, sum_magic, sizeof(sum_magic));
-	wire_put_u32(&w, COLFILE_VERSION);
-	wire_put_u32(&w, number);
-	wire_put_bytes(&w, cf->cfg.store, sizeof(cf->cfg.store));
-	wire_put_bytes(&w, header + HASH_AT(COLFILE_HEADER), 8);
-	w.len = HASH_AT(COLFILE_SUM_HEADER);
-	wire_put_u64(&w, wire_hash(out, HASH_AT(COLFILE_SUM_HEADER)));
-	assert(!w.failed && w.len == COLFILE_SUM_HEADER);
-}
 
 /* One open, and the file that it looks at. */
 struct opening {
@@ -181,11 +99,11 @@ static int header_check(struct opening *o, const uint8_t *got,
 	const uint8_t *want, size_t len)
 {
 	struct wire_in in = wire_in_init(got + 8, 4);
-	struct wire_in hash = wire_in_init(got + HASH_AT(len), 8);
+	struct wire_in hash = wire_in_init(got + COLFILE_HASH_AT(len), 8);
 	uint32_t version = wire_get_u32(&in);
 
 	if (memcmp(got, want, 8) != 0 ||
-		wire_get_u64(&hash) != wire_hash(got, HASH_AT(len)))
+		wire_get_u64(&hash) != wire_hash(got, COLFILE_HASH_AT(len)))
 		return refuse(o, -VG_ECORRUPT,
 			"is damaged: its header (byte 0) is not what was "
 			"written; restore it from a copy");
@@ -217,7 +135,7 @@ static int part_header_check(
 			"belongs to another collection: give it back its "
 			"place, or restore the directory as a whole");
 	if (memcmp(got + 48, want + 48, 4) != 0 ||
-		memcmp(got + 60, want + 60, 4 + NAME_FIELD) != 0)
+		memcmp(got + 60, want + 60, 4 + COLFILE_NAME_MAX) != 0)
 		return refuse(o, -VG_ECORRUPT,
 			"is another part: files were swapped or renamed; give "
 			"it back its name");
@@ -284,14 +202,12 @@ static int part_open(
 	struct opening *o, const struct colfile_part *part, bool is_last)
 {
 	struct colfile *cf = o->cf;
-	uint64_t len = colfile_len(cf, part), room = len;
+	uint64_t len = colfile_len(cf, part);
 	uint8_t header[COLFILE_HEADER], sum_header[COLFILE_SUM_HEADER];
 	struct colfile_piece *piece;
 	uint64_t end = colfile_end(cf, part->first);
 	bool grows = is_last && end > part->first + (uint64_t)part->n;
 
-	if (grows)
-		room = (end - part->first) * cf->cfg.stride;
 	colfile_header_encode(cf, part->number, part->first, header);
 	colfile_sum_header_encode(cf, header, part->number, sum_header);
 	int rc = file_open(o, part->number, "", COLFILE_HEADER + len);
@@ -310,7 +226,9 @@ static int part_open(
 		return rc;
 	rc = sum_header_check(o, sum_header);
 	if (rc == 0)
-		rc = colfile_piece_new(part, room, &piece);
+		rc = colfile_piece_new(part,
+			grows ? colfile_len_full(cf, part->first) : len,
+			&piece);
 	if (rc < 0)
 		goto close_file;
 	rc = sums_load(o, piece, colfile_whole(len));

@@ -2,10 +2,9 @@
 /*
  * colfile_read.c: reading, mapping and checking rows, from any thread.
  *
- * A reader takes a view of a part: a copy of its struct colfile_part, the sums
- * and a descriptor. Under the view every block below the part's end has one
- * sum, in `sums` if it was whole and tail_hash if not, though the writer may
- * long have made it whole: the bytes that the view has of it are the same.
+ * Under a view of a part every block below its end has one sum: in `sums` if
+ * it was whole, or tail_hash if not, though the writer may long have made it
+ * whole; the bytes that the view has of it are the same.
  *
  * Long runs of blocks are read into the caller's memory and checked there,
  * while they are in the cache; few blocks, and those of which the caller wants
@@ -14,8 +13,6 @@
 #include <assert.h>
 #include <endian.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdatomic.h>
 #include <string.h>
 
 #include "src/colfile_int.h"
@@ -24,140 +21,9 @@
 #define RUN 32u	  /* blocks read at once: 128 KiB, so that L2 has them */
 #define BOUNCE 8u /* blocks of the buffer on the stack */
 
-struct view {
-	struct colfile *cf;
-	struct colfile_piece *piece;
-	struct colfile_part part;
-	int fd;
-	bool is_kept; /* others may use fd, too */
-};
-
-/*
- * Finds a place for one more descriptor: a free one, or that of the one unused
- * for longest, which the caller has to close then (*evicted). NULL: none.
- */
-static struct colfile_piece **place_find_locked(
-	struct colfile *cf, int *evicted)
-{
-	struct colfile_piece **oldest = NULL;
-
-	for (uint32_t i = 0; i < COLFILE_KEPT; i++) {
-		struct colfile_piece **at = &cf->kept[i];
-
-		if (!*at) {
-			if (!cf->cfg.fds)
-				return at;
-			if (atomic_fetch_sub(cf->cfg.fds, 1) > 0)
-				return at;
-			atomic_fetch_add(cf->cfg.fds, 1);
-			continue;
-		}
-		if ((*at)->users == 0 &&
-			(!oldest || (*at)->used < (*oldest)->used))
-			oldest = at;
-	}
-	if (oldest) {
-		*evicted = (*oldest)->fd;
-		(*oldest)->fd = -1;
-	}
-	return oldest;
-}
-
-/* Opens a part's rows for the view, and keeps them open if there is place. */
-static int view_open(struct view *v)
-{
-	struct colfile *cf = v->cf;
-	struct io *io = cf->cfg.io;
-	char name[COLFILE_FILE_MAX];
-	int evicted = -1;
-
-	colfile_name_format(cf, v->part.number, "", name);
-	v->fd = io->open(io, cf->cfg.dirfd, name, O_RDONLY);
-	if (v->fd < 0) /* a missing file is no missing record */
-		return v->fd == -ENOENT ? -EIO : v->fd;
-	pthread_mutex_lock(&cf->lock);
-	if (v->piece->fd < 0) {
-		struct colfile_piece **at = place_find_locked(cf, &evicted);
-
-		if (at) {
-			*at = v->piece;
-			v->piece->fd = v->fd;
-			v->piece->users = 1;
-			v->piece->used = ++cf->clock;
-			v->is_kept = true;
-		}
-	}
-	pthread_mutex_unlock(&cf->lock);
-	if (evicted >= 0)
-		io->close(io, evicted);
-	return 0;
-}
-
-/* The view of the part that has the row; it was published. */
-static void view_find(struct colfile *cf, uint32_t row, struct view *v)
-{
-	pthread_mutex_lock(&cf->lock);
-	uint32_t low = 0, high = cf->n_parts;
-
-	while (high - low > 1) { /* ends: the distance halves */
-		uint32_t middle = low + (high - low) / 2;
-
-		if (cf->part[middle].first <= row)
-			low = middle;
-		else
-			high = middle;
-	}
-	assert(low < high);
-	assert(row >= cf->part[low].first &&
-		row - cf->part[low].first < cf->part[low].n);
-	*v = (struct view){.cf = cf,
-		.piece = cf->piece[low],
-		.part = cf->part[low],
-		.fd = cf->piece[low]->fd,
-		.is_kept = cf->piece[low]->fd >= 0};
-	if (v->is_kept) {
-		v->piece->users++;
-		v->piece->used = ++cf->clock;
-	}
-	pthread_mutex_unlock(&cf->lock);
-}
-
-static int view_get(struct colfile *cf, uint32_t row, struct view *v)
-{
-	view_find(cf, row, v);
-	return v->is_kept ? 0 : view_open(v);
-}
-
-static void view_put(struct view *v)
-{
-	struct io *io = v->cf->cfg.io;
-
-	if (!v->is_kept) {
-		io->close(io, v->fd);
-		return;
-	}
-	pthread_mutex_lock(&v->cf->lock);
-	assert(v->piece->users > 0);
-	v->piece->users--;
-	pthread_mutex_unlock(&v->cf->lock);
-}
-
-void colfile_kept_close(struct colfile *cf)
-{
-	for (uint32_t i = 0; i < COLFILE_KEPT; i++) {
-		if (!cf->kept[i])
-			continue;
-		assert(cf->kept[i]->users == 0);
-		cf->cfg.io->close(cf->cfg.io, cf->kept[i]->fd);
-		cf->kept[i] = NULL;
-		if (cf->cfg.fds)
-			atomic_fetch_add(cf->cfg.fds, 1);
-	}
-}
-
 /* Rows being read, and those of them that cannot be. */
 struct reading {
-	struct view v;
+	struct colfile_view v;
 	uint32_t first, n; /* the rows wanted of this part */
 	colfile_damaged_fn *damaged;
 	void *ctx;
@@ -191,7 +57,7 @@ static void bad_add(struct reading *r, uint64_t from, uint64_t to, int rc)
 }
 
 /* Bytes that the view has of block k. */
-static size_t block_len(const struct view *v, uint64_t k)
+static size_t block_len(const struct colfile_view *v, uint64_t k)
 {
 	uint64_t len = colfile_len(v->cf, &v->part);
 
@@ -199,7 +65,7 @@ static size_t block_len(const struct view *v, uint64_t k)
 	return VG_MIN(len - k * COLFILE_BLOCK, (uint64_t)COLFILE_BLOCK);
 }
 
-static int block_check(const struct view *v, uint64_t k, const uint8_t *bytes)
+static int block_check(const struct colfile_view *v, uint64_t k, const uint8_t *bytes)
 {
 	size_t len = block_len(v, k);
 	uint64_t hash = wire_hash(bytes, len);
@@ -302,13 +168,13 @@ int colfile_read(struct colfile *cf, uint32_t first, uint32_t n, void *out,
 	while (n > 0) { /* ends: each turn reads a row or more */
 		struct reading r = {
 			.first = first, .damaged = damaged, .ctx = ctx};
-		int open_rc = view_get(cf, first, &r.v);
+		int open_rc = colfile_view_get(cf, first, &r.v);
 		uint32_t here = r.v.part.n - (first - r.v.part.first);
 
 		r.n = VG_MIN(n, here);
 		if (open_rc == 0) {
 			rows_read(&r, at);
-			view_put(&r.v);
+			colfile_view_put(&r.v);
 		} else {
 			bad_add(&r, first, (uint64_t)first + r.n, open_rc);
 			bad_tell(&r);
@@ -325,12 +191,12 @@ int colfile_read(struct colfile *cf, uint32_t first, uint32_t n, void *out,
 int colfile_check(struct colfile *cf, uint32_t row)
 {
 	struct reading r = {.first = row, .n = 1};
-	int rc = view_get(cf, row, &r.v);
+	int rc = colfile_view_get(cf, row, &r.v);
 
 	if (rc < 0)
 		return rc;
 	rows_read(&r, NULL);
-	view_put(&r.v);
+	colfile_view_put(&r.v);
 	return r.rc;
 }
 
@@ -338,8 +204,8 @@ int colfile_map(struct colfile *cf, uint32_t first, uint32_t n, void *at)
 {
 	uint64_t len = (uint64_t)n * cf->cfg.stride;
 	struct io *io = cf->cfg.io;
-	struct view v;
-	int rc = view_get(cf, first, &v);
+	struct colfile_view v;
+	int rc = colfile_view_get(cf, first, &v);
 
 	assert(n > 0 && len % 4096 == 0);
 	if (rc < 0)
@@ -351,6 +217,6 @@ int colfile_map(struct colfile *cf, uint32_t first, uint32_t n, void *at)
 		rc = -EOPNOTSUPP;
 	else
 		rc = io->map(io, v.fd, offset, len, at);
-	view_put(&v);
+	colfile_view_put(&v);
 	return rc;
 }

@@ -44,7 +44,8 @@ libvgstorage_a_SOURCES += \
 # colfile: columns on disk.
 libvgstorage_a_SOURCES += \
 	%D%/colfile.c %D%/colfile.h %D%/colfile_int.h \
-	%D%/colfile_open.c %D%/colfile_read.c
+	%D%/colfile_head.c %D%/colfile_open.c %D%/colfile_pen.c \
+	%D%/colfile_read.c %D%/colfile_view.c
 
 # store: moments, collections, the catalogue, the committer, the indexers.
 libvgcore_a_SOURCES += \
