@@ -82,6 +82,12 @@
  * created when the crash came, since frames are written only when the header
  * is safe; it is removed. With such a frame it is refused like a torn middle.
  *
+ * THE MARK. When a new segment stands for good, the one before gets a last
+ * frame of type WAL_NEXT without a payload, whose lsn is the new one's first:
+ * void by 6. Where it is met because the next segment is not there, the log is
+ * refused: files were lost, or are missing in a copy. It is not synced, so it
+ * may be missing, and nothing depends on it but that sentence.
+ *
  * WHAT A SYNC PROMISES. When wal_write(wal, true) returns 0, every frame
  * appended before is part of the log whatever happens afterwards, power loss
  * included, as far as the disk keeps what it said it had. When it fails, the
@@ -276,6 +282,34 @@ static int segment_write_header(
 	return rc;
 }
 
+/*
+ * Says at the end of a segment that the next was begun, unless the file has
+ * another name, and gives back the space that it did not use. If either fails
+ * nothing is lost: the mark is there to find a copy that lacks the next one.
+ */
+static void segment_mark(struct wal *wal, int fd, uint64_t first_lsn)
+{
+	struct wire_frame frame = {.type = WAL_NEXT,
+		.lsn = first_lsn,
+		.durable = first_lsn - 1};
+	uint64_t end = wal->end;
+	uint8_t bytes[WIRE_HEAD];
+	struct io_stat st;
+	int rc = wal->io->stat(wal->io, fd, &st);
+
+	assert(wire_frame_size(0) == WIRE_HEAD);
+	if (rc == 0 && st.links == 1) {
+		wire_frame_encode(&frame, &wal->salt, bytes);
+		rc = wal->io->write(
+			wal->io, fd, bytes, sizeof(bytes), end, false);
+		if (rc == 0) {
+			end += sizeof(bytes);
+			atomic_fetch_add(&wal->bytes, sizeof(bytes));
+		}
+	}
+	wal->io->truncate(wal->io, fd, end);
+}
+
 int wal_segment_new(struct wal *wal, uint64_t segment, uint64_t first_lsn)
 {
 	char name[WAL_NAME_MAX];
@@ -301,8 +335,7 @@ int wal_segment_new(struct wal *wal, uint64_t segment, uint64_t first_lsn)
 	if (rc < 0)
 		goto undo;
 	if (old_fd >= 0) {
-		/* Space that the old one did not use; no loss if it fails. */
-		wal->io->truncate(wal->io, old_fd, wal->end);
+		segment_mark(wal, old_fd, first_lsn);
 		wal->io->close(wal->io, old_fd);
 	}
 	wal->end = WAL_HEADER;

@@ -17,6 +17,7 @@ enum wal_frame_type {
 	WAL_COMMIT = 2, /* reserved for clusters: (partition, seq) */
 	WAL_VOID = 3,	/* reserved for clusters: (partition, from) */
 	WAL_PIN = 4,	/* reserved for snapshots */
+	WAL_NEXT = 5,	/* the next segment was begun; no part of the log */
 };
 
 struct wal_frame {
@@ -45,6 +46,10 @@ struct wal_config {
 	uint8_t uuid[16];      /* of the store: salts the checksums */
 	uint64_t segment_size; /* a new segment starts past it; 0: 64 MiB */
 	bool no_uring;	       /* use pwrite and fdatasync from the start */
+	bool is_read_only;     /* nothing on the disk is changed, and nothing
+				  can be appended (-EROFS) */
+	bool takes_damaged;    /* read only: the log ends where it is damaged
+				  (is_damaged), which is no error then */
 	struct io *io; /* borrowed, a test's disk; NULL: the system's, through
 			  io_uring where the kernel allows it */
 };
@@ -54,7 +59,8 @@ struct wal_report {
 	uint64_t frames;      /* replayed */
 	uint64_t last_lsn;    /* of the log, also if it is before the place
 				 that replay began at; 0: empty */
-	uint64_t cut_segment; /* where a torn tail was cut... */
+	bool is_damaged;      /* it was replayed up to what error tells */
+	uint64_t cut_segment; /* where a torn tail was cut, or would be... */
 	uint64_t cut_offset;
 	uint64_t cut_len; /* ...and its bytes; 0: none */
 	bool uring;	  /* io_uring is used */
@@ -75,6 +81,13 @@ typedef int wal_each_fn(void *ctx, const struct wal_frame *frame);
  */
 int wal_open(const struct wal_config *cfg, wal_each_fn *each, void *ctx,
 	struct wal_report *rep, struct wal **out);
+
+/*
+ * Whether the log has the place cfg->from, changing nothing: a copy that was
+ * made in another order than ours may have a manifest and not its log. Errors
+ * as wal_open, with the sentence in why.
+ */
+int wal_check_place(const struct wal_config *cfg, char why[256]);
 
 /* Closes after a sync of what was written. NULL is allowed. */
 void wal_close(struct wal *wal);

@@ -31,6 +31,7 @@ struct scan {
 	void *ctx;
 	struct wal_report *rep;
 	struct wal_place from; /* lsn 0: the log's begin */
+	bool is_read_only, takes_damaged;
 	uint64_t last;	/* the highest number of a segment; 0: none */
 	uint64_t lsn;	/* the next expected */
 	struct segment seg;
@@ -275,7 +276,15 @@ static int replay_frame(struct scan *scan, const struct wire_frame *f,
 	};
 	char name[WAL_NAME_MAX];
 
-	if (f->type > WAL_PIN) {
+	if (f->type == WAL_NEXT) {
+		wal_name_format(scan->seg.number + 1, name);
+		return refuse(scan, -VG_ECORRUPT,
+			"wal/%s is missing or not whole, but segment %" PRIu64
+			" says that it was begun: copy it back, or restore "
+			"the directory as a whole",
+			name, scan->seg.number);
+	}
+	if (f->type > WAL_NEXT) {
 		wal_name_format(scan->seg.number, name);
 		return refuse(scan, -VG_EFORMAT,
 			"wal/%s has a frame of type %u at byte %" PRIu64
@@ -563,6 +572,35 @@ static int stand_ready(struct scan *scan, uint64_t end)
 	return 0;
 }
 
+/* Leaves everything as it is, and takes no frame: rc is what replay gave. */
+static int stand_still(
+	struct scan *scan, int rc, uint64_t end, const struct next *torn)
+{
+	struct wal_report *rep = scan->rep;
+	struct wal *wal = scan->wal;
+
+	if (rc < 0 && (rc == -ENOMEM || !scan->takes_damaged))
+		return rc;
+	if (rc < 0 && !rep->error[0])
+		refuse(scan, rc, "segment %" PRIu64 " of wal/ cannot be read: %s",
+			scan->seg.number, strerror(-rc));
+	rep->is_damaged = rc < 0;
+	if (rc == 0 && scan->seg.fd >= 0 && scan->seg.size > end) {
+		rep->cut_segment = scan->seg.number;
+		rep->cut_offset = end;
+		rep->cut_len = scan->seg.size - end;
+	} else if (rc == 0 && torn->is_torn) {
+		rep->cut_segment = scan->last;
+		rep->cut_len = torn->torn_size;
+	}
+	assert(scan->lsn > 0 && wal->fd < 0);
+	atomic_store(&wal->appended_lsn, scan->lsn - 1);
+	atomic_store(&wal->written_lsn, scan->lsn - 1);
+	atomic_store(&wal->durable_lsn, scan->lsn - 1);
+	wal->failed = true;
+	return 0;
+}
+
 static int scan_run(struct scan *scan)
 {
 	struct wal *wal = scan->wal;
@@ -574,6 +612,8 @@ static int scan_run(struct scan *scan)
 		rc = replay(scan, &end, &torn);
 	if (rc > 0)
 		rc = refuse_middle(scan, end);
+	if (scan->is_read_only)
+		return stand_still(scan, rc, end, &torn);
 	if (rc == 0 && torn.is_torn)
 		rc = torn_unlink(scan, scan->last, &torn);
 	if (rc < 0)
@@ -588,7 +628,8 @@ static void io_choose(struct wal *wal, const struct wal_config *cfg)
 {
 	io_init(&wal->plain);
 	wal->io = cfg->io ? cfg->io : &wal->plain;
-	if (!cfg->io && !cfg->no_uring && uring_open(&wal->uring) == 0)
+	if (!cfg->io && !cfg->no_uring && !cfg->is_read_only &&
+		uring_open(&wal->uring) == 0)
 		wal->io = uring_get_io(wal->uring);
 }
 
@@ -617,8 +658,11 @@ int wal_open(const struct wal_config *cfg, wal_each_fn *each, void *ctx,
 		.rep = rep,
 		.lsn = 1,
 		.seg = {.fd = -1},
+		.is_read_only = cfg->is_read_only,
+		.takes_damaged = cfg->takes_damaged,
 	};
 
+	assert(cfg->is_read_only || !cfg->takes_damaged);
 	if (cfg->from.lsn > 0) { /* else its other fields say nothing */
 		scan.from = cfg->from;
 		scan.lsn = cfg->from.lsn;
@@ -635,4 +679,32 @@ int wal_open(const struct wal_config *cfg, wal_each_fn *each, void *ctx,
 	}
 	*out = wal;
 	return 0;
+}
+
+int wal_check_place(const struct wal_config *cfg, char why[256])
+{
+	struct wal wal = {.dirfd = cfg->dirfd, .fd = -1};
+	struct wal_report rep = {0};
+	struct scan scan = {
+		.wal = &wal,
+		.rep = &rep,
+		.from = cfg->from,
+		.seg = {.fd = -1},
+	};
+	struct wal_place at;
+
+	assert(cfg->dirfd >= 0 && cfg->from.lsn > 0);
+	memcpy(wal.salt.uuid, cfg->uuid, sizeof(wal.salt.uuid));
+	io_init(&wal.plain);
+	wal.io = cfg->io ? cfg->io : &wal.plain;
+	int rc = wal.io->list(wal.io, wal.dirfd, note_name, &scan);
+
+	if (rc == 0)
+		rc = place_find(&scan, &at);
+	segment_close(&scan);
+	free(scan.window);
+	if (rc < 0)
+		snprintf(why, 256, "%s",
+			rep.error[0] ? rep.error : strerror(-rc));
+	return rc;
 }

@@ -465,7 +465,7 @@ static void test_refusals(int dir)
 {
 	struct wal_config cfg = {.dirfd = dir};
 	uint8_t frame[32];
-	struct wire_frame head = {.type = 5};
+	struct wire_frame head = {.type = 6};
 	struct wire_salt salt = {.segment = 1};
 	uint64_t n = fill(dir, 1);
 	size_t size = size_of(dir, "0001.wal");
@@ -480,7 +480,7 @@ static void test_refusals(int dir)
 	head.lsn = n + 1;
 	wire_frame_encode(&head, &salt, frame);
 	poke(dir, "0001.wal", size, frame, 32);
-	ok(reopen(dir) == -VG_EFORMAT && strstr(rep.error, "type 5"),
+	ok(reopen(dir) == -VG_EFORMAT && strstr(rep.error, "type 6"),
 		"a frame of a type that is not known is refused: %s",
 		rep.error);
 	head.lsn = n + 2;
