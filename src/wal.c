@@ -77,8 +77,8 @@
  * its length as every cut is.
  *
  * A file with more than one link (a backup made by cp -al) is never written:
- * what would be cut from it is made void by 6, with a new segment. A last
- * segment without a valid header in which no frame meets 3 and 4 was being
+ * what would be cut from it is made void by 6, with a new segment, in which the
+ * last frames stand again. A last segment without a valid header in which no frame meets 3 and 4 was being
  * created when the crash came, since frames are written only when the header
  * is safe; it is removed. With such a frame it is refused like a torn middle.
  *
@@ -93,7 +93,16 @@
  * included, as far as the disk keeps what it said it had. When it fails, the
  * kernel may have dropped the pages and would call the next sync a success
  * (the pages are clean): so a failed sync is never repeated, and the log is
- * over until it is opened again, which reads what is really there.
+ * over until it is opened again.
+ *
+ * WHAT AN OPEN DOES ABOUT IT. Where the kernel went on after a failed sync, an
+ * open reads from its page cache what the disk may not have. So nothing is
+ * taken for safe because it was read. Frames below a frame's `durable`, before
+ * a segment's first lsn or before the place in a manifest are safe; all others
+ * are the last frames of the last segment, and those are written again, as
+ * they stand, before the sync. The header and the name of a segment are safe
+ * if it has a frame or a place; else it is made again as the file wal/new,
+ * synced and renamed.
  *
  * THE DISK'S SPACE is taken ahead with fallocate(FALLOC_FL_KEEP_SIZE), so the
  * file's size stays its written end and a copy of the file is never full of

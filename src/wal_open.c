@@ -13,6 +13,7 @@
 #include "src/wal_int.h"
 
 #define WINDOW (1u << 20) /* bytes read at once */
+#define REMADE "new" /* a segment that is not finished; not one's name */
 
 /* A file being read, and some of its bytes. */
 struct segment {
@@ -35,6 +36,10 @@ struct scan {
 	uint64_t last;	/* the highest number of a segment; 0: none */
 	uint64_t lsn;	/* the next expected */
 	struct segment seg;
+
+	/* Where in seg, and with which lsn, the first frame begins that no
+	 * later one says was ever on stable storage. */
+	uint64_t unsure_at, unsure_lsn;
 
 	uint8_t *window; /* bytes of seg from window_at on */
 	uint64_t window_at;
@@ -297,6 +302,10 @@ static int replay_frame(struct scan *scan, const struct wire_frame *f,
 	if (rc < 0)
 		return rc;
 	assert(scan->lsn == f->lsn);
+	if (f->durable + 1 == f->lsn) { /* it was the first after a sync */
+		scan->unsure_at = offset;
+		scan->unsure_lsn = f->lsn;
+	}
 	scan->lsn++;
 	scan->rep->frames++;
 	scan->rep->last_lsn = f->lsn;
@@ -483,6 +492,8 @@ static int replay(struct scan *scan, uint64_t *end, struct next *torn)
 				"has change %" PRIu64 ": files were mixed, "
 				"restore the directory as a whole",
 				at.segment + 1, next.first_lsn, at.lsn);
+		scan->unsure_at = at.offset;
+		scan->unsure_lsn = at.lsn;
 		rc = replay_segment(scan, at.offset, next.first_lsn, end);
 		if (rc < 0)
 			return rc;
@@ -520,55 +531,180 @@ static int torn_unlink(
 	return rc;
 }
 
+/* Writes the frames that may not be safe in their place again. */
+static int frames_rewrite(struct scan *scan, int fd, uint64_t end)
+{
+	struct io *io = scan->wal->io;
+	uint64_t offset = scan->unsure_at;
+	int rc = 0;
+
+	assert(offset >= WAL_HEADER && offset <= end);
+	while (offset < end && rc == 0) { /* ends: offset grows to end */
+		size_t len = (size_t)VG_MIN((uint64_t)WINDOW, end - offset);
+		const uint8_t *bytes;
+
+		rc = window_get(scan, offset, len, &bytes);
+		if (rc == 0)
+			rc = io->write(io, fd, bytes, len, offset, false);
+		offset += len;
+	}
+	return rc;
+}
+
+/* Writes those frames into another file, from `to` on, as its segment's. */
+static int frames_copy(struct scan *scan, int fd, uint64_t segment,
+	uint64_t end, uint64_t *to)
+{
+	struct wire_salt salt = scan->wal->salt;
+	struct io *io = scan->wal->io;
+	uint64_t offset = scan->unsure_at;
+	int rc = 0;
+
+	salt.segment = segment;
+	while (offset < end && rc == 0) { /* ends: offset grows to end */
+		const uint8_t *payload;
+		struct wire_frame f;
+		size_t size;
+
+		rc = frame_get(scan, offset, &f, &payload);
+		if (rc <= 0)
+			return rc < 0 ? rc : -EIO; /* it changed meanwhile */
+		size = wire_frame_size(f.len);
+
+		/* In the window, whose bytes are not looked at again. */
+		uint8_t *frame = scan->window + (offset - scan->window_at);
+
+		assert(frame + WIRE_HEAD == payload);
+		wire_frame_encode(&f, &salt, frame);
+		rc = io->write(io, fd, frame, size, *to, false);
+		offset += size;
+		*to += size;
+	}
+	return rc;
+}
+
+static int header_write(
+	struct scan *scan, int fd, uint64_t segment, uint64_t first_lsn)
+{
+	struct wal *wal = scan->wal;
+	struct wal_header h = {.version = WAL_VERSION,
+		.segment = segment,
+		.first_lsn = first_lsn};
+	uint8_t bytes[WAL_HEADER];
+
+	memcpy(h.uuid, wal->salt.uuid, sizeof(h.uuid));
+	wal_header_encode(&h, bytes);
+	return wal->io->write(wal->io, fd, bytes, sizeof(bytes), 0, false);
+}
+
 /*
- * Cuts what is behind `end` in the segment that stands open and goes on in it;
- * or leaves the file as it is, if it has other names, and begins a new one.
- * Either way the frames that are there are durable when this returns.
+ * Makes a segment with the frames that may not be safe, or with none, under
+ * another name; once it is on stable storage it gets its own, in place of the
+ * file that has it. So each moment has one of the two, whole.
+ */
+static int segment_remake(
+	struct scan *scan, uint64_t segment, uint64_t first_lsn, uint64_t end)
+{
+	struct wal *wal = scan->wal;
+	struct io *io = wal->io;
+	char name[WAL_NAME_MAX];
+	uint64_t to = WAL_HEADER;
+	int fd, rc;
+
+	/* One that a crash left may have a second name, in a copy. */
+	rc = io->unlink(io, wal->dirfd, REMADE);
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	fd = io->open(io, wal->dirfd, REMADE, O_RDWR | O_CREAT | O_EXCL);
+	if (fd < 0)
+		return fd;
+	wal_name_format(segment, name);
+	rc = header_write(scan, fd, segment, first_lsn);
+	if (rc == 0)
+		rc = frames_copy(scan, fd, segment, end, &to);
+	if (rc == 0)
+		rc = io->sync(io, fd);
+	if (rc == 0)
+		rc = io->rename(io, wal->dirfd, REMADE, name);
+	if (rc < 0) {
+		io->close(io, fd);
+		io->unlink(io, wal->dirfd, REMADE);
+		return rc;
+	}
+	wal->fd = fd;
+	wal->end = to;
+	wal->salt.segment = segment;
+	return io->sync(io, wal->dirfd);
+}
+
+/* Cuts what is behind `end` and makes the rest safe, in the file itself. */
+static int segment_mend(struct scan *scan, uint64_t end)
+{
+	struct wal *wal = scan->wal;
+	struct io *io = wal->io;
+	char name[WAL_NAME_MAX];
+	int rc;
+
+	wal_name_format(scan->seg.number, name);
+	rc = io->open(io, wal->dirfd, name, O_RDWR);
+	if (rc < 0)
+		return rc;
+	wal->fd = rc;
+	wal->end = end;
+	wal->salt.segment = scan->seg.number;
+	rc = frames_rewrite(scan, wal->fd, end);
+	if (rc == 0 && scan->seg.size > end)
+		rc = io->truncate(io, wal->fd, end);
+	return rc == 0 ? io->sync(io, wal->fd) : rc;
+}
+
+/* Is the header of the segment that stands open safe, and its name? Frames are
+ * written only when both are, and places kept. */
+static bool is_begun(const struct scan *scan, uint64_t end)
+{
+	return end > WAL_HEADER || scan->from.segment == scan->seg.number;
+}
+
+/*
+ * Stands behind `end` of the segment that stands open, ready to append; the
+ * frames that are there are durable when this returns. What a sync that failed
+ * once left in the page cache looks like what it wrote, and the next sync does
+ * nothing for it: so all that may not be safe is written again. A file with
+ * other names is left as it is and followed by a segment with those frames.
  */
 static int stand_ready(struct scan *scan, uint64_t end)
 {
 	struct wal *wal = scan->wal;
 	struct segment *seg = &scan->seg;
-	bool is_shared = seg->links > 1;
-	char name[WAL_NAME_MAX];
+	uint64_t bytes = 0;
 	int rc;
 
 	assert(seg->fd >= 0 && seg->has_header);
 	assert(end >= WAL_HEADER && end <= seg->size);
-
 	if (seg->size > end) {
 		scan->rep->cut_segment = seg->number;
 		scan->rep->cut_offset = end;
 		scan->rep->cut_len = seg->size - end;
 	}
-	if (!is_shared) {
-		wal_name_format(seg->number, name);
-		segment_close(scan);
-		rc = wal->io->open(wal->io, wal->dirfd, name, O_RDWR);
-		if (rc < 0)
-			return rc;
-		wal->fd = rc;
-		rc = 0;
-		if (seg->size > end)
-			rc = wal->io->truncate(wal->io, wal->fd, end);
-		if (rc == 0)
-			rc = wal->io->sync(wal->io, wal->fd);
+	if (!is_begun(scan, end)) {
+		rc = segment_remake(scan, seg->number, scan->lsn, end);
+	} else if (seg->links > 1) {
+		bytes = seg->size;
+		rc = segment_remake(
+			scan, seg->number + 1, scan->unsure_lsn, end);
 	} else {
-		rc = wal->io->sync(wal->io, seg->fd);
+		rc = segment_mend(scan, end);
 	}
 	if (rc < 0)
 		return rc;
+	segment_close(scan);
 	atomic_store(&wal->appended_lsn, scan->lsn - 1);
 	atomic_store(&wal->written_lsn, scan->lsn - 1);
 	atomic_store(&wal->durable_lsn, scan->lsn - 1);
-	atomic_fetch_add(&wal->bytes, is_shared ? seg->size : end);
-	if (is_shared)
-		return wal_segment_new(wal, seg->number + 1, scan->lsn);
-	wal->salt.segment = seg->number;
-	atomic_store(&wal->segment, seg->number);
-	wal->end = end;
-	wal->allocated = end;
-	wal_space_take(wal, end + WAL_RESERVE); /* or at the first append */
+	atomic_fetch_add(&wal->bytes, bytes + wal->end);
+	atomic_store(&wal->segment, wal->salt.segment);
+	wal->allocated = wal->end;
+	wal_space_take(wal, wal->end + WAL_RESERVE); /* or at the first append */
 	return 0;
 }
 

@@ -444,15 +444,26 @@ static void test_links(int dir)
 			!is_there(dir, "0004.wal"),
 		"and makes void what is behind in the old one");
 	must(linkat(dir, "0003.wal", dir, "backup3", 0) == 0);
-	ok(reopen(dir) == (long)n + 6 && size_of(dir, "0004.wal") == 64,
+	ok(reopen(dir) == (long)n + 6 && size_of(dir, "0004.wal") > 64 &&
+			seen.segment[n + 5] == 3,
 		"a whole file with two names is followed by a new one, too");
-	ok(reopen(dir) == (long)n + 6 && !is_there(dir, "0005.wal"),
-		"once");
+	ok(reopen(dir) == (long)n + 6 && !is_there(dir, "0005.wal") &&
+			seen.segment[n + 5] == 4 && seen.segment[n] == 3,
+		"once; the last sync's changes stand in it again");
 	must(linkat(dir, "0004.wal", dir, "backup4", 0) == 0);
 	ok(reopen(dir) == (long)n + 6 && is_there(dir, "0005.wal"),
-		"also if it is empty");
+		"and it by another, if it has two names");
 	kit_free(&before);
 	kit_free(&after);
+	kit_dir_clear(dir);
+	must(reopen(dir) == 0);
+	must(linkat(dir, "0001.wal", dir, "backup", 0) == 0);
+	must(kit_open(dir, NULL, 0, &seen, &rep, &wal) == 0);
+	must(kit_write(wal, 3, 5, true) == 0);
+	wal_close(wal);
+	ok(size_of(dir, "backup") == 64 && reopen(dir) == 5 &&
+			!is_there(dir, "0002.wal") && !is_there(dir, "new"),
+		"one without changes gives its name to a new one");
 }
 
 static int fail_third(void *ctx, const struct wal_frame *frame)
@@ -718,7 +729,7 @@ static void test_stat(int dir)
 
 int main(void)
 {
-	int dir = (plan(97), kit_dir("wal"));
+	int dir = (plan(98), kit_dir("wal"));
 
 	test_new(dir);
 	test_again(dir);
