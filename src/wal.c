@@ -78,9 +78,10 @@
  *
  * A file with more than one link (a backup made by cp -al) is never written:
  * what would be cut from it is made void by 6, with a new segment, in which the
- * last frames stand again. A last segment without a valid header in which no frame meets 3 and 4 was being
- * created when the crash came, since frames are written only when the header
- * is safe; it is removed. With such a frame it is refused like a torn middle.
+ * last frames stand again. A last segment without a valid header in which no
+ * frame meets 3 and 4 was being created when the crash came, since frames are
+ * written only when the header is safe; it is removed. With such a frame it is
+ * refused like a torn middle.
  *
  * THE MARK. When a new segment stands for good, the one before gets a last
  * frame of type WAL_NEXT without a payload, whose lsn is the new one's first:
