@@ -27,9 +27,12 @@
  * sums (0.2 % of the rows) and checks them. Rows are checked as they are read;
  * mapped ones when colfile_check is called, once for each block.
  *
- * One thread at a time opens, appends, syncs and closes; colfile_check and
- * colfile_read of rows that the last colfile_open or colfile_append covered:
- * any thread, also beside an append.
+ * One thread at a time opens, appends, syncs and closes; colfile_check,
+ * colfile_read and colfile_map of rows that the last colfile_open or
+ * colfile_append covered: any thread, also beside an append.
+ *
+ * A column that was synced and is not read has no descriptor open; one that
+ * is appended to has two until the sync.
  */
 struct colfile;
 
@@ -88,7 +91,10 @@ uint32_t colfile_rows(const struct colfile *cf);
 /*
  * Appends n rows and writes them; colfile_sync makes them durable. An error
  * leaves the column as it was before the call: the next append writes over what
- * this one left. -ENOSPC, -EDQUOT: passes by itself. -ENOMEM; errno of the disk.
+ * this one left. -ENOSPC, -EDQUOT: passes by itself. -ENOMEM; errno of the
+ * disk. -EFBIG: no row or part has a number left. -VG_ECORRUPT: the file to
+ * append to was cut since. A part that is full is synced before the next one;
+ * if that fails, it is as if colfile_sync did.
  */
 int colfile_append(struct colfile *cf, const void *rows, uint32_t n);
 
@@ -105,7 +111,9 @@ void colfile_parts(const struct colfile *cf, const struct colfile_part **part,
  * Reads rows first..first + n into out and checks the blocks they lie in.
  * -VG_ECORRUPT, -EIO: some block is damaged or cannot be read; what can be
  * read is in out, and *damaged (may be NULL) is called for each range of rows
- * that cannot.
+ * that cannot: in order, none twice. Where a block is damaged out has zeros.
+ * Other errno (-EMFILE): the same of a part that cannot be opened; its rows in
+ * out are as they were.
  */
 typedef void colfile_damaged_fn(void *ctx, uint32_t first, uint32_t n);
 int colfile_read(struct colfile *cf, uint32_t first, uint32_t n, void *out,

@@ -4,8 +4,9 @@
  *
  * Few are kept: there may be thousands of parts, and as many columns. To open
  * and close one costs what four reads of a cached block cost (measured), much
- * less than one from a disk, and a block is checked once. What is in use is never closed; who finds no place for his closes it
- * himself. All is counted under the lock; opening and closing is outside.
+ * less than one from a disk, and a block is checked once. What is in use is
+ * never closed; who finds no place for his closes it himself. All is counted
+ * under the lock; opening and closing is outside.
  */
 #include <assert.h>
 #include <errno.h>

@@ -490,7 +490,15 @@ static void test_map(int dir)
 		"or behind the last row");
 	must(col_append(cf, &cfg, 100) == 0);
 	ok(col_is(at, 0, 64, 512), "maps stay as they are while rows come");
+	struct told told = {0};
+	uint8_t some[24 * 512];
+
 	flip(dir, "vec.0002", 4096 + 4096 + 7);
+	flip(dir, "vec.0002", 4096 + 2 * 4096 + 7);
+	ok(colfile_read(cf, 66, 24, some, tell, &told) == -VG_ECORRUPT &&
+			told.n == 1 && told.first[0] == 72 &&
+			told.len[0] == 16,
+		"damaged blocks side by side are one range");
 	ok(colfile_check(cf, 71) == 0 && colfile_check(cf, 72) == -VG_ECORRUPT,
 		"check tells which of the mapped ones are damaged");
 	disk.only_calls = 1 << KIT_MAP;
@@ -935,7 +943,7 @@ int main(void)
 	static const uint32_t strides[][2] = {{1, 20000}, {4, 3000}, {12, 100},
 		{100, 1000}, {512, 512}, {1000, 1}, {3072, 77}, {4096, 50},
 		{4100, 64}, {65536, 10}, {262140, 7}};
-	int dir = (plan(134), kit_dir("colfile"));
+	int dir = (plan(135), kit_dir("colfile"));
 
 	rng = seed() * 0x9e3779b97f4a7c15ull | 1;
 	test_empty(dir);
