@@ -24,13 +24,13 @@ struct source {
 	uint32_t n, dim;
 	struct vg_id leave_out;
 	struct named_request *named; /* referenced */
-	struct moment *moment;	     /* referenced: id= borrows of it */
+	struct look look; /* what all of it is searched in; id= borrows of it */
 };
 
-static void source_fini(struct fs *fs, struct source *src)
+static void source_fini(struct source *src)
 {
 	named_unref(src->named);
-	moment_unref(store_moments(fs->store), src->moment);
+	look_fini(&src->look);
 }
 
 static int source_of_id(struct ask *ask, struct source *src)
@@ -40,11 +40,10 @@ static int source_of_id(struct ask *ask, struct source *src)
 	const struct version *v;
 	uint32_t no;
 
-	src->moment = moment_get(store_moments(ask->fs->store));
-	no = collection_find(ask->coll, id, src->moment);
+	no = generation_find(src->look.gen, id, src->look.moment);
 	if (no == VERSION_NONE)
 		return -ENOENT;
-	v = collection_version(ask->coll, no);
+	v = generation_version(src->look.gen, no);
 	if (cell_check_row(v->cell, v->slot) < 0)
 		return -EIO;
 	src->vecs = version_vec(v);
@@ -73,6 +72,7 @@ static int source_init(struct ask *ask, struct source *src)
 	const struct query *q = ask->query;
 
 	*src = (struct source){0};
+	look_init(&src->look, ask->coll, store_moments(ask->fs->store));
 	if (q->src == QUERY_ID)
 		return source_of_id(ask, src);
 	if (q->src == QUERY_NAME)
@@ -122,7 +122,7 @@ static int search_one(void *ctx, size_t item)
 		.leave_out = ch->src->leave_out,
 		.cancel = ch->ask->cancel,
 	};
-	int rc = store_search(ch->ask->fs->store, ch->ask->coll, &search,
+	int rc = store_search(ch->ask->fs->store, &ch->src->look, &search,
 		ch->hits + item * ch->k, &ch->n_hits[item]);
 
 	if (rc == -EINTR && q->partial) {
@@ -204,7 +204,7 @@ static int run_search(struct ask *ask, const struct source *src,
 	free(ch.hits);
 	free(ch.n_hits);
 	*is_partial = atomic_load(&ch.is_cut) ||
-		      collection_damaged(ask->coll) > 0;
+		      generation_damaged(src->look.gen) > 0;
 	if (rc == 0)
 		rc = answer_close(a, *is_partial);
 	return rc;
@@ -251,7 +251,7 @@ static int run(struct ask *ask, struct answer_bytes *out)
 			rc = run_search(ask, &src, &a, &out->is_partial);
 		if (rc == -EINVAL)
 			say_misfit(ask, &src);
-		source_fini(ask->fs, &src);
+		source_fini(&src);
 	}
 	if (rc == 0) {
 		out->bytes = a.bytes;
@@ -302,6 +302,7 @@ bool ask_is_long(struct ask *ask)
 	const struct query *q = ask->query;
 	struct search search = {
 		.k = q->offset + q->k, .ef = q->ef, .exact = q->exact};
+	struct look look;
 	uint64_t cost = 0;
 
 	if (q->src == QUERY_COUNT)
@@ -318,7 +319,9 @@ bool ask_is_long(struct ask *ask)
 		if (is_batch)
 			return true;
 	}
-	cost = store_search_cost(ask->coll, &search);
+	look_init(&look, ask->coll, store_moments(ask->fs->store));
+	cost = store_search_cost(&look, &search);
+	look_fini(&look);
 	return cost > LONG_BYTES;
 }
 

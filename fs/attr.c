@@ -162,7 +162,7 @@ static ino_t ino_of_id(const struct collection *c, struct vg_id id,
 void attr_version(const struct version_view *as, const struct version *v,
 	struct stat *st)
 {
-	struct collection *c = v->cell->coll;
+	struct collection *c = v->cell->gen->coll;
 	struct op_attr owner = collection_attr(c);
 
 	begin(st, S_IFREG | (owner.mode & 0666), owner.uid, owner.gid);

@@ -62,7 +62,7 @@ void handle_free(struct fs *fs, struct handle *h)
 	answer_unref(h->run.answer);
 	free(h->run.request);
 	import_free(h->import);
-	moment_unref(store_moments(fs->store), h->moment);
+	look_fini(&h->look);
 	collection_unref(h->coll);
 	pthread_mutex_destroy(&h->lock);
 	free(h);

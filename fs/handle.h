@@ -48,7 +48,7 @@ struct handle {
 	bool is_writer;		     /* STAGE: opened for writing */
 	enum view view; /* VALUE; DIR: which directory; BYTES of an export */
 	int pid;	/* of who opened it: BYTES of an export */
-	struct moment *moment;	     /* DIR: referenced */
+	struct look look;	     /* DIR: of a collection's */
 	struct run_state run;
 	struct import *import;	     /* owned */
 	uint64_t import_end;	     /* offset behind what was fed */

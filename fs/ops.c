@@ -7,10 +7,26 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+/* A version by its number; -ESTALE: it is not there, or has no vector. */
+static int find_version(
+	const struct generation *g, uint64_t no, const struct version **out)
+{
+	const struct version *v;
+
+	if (no >= atomic_load_explicit(&g->n_versions, memory_order_acquire))
+		return -ESTALE;
+	v = generation_version(g, (uint32_t)no);
+	if (v->cell->is_gone)
+		return -ESTALE;
+	*out = v;
+	return 0;
+}
+
 int ops_node_get(struct fs *fs, fuse_ino_t ino, struct ops_node *out)
 {
 	struct node_ref ref = node_decode(ino);
 	struct ops_node node = {.ref = ref};
+	int rc = 0;
 
 	switch (ref.kind) {
 	case NODE_ROOT:
@@ -29,25 +45,25 @@ int ops_node_get(struct fs *fs, fuse_ino_t ino, struct ops_node *out)
 			return -ESTALE;
 		node.coll = collection_ref(node.stage->coll);
 		break;
+	case NODE_RECORD:
+	case NODE_AS:
+	case NODE_META:
+		node.gen = catalogue_find_gen(
+			store_catalogue(fs->store), ref.coll);
+		if (!node.gen)
+			return -ESTALE;
+		node.coll = collection_ref(node.gen->coll);
+		rc = find_version(node.gen, ref.low, &node.version);
+		break;
 	default:
 		node.coll = catalogue_find_no(
 			store_catalogue(fs->store), ref.coll);
 		if (!node.coll)
 			return -ESTALE;
 	}
-	if (ref.kind == NODE_RECORD || ref.kind == NODE_AS ||
-		ref.kind == NODE_META) {
-		if (ref.low >= atomic_load_explicit(&node.coll->n_versions,
-				       memory_order_acquire)) {
-			ops_node_put(fs, &node);
-			return -ESTALE;
-		}
-		node.version =
-			collection_version(node.coll, (uint32_t)ref.low);
-		if (node.version->cell->is_gone) {
-			ops_node_put(fs, &node);
-			return -ESTALE;
-		}
+	if (rc < 0) {
+		ops_node_put(fs, &node);
+		return rc;
 	}
 	*out = node;
 	return 0;
@@ -59,6 +75,7 @@ void ops_node_put(struct fs *fs, struct ops_node *node)
 		nodes_unref(&fs->nodes, node->qnode);
 	if (node->stage)
 		stages_unref(&fs->stages, node->stage);
+	generation_unref(node->gen);
 	collection_unref(node->coll);
 	*node = (struct ops_node){0};
 }

@@ -28,7 +28,8 @@ static inline bool ops_wants_write(const struct fuse_file_info *fi)
 struct ops_node {
 	struct node_ref ref;
 	struct collection *coll; /* NULL: of the root */
-	const struct version *version; /* RECORD, AS, META: borrowed of coll */
+	struct generation *gen; /* RECORD, AS, META: referenced */
+	const struct version *version; /* RECORD, AS, META: borrowed of gen */
 	struct qnode *qnode;	       /* QUERY */
 	struct stage *stage;	       /* STAGE */
 };

@@ -165,7 +165,9 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		rc = h ? 0 : -ENOMEM;
 		if (h) {
 			h->view = ops_view(&node.ref);
-			h->moment = moment_get(store_moments(fs->store));
+			if (h->coll)
+				look_init(&h->look, h->coll,
+					store_moments(fs->store));
 		}
 		ops_node_put(fs, &node);
 	}
@@ -235,10 +237,10 @@ static void list_records(
 		struct stat st;
 		size_t len;
 
-		no = collection_next(h->coll, no, h->moment);
+		no = generation_next(h->look.gen, no, h->look.moment);
 		if (no == VERSION_NONE)
 			break;
-		v = collection_version(h->coll, no);
+		v = generation_version(h->look.gen, no);
 		/* One that is too long to list is found by queries only. */
 		if (name_encode(version_id(v), name, &len) == 0) {
 			name[len] = '\0';
@@ -312,10 +314,10 @@ void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	if (off == 0) {
+	if (off == 0 && h->coll) {
 		/* rewinddir sees what is there now. */
-		moment_unref(store_moments(fs->store), h->moment);
-		h->moment = moment_get(store_moments(fs->store));
+		look_fini(&h->look);
+		look_init(&h->look, h->coll, store_moments(fs->store));
 	}
 	list(fs, &l, h, (uint64_t)off);
 	fuse_reply_buf(req, l.buf, l.len);

@@ -94,20 +94,40 @@ static int find_writer(
 		f);
 }
 
+/* A committed version, or to who is about to write it a stage of his own. */
+static int find_version(struct fs *fs, const struct stage_place *place,
+	const struct look *look, uint32_t no, struct found *f)
+{
+	static const enum node_kind kinds[] = {[STAGE_RECORD] = NODE_RECORD,
+		[STAGE_AS] = NODE_AS, [STAGE_META] = NODE_META};
+	struct version_view as = {kinds[place->area], place->form};
+	const struct version *v = generation_version(look->gen, no);
+	struct stage *st;
+	bool is_trunc;
+
+	if (stages_take_miss(
+		    &fs->stages, fuse_req_ctx(f->req)->pid, &is_trunc) &&
+		ops_offer_stage(f->req, place, v, is_trunc, &st) == 0)
+		return found_stage(fs, st, f);
+	attr_version(&as, v, &f->e.attr);
+	f->e.ino = node_encode((struct node_ref){.kind = as.kind,
+		.sub = as.form,
+		.coll = look->gen->no,
+		.low = no});
+	f->e.attr_timeout = OPS_ATTR_TIMEOUT;
+	return 0;
+}
+
 /* A record under one of its names; what is being written comes after what is
  * committed, so that readers see the old until the new is there. */
 static int find_record(
 	struct fs *fs, const struct stage_place *place, struct found *f)
 {
-	static const enum node_kind kinds[] = {[STAGE_RECORD] = NODE_RECORD,
-		[STAGE_AS] = NODE_AS, [STAGE_META] = NODE_META};
-	struct version_view as = {kinds[place->area], place->form};
 	char buf[VG_ID_MAX];
-	struct moment *moment;
-	struct stage *st;
+	struct look look;
 	struct vg_id id;
 	uint32_t no;
-	bool is_trunc;
+	int rc;
 
 	if (ops_is_dotted(place))
 		return find_stage(fs, place, f);
@@ -115,32 +135,22 @@ static int find_record(
 		return 0;
 	if (ops_place_id(place, buf, &id) < 0)
 		return -ENOENT;
-	moment = moment_get(store_moments(fs->store));
-	no = collection_find(place->coll, id, moment);
-	moment_unref(store_moments(fs->store), moment);
-	if (no == VERSION_NONE)
-		return find_stage(fs, place, f);
-	if (stages_take_miss(
-		    &fs->stages, fuse_req_ctx(f->req)->pid, &is_trunc) &&
-		ops_offer_stage(f->req, place,
-			collection_version(place->coll, no), is_trunc,
-			&st) == 0)
-		return found_stage(fs, st, f);
-	attr_version(&as, collection_version(place->coll, no), &f->e.attr);
-	f->e.ino = node_encode((struct node_ref){.kind = as.kind,
-		.sub = as.form,
-		.coll = place->coll->no,
-		.low = no});
-	f->e.attr_timeout = OPS_ATTR_TIMEOUT;
-	return 0;
+	look_init(&look, place->coll, store_moments(fs->store));
+	no = generation_find(look.gen, id, look.moment);
+	rc = no == VERSION_NONE ? find_stage(fs, place, f)
+				: find_version(fs, place, &look, no, f);
+	look_fini(&look);
+	return rc;
 }
 
 static bool id_exists(struct fs *fs, struct collection *c, struct vg_id id)
 {
-	struct moment *moment = moment_get(store_moments(fs->store));
-	bool exists = collection_find(c, id, moment) != VERSION_NONE;
+	struct look look;
+	bool exists;
 
-	moment_unref(store_moments(fs->store), moment);
+	look_init(&look, c, store_moments(fs->store));
+	exists = generation_find(look.gen, id, look.moment) != VERSION_NONE;
+	look_fini(&look);
 	return exists;
 }
 

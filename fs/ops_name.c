@@ -67,7 +67,7 @@ static int unlink_named(fuse_req_t req, const struct stage_place *place)
 /* Whether a name of a collection is a record's now. */
 static bool is_record(struct fs *fs, const struct stage_place *place)
 {
-	struct moment *moment;
+	struct look look;
 	char buf[VG_ID_MAX];
 	struct vg_id id;
 	uint32_t no;
@@ -75,9 +75,9 @@ static bool is_record(struct fs *fs, const struct stage_place *place)
 	if (place->area == STAGE_QUERY || ops_is_dotted(place) ||
 		ops_place_id(place, buf, &id) < 0)
 		return false;
-	moment = moment_get(store_moments(fs->store));
-	no = collection_find(place->coll, id, moment);
-	moment_unref(store_moments(fs->store), moment);
+	look_init(&look, place->coll, store_moments(fs->store));
+	no = generation_find(look.gen, id, look.moment);
+	look_fini(&look);
 	return no != VERSION_NONE;
 }
 

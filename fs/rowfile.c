@@ -18,7 +18,7 @@
 static const struct version *row_version(const struct rowfile *rf, uint64_t i)
 {
 	assert(i < rf->n);
-	return collection_version(rf->coll, rf->rows[i]);
+	return generation_version(rf->look.gen, rf->rows[i]);
 }
 
 /* ---- one row as text ---- */
@@ -403,7 +403,7 @@ static void take_moment(struct rowfile *rf)
 	pthread_mutex_lock(&c->lock);
 	rf->mtime_ns = c->commit_ns ? c->commit_ns : c->mtime_ns;
 	pthread_mutex_unlock(&c->lock);
-	rf->moment = moment_get(store_moments(rf->store));
+	look_init(&rf->look, c, store_moments(rf->store));
 }
 
 int rowfile_open(struct store *s, struct collection *c,
@@ -440,7 +440,7 @@ void rowfile_close(struct rowfile *rf)
 {
 	if (!rf)
 		return;
-	moment_unref(store_moments(rf->store), rf->moment);
+	look_fini(&rf->look);
 	collection_unref(rf->coll);
 	free((void *)(uintptr_t)rf->answer.fields);
 	free(rf->offset);

@@ -18,7 +18,7 @@
 struct rowfile {
 	struct store *store;
 	struct collection *coll; /* referenced */
-	struct moment *moment;	 /* referenced */
+	struct look look;	 /* what it shows */
 	enum rowfile_kind kind;
 	struct answer_spec answer; /* IDS and ALL; fields are owned */
 	uint32_t dim;		   /* of every row */
@@ -45,7 +45,7 @@ struct rowfile_help {
 /* -EINTR when the caller wants no more. */
 int rowfile_check_cancel(const struct rowfile_help *help);
 
-/* Collects what rf->moment sees, in the order of slots, and sets rows, n and
+/* Collects what rf->look shows, in the order of slots, and sets rows, n and
  * dim. Errors as rowfile_open. */
 int rowfile_put_rows(struct rowfile *rf, const struct rowfile_help *help);
 

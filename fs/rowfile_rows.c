@@ -41,7 +41,7 @@ static int put_cell(struct rowfile *rf, const struct cell *cell,
 	int rc = 0;
 
 	for (uint32_t slot = 0; slot < n && rc == 0; slot++) {
-		uint32_t no = cell_find(cell, slot, rf->moment);
+		uint32_t no = cell_find(cell, slot, rf->look.moment);
 
 		if (no != VERSION_NONE)
 			rc = put_row(rf, no, &cap);
@@ -60,8 +60,8 @@ static int put_cell(struct rowfile *rf, const struct cell *cell,
  */
 int rowfile_put_rows(struct rowfile *rf, const struct rowfile_help *help)
 {
-	const struct cell *cell =
-		atomic_load_explicit(&rf->coll->cell, memory_order_acquire);
+	const struct cell *cell = atomic_load_explicit(
+		&rf->look.gen->cell, memory_order_acquire);
 	int rc = 0;
 
 	for (; cell && rf->n == 0 && rc == 0; cell = cell->retired)
@@ -85,15 +85,15 @@ struct key {
 };
 
 struct sorting {
-	const struct collection *coll;
+	const struct generation *gen;
 	const struct rowfile_help *help;
 	struct key *from, *to;
 	uint64_t n, width; /* of a sorted run in from */
 };
 
-static struct key key_of(const struct collection *c, uint32_t no)
+static struct key key_of(const struct generation *g, uint32_t no)
 {
-	struct vg_id id = version_id(collection_version(c, no));
+	struct vg_id id = version_id(generation_version(g, no));
 	struct key key = {.no = no};
 
 	for (uint32_t i = 0; i < 8; i++)
@@ -110,8 +110,8 @@ static int compare(const void *a, const void *b, void *ctx)
 
 	if (x->prefix != y->prefix)
 		return x->prefix < y->prefix ? -1 : 1;
-	p = version_id(collection_version(ctx, x->no));
-	q = version_id(collection_version(ctx, y->no));
+	p = version_id(generation_version(ctx, x->no));
+	q = version_id(generation_version(ctx, y->no));
 	rc = memcmp(p.bytes, q.bytes, VG_MIN(p.len, q.len));
 	return rc ? rc : (p.len > q.len) - (p.len < q.len);
 }
@@ -122,7 +122,7 @@ static int sort_run(void *ctx, size_t item)
 	uint64_t begin = (uint64_t)item * RUN;
 
 	qsort_r(s->from + begin, VG_MIN(s->n - begin, (uint64_t)RUN),
-		sizeof(*s->from), compare, (void *)(uintptr_t)s->coll);
+		sizeof(*s->from), compare, (void *)(uintptr_t)s->gen);
 	return rowfile_check_cancel(s->help);
 }
 
@@ -137,7 +137,7 @@ static int merge_pair(void *ctx, size_t item)
 		bool takes_a =
 			b == end ||
 			(a < a_end && compare(&s->from[a], &s->from[b],
-					      (void *)(uintptr_t)s->coll) < 0);
+					      (void *)(uintptr_t)s->gen) < 0);
 
 		s->to[at++] = takes_a ? s->from[a++] : s->from[b++];
 		if (at % CANCEL_ROWS == 0 && rowfile_check_cancel(s->help) < 0)
@@ -166,7 +166,7 @@ static int sort_keys(struct sorting *s)
 
 int rowfile_sort(struct rowfile *rf, const struct rowfile_help *help)
 {
-	struct sorting s = {.coll = rf->coll, .help = help, .n = rf->n};
+	struct sorting s = {.gen = rf->look.gen, .help = help, .n = rf->n};
 	int rc = -ENOMEM;
 
 	s.from = malloc((rf->n + 1) * sizeof(*s.from));
@@ -174,7 +174,7 @@ int rowfile_sort(struct rowfile *rf, const struct rowfile_help *help)
 	if (!s.from || !s.to)
 		goto free_keys;
 	for (uint64_t i = 0; i < rf->n; i++)
-		s.from[i] = key_of(rf->coll, rf->rows[i]);
+		s.from[i] = key_of(rf->look.gen, rf->rows[i]);
 	rc = sort_keys(&s);
 	for (uint64_t i = 0; i < rf->n && rc == 0; i++)
 		rf->rows[i] = s.from[i].no;

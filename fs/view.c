@@ -160,8 +160,9 @@ static void print_errors(struct fs *fs, uint32_t uid, FILE *out)
 
 static void print_stat(enum view view, struct collection *c, FILE *out)
 {
+	struct generation *g = collection_gen(c);
 	struct cell *cell =
-		atomic_load_explicit(&c->cell, memory_order_acquire);
+		atomic_load_explicit(&g->cell, memory_order_acquire);
 	uint64_t live = atomic_load_explicit(&c->n_live, memory_order_relaxed);
 	uint64_t slots = cell ? atomic_load_explicit(
 					&cell->n_slots, memory_order_acquire)
@@ -199,6 +200,7 @@ static void print_stat(enum view view, struct collection *c, FILE *out)
 			c->last_error[0] ? "\n" : "");
 		pthread_mutex_unlock(&c->lock);
 	}
+	generation_unref(g);
 }
 
 static void print_config(enum view view, struct collection *c, FILE *out)

@@ -8,9 +8,11 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "src/manifest.h"
+
 int catalogue_init(struct catalogue *cat)
 {
-	*cat = (struct catalogue){0};
+	*cat = (struct catalogue){.next_gen = GENERATION_FIRST};
 	pthread_rwlock_init(&cat->lock, NULL);
 	return 0;
 }
@@ -33,6 +35,7 @@ void catalogue_fini(struct catalogue *cat)
 		}
 	}
 	free(cat->by_no);
+	free(cat->gens);
 	pthread_rwlock_destroy(&cat->lock);
 	*cat = (struct catalogue){0};
 }
@@ -106,6 +109,71 @@ struct collection *catalogue_find_no(struct catalogue *cat, uint32_t no)
 		c = collection_ref(cat->by_no[no]);
 	pthread_rwlock_unlock(&cat->lock);
 	return c;
+}
+
+struct generation *catalogue_find_gen(struct catalogue *cat, uint32_t no)
+{
+	struct collection *c = NULL;
+	struct generation *g = NULL;
+
+	if (no < GENERATION_FIRST) {
+		c = catalogue_find_no(cat, no);
+	} else {
+		pthread_rwlock_rdlock(&cat->lock);
+		for (uint32_t i = cat->n_gens; i-- > 0 && !c;)
+			if (cat->gens[i].no == no)
+				c = collection_ref(cat->gens[i].coll);
+		pthread_rwlock_unlock(&cat->lock);
+	}
+	if (c)
+		g = collection_find_gen(c, no);
+	collection_unref(c);
+	return g;
+}
+
+/* Enters a number that the caller chose. The lock is held for writing. */
+static int enter_gen_locked(
+	struct catalogue *cat, struct collection *c, uint32_t no)
+{
+	uint32_t cap = cat->cap_gens ? 2 * cat->cap_gens : 16;
+	struct generation_no *grown;
+
+	if (cat->n_gens == cat->cap_gens) {
+		grown = realloc(cat->gens, cap * sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		cat->gens = grown;
+		cat->cap_gens = cap;
+	}
+	cat->gens[cat->n_gens++] = (struct generation_no){no, c};
+	return 0;
+}
+
+int catalogue_add_gen(
+	struct catalogue *cat, struct collection *c, uint32_t *no)
+{
+	int rc;
+
+	pthread_rwlock_wrlock(&cat->lock);
+	rc = cat->next_gen < GENERATION_END
+		     ? enter_gen_locked(cat, c, cat->next_gen)
+		     : -ENOSPC;
+	if (rc == 0)
+		*no = cat->next_gen++;
+	pthread_rwlock_unlock(&cat->lock);
+	return rc;
+}
+
+/* A collection that was dropped is not found by any number. */
+static void forget_locked(struct catalogue *cat, const struct collection *c)
+{
+	uint32_t n = 0;
+
+	cat->by_no[c->no] = NULL;
+	for (uint32_t i = 0; i < cat->n_gens; i++)
+		if (cat->gens[i].coll != c)
+			cat->gens[n++] = cat->gens[i];
+	cat->n_gens = n;
 }
 
 struct collection *catalogue_find_uuid(
@@ -309,7 +377,7 @@ void catalogue_apply(struct catalogue *cat, const struct op *op,
 	if (gone && gone->coll) {
 		assert(atomic_load(&gone->coll->n_live) == 0);
 		atomic_store(&gone->coll->is_dropped, true);
-		cat->by_no[gone->coll->no] = NULL;
+		forget_locked(cat, gone->coll);
 	}
 	cat->mtime_ns = op->type == OP_ATTR ? op->time_ns : op->commit_ns;
 	pthread_rwlock_unlock(&cat->lock);
@@ -321,17 +389,23 @@ void catalogue_apply(struct catalogue *cat, const struct op *op,
 
 /* ---- from a manifest ---- */
 
-int catalogue_load(struct catalogue *cat, uint32_t next_no, uint64_t cursor)
+int catalogue_load(struct catalogue *cat, const struct manifest *m)
 {
+	uint32_t next_no = m->next_no;
+
 	assert(cat->n == 0 && cat->n_entries == 0);
-	if (next_no > CATALOGUE_MAX)
+	if (next_no > CATALOGUE_MAX || m->next_gen < GENERATION_FIRST)
 		return -VG_ECORRUPT;
+	cat->next_gen = VG_MIN(m->next_gen, GENERATION_END);
 	cat->by_no = calloc(VG_MAX(next_no, 1u), sizeof(struct collection *));
 	if (!cat->by_no)
 		return -ENOMEM;
 	cat->cap = VG_MAX(next_no, 1u);
 	cat->n = next_no;
-	cat->cursor = cursor;
+	cat->cursor = m->next_cursor;
+	cat->mtime_ns = m->root_mtime_ns;
+	cat->has_attr = m->has_root_attr;
+	cat->attr = m->root_attr;
 	return 0;
 }
 
@@ -365,6 +439,11 @@ int catalogue_load_collection(struct catalogue *cat, struct collection *c,
 	if (c->no >= cat->n || cat->by_no[c->no]) {
 		entry_free(e);
 		return -VG_ECORRUPT;
+	}
+	if (c->gen->no >= GENERATION_FIRST &&
+		enter_gen_locked(cat, c, c->gen->no) < 0) {
+		entry_free(e);
+		return -ENOMEM;
 	}
 	rc = load_entry(cat, e, cursor);
 	if (rc == 0)

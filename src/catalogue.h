@@ -28,13 +28,27 @@ struct entry {
 
 #define CATALOGUE_BUCKETS 1024u
 
-/* Collections ever made: their numbers are part of nodeids, in 24 bits. */
-#define CATALOGUE_MAX (1u << 24)
+/*
+ * Collections ever made, and generations but the first, which is called as its
+ * collection is: their numbers are part of nodeids, in 24 bits. The log says
+ * which number a collection has; generations are made without it, so after a
+ * restart they go on GENERATIONS_AHEAD above the last one that a manifest knew:
+ * nobody takes one for another.
+ */
+#define CATALOGUE_MAX (1u << 23)
+#define GENERATION_FIRST (1u << 23)
+#define GENERATION_END (1u << 24)
+#define GENERATIONS_AHEAD 1024u
 
 struct catalogue {
 	pthread_rwlock_t lock; /* all below */
 	struct entry *bucket[CATALOGUE_BUCKETS];
 	struct collection **by_no; /* all ever made; NULL: dropped */
+	struct generation_no {
+		uint32_t no;
+		struct collection *coll;
+	} *gens; /* generations that are not their collection's first */
+	uint32_t n_gens, cap_gens, next_gen;
 	uint32_t n, cap;	   /* of by_no */
 	uint32_t n_entries;
 	uint64_t cursor;   /* the last given */
@@ -70,6 +84,13 @@ struct collection *catalogue_find_no(struct catalogue *cat, uint32_t no);
 struct collection *catalogue_find_uuid(
 	struct catalogue *cat, const uint8_t uuid[16]);
 
+/* The generation by number, referenced, or NULL. Any thread. */
+struct generation *catalogue_find_gen(struct catalogue *cat, uint32_t no);
+
+/* A number for c's next generation. -ENOMEM, -ENOSPC. Any thread. */
+int catalogue_add_gen(
+	struct catalogue *cat, struct collection *c, uint32_t *no);
+
 /* The name of a collection. -ENOENT: it was dropped. */
 int catalogue_name(struct catalogue *cat, const struct collection *coll,
 	char out[VG_ID_MAX + 1]);
@@ -80,7 +101,8 @@ uint32_t catalogue_count(struct catalogue *cat); /* entries */
  * What a manifest says, put into an empty catalogue, before there are readers.
  * -ENOMEM; -VG_ECORRUPT: the name or the number is taken.
  */
-int catalogue_load(struct catalogue *cat, uint32_t next_no, uint64_t cursor);
+struct manifest;
+int catalogue_load(struct catalogue *cat, const struct manifest *m);
 int catalogue_load_collection(struct catalogue *cat, struct collection *c,
 	struct vg_id name, uint64_t cursor); /* takes the reference, always */
 int catalogue_load_alias(struct catalogue *cat, const struct alias *alias,

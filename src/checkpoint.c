@@ -43,8 +43,7 @@ struct cut {
 	struct commit commit;
 	struct store *s;
 	struct manifest *m; /* filled but for what the files say */
-	struct collection **coll; /* m->n_colls, each referenced */
-	struct collection_cut *cut;
+	struct collection_cut *cut; /* m->n_colls, each gen referenced */
 	int rc;
 };
 
@@ -82,7 +81,7 @@ static void cut_entry_locked(struct cut *cut, const struct entry *e)
 	mc->name_len = e->name_len;
 	memcpy(mc->name, e->name, sizeof(mc->name));
 	collection_cut(e->coll, &cut->cut[m->n_colls]);
-	cut->coll[m->n_colls++] = collection_ref(e->coll);
+	generation_ref(cut->cut[m->n_colls++].gen);
 }
 
 static void cut_catalogue_locked(struct cut *cut)
@@ -93,13 +92,14 @@ static void cut_catalogue_locked(struct cut *cut)
 
 	m->coll = calloc(n, sizeof(*m->coll));
 	m->alias = calloc(n, sizeof(*m->alias));
-	cut->coll = calloc(n, sizeof(struct collection *));
 	cut->cut = calloc(n, sizeof(*cut->cut));
-	if (!m->coll || !m->alias || !cut->coll || !cut->cut) {
+	if (!m->coll || !m->alias || !cut->cut) {
 		cut->rc = -ENOMEM;
 		return;
 	}
 	m->next_no = cat->n;
+	m->next_gen = VG_MIN(
+		cat->next_gen + GENERATIONS_AHEAD, GENERATION_END);
 	m->next_cursor = cat->cursor;
 	m->root_mtime_ns = cat->mtime_ns;
 	m->has_root_attr = cat->has_attr;
@@ -132,9 +132,8 @@ static void take_cut(struct commit *commit)
 
 static void cut_fini(struct cut *cut)
 {
-	for (uint32_t i = 0; cut->coll && i < cut->m->n_colls; i++)
-		collection_unref(cut->coll[i]);
-	free(cut->coll);
+	for (uint32_t i = 0; cut->cut && i < cut->m->n_colls; i++)
+		generation_unref(cut->cut[i].gen);
 	free(cut->cut);
 }
 
@@ -151,11 +150,11 @@ static void go_indexers(void *ctx)
 }
 
 /* Whether linking again what the graph's file lacks would take long. */
-static bool is_graph_due(const struct collection *c, bool all)
+static bool is_graph_due(const struct generation *g, bool all)
 {
-	uint32_t unsaved = collection_unsaved(c);
+	uint32_t unsaved = collection_unsaved(g);
 	const struct cell *cell =
-		atomic_load_explicit(&c->cell, memory_order_acquire);
+		atomic_load_explicit(&g->cell, memory_order_acquire);
 	uint32_t n = cell ? atomic_load_explicit(
 				    &cell->n_slots, memory_order_relaxed)
 			  : 0;
@@ -164,9 +163,9 @@ static bool is_graph_due(const struct collection *c, bool all)
 	       (all || unsaved > VG_MAX(GRAPH_MIN, n / GRAPH_SHARE));
 }
 
-/* Calls each for every collection that there is, until one is not 0. */
+/* Calls each for what every collection holds, until one is not 0. */
 static int each_collection(struct store *s,
-	int (*each)(struct store *s, struct collection *c, bool all), bool all)
+	int (*each)(struct store *s, struct generation *g, bool all), bool all)
 {
 	uint32_t n;
 	int rc = 0;
@@ -176,16 +175,18 @@ static int each_collection(struct store *s,
 	pthread_rwlock_unlock(&s->catalogue.lock);
 	for (uint32_t no = 0; no < n && rc == 0; no++) {
 		struct collection *c = catalogue_find_no(&s->catalogue, no);
+		struct generation *g = c ? collection_gen(c) : NULL;
 
-		if (c)
-			rc = each(s, c, all);
+		if (g)
+			rc = each(s, g, all);
+		generation_unref(g);
 		collection_unref(c);
 	}
 	return rc;
 }
 
 /* A graph that cannot be saved costs time at the next start, no more. */
-static int save_graph(struct store *s, struct collection *c, bool all)
+static int save_graph(struct store *s, struct generation *g, bool all)
 {
 	struct collection_files files = files_of(s);
 	struct collection_pause pause = {
@@ -195,8 +196,8 @@ static int save_graph(struct store *s, struct collection *c, bool all)
 	};
 	int rc = 0;
 
-	if (is_graph_due(c, all))
-		rc = collection_save_graph(&files, c, &pause);
+	if (is_graph_due(g, all))
+		rc = collection_save_graph(&files, g, &pause);
 	if (rc < 0)
 		log_warn("a graph could not be saved: %s; the next start "
 			 "links its rows again",
@@ -204,10 +205,10 @@ static int save_graph(struct store *s, struct collection *c, bool all)
 	return 0;
 }
 
-static int graph_is_due(struct store *s, struct collection *c, bool all)
+static int graph_is_due(struct store *s, struct generation *g, bool all)
 {
 	(void)s;
-	return is_graph_due(c, all);
+	return is_graph_due(g, all);
 }
 
 static int save_collections(struct store *s, struct cut *cut)
@@ -219,14 +220,14 @@ static int save_collections(struct store *s, struct cut *cut)
 	for (uint32_t i = 0; i < m->n_colls && rc == 0; i++) {
 		struct manifest_collection mc = {0};
 
-		rc = collection_save(&files, cut->coll[i], &cut->cut[i], &mc);
+		rc = collection_save(&files, &cut->cut[i], &mc);
 		mc.cursor = m->coll[i].cursor;
 		mc.name_len = m->coll[i].name_len;
 		memcpy(mc.name, m->coll[i].name, sizeof(mc.name));
 		m->coll[i] = mc;
 	}
 	for (uint32_t i = 0; i < m->n_colls && rc == 0; i++) {
-		rc = collection_sync(&files, cut->coll[i]);
+		rc = collection_sync(&files, cut->cut[i].gen);
 		if (rc < 0)
 			store_fail(s, rc, "syncing a column");
 	}
@@ -316,7 +317,7 @@ static int run_locked(struct store *s, bool all)
 	if (rc == 0)
 		rc = save_manifest(s, &m);
 	for (uint32_t i = 0; i < m.n_colls && rc == 0; i++)
-		collection_remap(cut.coll[i]);
+		collection_remap(cut.cut[i].gen);
 	if (rc == 0)
 		log_info("checkpoint: manifest=%llu lsn=%llu collections=%u",
 			(unsigned long long)m.number,

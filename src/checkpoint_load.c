@@ -19,11 +19,8 @@ static int fill_catalogue(struct store *s, const struct manifest *m,
 	const struct collection_files *files, char why[256])
 {
 	struct catalogue *cat = &s->catalogue;
-	int rc = catalogue_load(cat, m->next_no, m->next_cursor);
+	int rc = catalogue_load(cat, m);
 
-	cat->mtime_ns = m->root_mtime_ns;
-	cat->has_attr = m->has_root_attr;
-	cat->attr = m->root_attr;
 	for (uint32_t i = 0; i < m->n_colls && rc == 0; i++) {
 		const struct manifest_collection *mc = &m->coll[i];
 		struct vg_id name = {mc->name, mc->name_len};

@@ -32,8 +32,8 @@ struct version {
 				 who sees the mark sees what replaced it */
 	int64_t mtime_ns;
 	struct cell *cell;
-	uint32_t id;	    /* {u8 len, bytes} in coll->blob: version_id() */
-	uint32_t meta;	    /* stored form, in coll->blob: version_meta() */
+	uint32_t id;	    /* {u8 len, bytes} in gen->blob: version_id() */
+	uint32_t meta;	    /* stored form, in gen->blob: version_meta() */
 	uint32_t meta_len;  /* 0: none */
 	uint32_t slot;	    /* in cell */
 	uint32_t older;	    /* the id's version before this */
@@ -59,12 +59,12 @@ struct slot {
 
 /*
  * The rows of a collection and their index: what depends on dim and metric.
- * A collection gets one with its first vector. While the only record comes
+ * A generation gets one with its first vector. While the only record comes
  * from a file that is still open, its next flush may set dim again: then a
  * new cell takes over and the old one is kept for who still reads it.
  */
 struct cell {
-	struct collection *coll; /* borrowed: it owns the cell */
+	struct generation *gen; /* borrowed: it owns the cell */
 	struct cell *retired;	 /* the cell before this */
 	enum vg_metric metric;
 	enum vg_index index;
@@ -92,25 +92,24 @@ struct cell {
 };
 
 /* Open addressing over version numbers; replaced as a whole when it grows,
- * the old one kept until the collection is freed: readers take no lock. */
+ * the old one kept until the generation is freed: readers take no lock. */
 struct id_table {
 	struct id_table *retired;
 	uint32_t mask;
 	_Atomic uint32_t head[]; /* version numbers; VERSION_NONE: free */
 };
 
-struct collection {
+/*
+ * All that a collection holds, as far as it was made by one run of changes. It
+ * is replaced as a whole by one without what nobody can see any more
+ * (src/compact.h); numbers of versions and slots mean something within their
+ * generation only. Who reads a version has a reference on its generation, and
+ * with it on the collection.
+ */
+struct generation {
 	_Atomic uint32_t refs; /* acq_rel: the last one frees */
-	uint32_t no;	       /* 0, 1, 2, ... in order of creation, for good */
-	uint8_t uuid[16];
-	_Atomic bool is_dropped;
-
-	pthread_mutex_t lock; /* a leaf: config, attr, mtime, last_error */
-	struct op_config config;   /* lock */
-	struct op_attr attr;	   /* lock */
-	int64_t mtime_ns;	   /* lock: of the directory */
-	int64_t commit_ns;	   /* lock: when it changed last */
-	char last_error[528];	   /* lock */
+	uint32_t no; /* as nodeids of its versions name it; for good */
+	struct collection *coll; /* borrowed; referenced by who has it */
 
 	struct column versions;	     /* struct version */
 	_Atomic uint32_t n_versions; /* release by apply */
@@ -123,14 +122,35 @@ struct collection {
 	uint32_t n_ids;		   /* the committer's: used heads */
 	_Atomic(struct cell *) cell; /* NULL: no vector was ever written */
 
+	struct collection_file *file; /* the checkpointer's; owned */
+	struct generation *next_old;  /* coll->lock: of coll->old */
+};
+
+struct collection {
+	_Atomic uint32_t refs; /* acq_rel: the last one frees */
+	uint32_t no;	       /* 0, 1, 2, ... in order of creation, for good */
+	uint8_t uuid[16];
+	_Atomic bool is_dropped;
+
+	pthread_mutex_t lock; /* a leaf: config, attr, mtime, last_error, gen */
+	struct op_config config;   /* lock */
+	struct op_attr attr;	   /* lock */
+	int64_t mtime_ns;	   /* lock: of the directory */
+	int64_t commit_ns;	   /* lock: when it changed last */
+	char last_error[528];	   /* lock */
+
+	/* The newest; owned. The leader reads it as it likes, others take a
+	 * reference under the lock. */
+	struct generation *gen;
+	struct generation *old; /* lock: those before, while somebody has them */
+
 	_Atomic uint64_t n_live;     /* records of the present */
 	_Atomic uint64_t meta_bytes; /* of live records; relaxed, a figure */
 	_Atomic uint64_t changes; /* release, after the moment that shows them
 				     is published: what changed since? */
 	_Atomic uint64_t searches;   /* relaxed, a figure */
-
-	struct collection_file *file; /* the checkpointer's; owned */
 };
+
 
 /* A collection without records. config and attr are copied. -ENOMEM. */
 int collection_new(uint32_t no, const uint8_t uuid[16],
@@ -143,6 +163,39 @@ void collection_unref(struct collection *c); /* NULL is allowed */
 struct op_config collection_config(struct collection *c);
 struct op_attr collection_attr(struct collection *c);
 
+/* The newest generation, referenced: generation_unref. Any thread. */
+struct generation *collection_gen(struct collection *c);
+struct generation *generation_ref(struct generation *g);
+void generation_unref(struct generation *g); /* NULL is allowed */
+
+/* The generation that is called no, referenced, or NULL: nobody has it any
+ * more. Any thread. */
+struct generation *collection_find_gen(struct collection *c, uint32_t no);
+
+/* Makes g, owned, the newest. The leader, between two groups; g holds what the
+ * newest holds. */
+void collection_put_gen(struct collection *c, struct generation *g);
+
+/* A generation without records, owned by who made it: one reference. -ENOMEM. */
+int generation_new(struct collection *c, uint32_t no,
+	struct generation **out);
+
+/*
+ * The present as one: the generation that was the newest when the moment was
+ * taken, both referenced. tail_from was read before: a slot of cell below it
+ * is in the graph, or nothing that the moment shows. look_fini when done. Any
+ * thread, never fails.
+ */
+struct look {
+	struct generation *gen;
+	struct cell *cell; /* the newest of gen; NULL: no vector was written */
+	uint32_t tail_from;
+	struct moment *moment;
+	struct moments *moments;
+};
+void look_init(struct look *look, struct collection *c, struct moments *ms);
+void look_fini(struct look *look); /* of zeros: nothing */
+
 /*
  * 0, or -EIO: the row of slot is on the disk, and damaged there. Looked at
  * once; any thread. Before a vector's bytes are handed out.
@@ -153,13 +206,13 @@ int cell_check_row(const struct cell *cell, uint32_t slot);
  * Ranges of rows that were found damaged: what a search left out, it may have
  * missed. Asked after it. Any thread.
  */
-uint32_t collection_damaged(const struct collection *c);
+uint32_t generation_damaged(const struct generation *g);
 
-/* Borrows version number v; while the collection is referenced. */
-static inline struct version *collection_version(
-	const struct collection *c, uint32_t v)
+/* Borrows version number v; while the generation is referenced. */
+static inline struct version *generation_version(
+	const struct generation *g, uint32_t v)
 {
-	return column_at(&c->versions, v);
+	return column_at(&g->versions, v);
 }
 
 static inline struct slot *cell_slot(const struct cell *cell, uint32_t slot)
@@ -172,7 +225,7 @@ static inline const float *version_vec(const struct version *v)
 	return rows_get(&v->cell->vec.rows, v->slot);
 }
 
-/* Borrowed from the collection. */
+/* Borrowed from the generation. */
 struct vg_id version_id(const struct version *v);
 struct meta version_meta(const struct version *v);
 
@@ -180,15 +233,15 @@ struct meta version_meta(const struct version *v);
 bool version_is_visible(const struct version *v, const struct moment *m);
 
 /* The version of id that m sees, or VERSION_NONE. Any thread, no lock. */
-uint32_t collection_find(const struct collection *c, struct vg_id id,
+uint32_t generation_find(const struct generation *g, struct vg_id id,
 	const struct moment *m);
 
 /* The newest version of id, ended or not, or VERSION_NONE. The committer. */
-uint32_t collection_find_newest(const struct collection *c, struct vg_id id);
+uint32_t generation_find_newest(const struct generation *g, struct vg_id id);
 
 /* The first version from number `from` on that m sees, or VERSION_NONE: for
  * listings, whose cursors survive deletion. Any thread. */
-uint32_t collection_next(const struct collection *c, uint32_t from,
+uint32_t generation_next(const struct generation *g, uint32_t from,
 	const struct moment *m);
 
 /* The version of a slot that m sees, or VERSION_NONE. Any thread. */
@@ -213,21 +266,21 @@ struct reservation {
 	struct entry *entry; /* CREATE, ALIAS: owned until applied */
 };
 
-/* Reserves for op, a record's (PUT to CLEAR) on c, and copies its bytes. The
+/* Reserves for op, a record's (PUT to CLEAR) on g, and copies its bytes. The
  * committer. A PUT that opens a new cell (the first vector, or another dim)
  * makes it: op->vec_len says the dim. -ENOMEM. */
-int collection_reserve(struct collection *c, const struct op *op,
+int generation_reserve(struct generation *g, const struct op *op,
 	struct reservation *r);
 
 /* Takes back the last reservation; nothing was reserved after it. */
-void collection_unreserve(struct collection *c, struct reservation *r);
+void generation_unreserve(struct generation *g, struct reservation *r);
 
 /* Applies a record op (PUT to CLEAR). The committer; cannot fail. */
-void collection_apply(struct collection *c, const struct op *op,
+void generation_apply(struct generation *g, const struct op *op,
 	struct reservation *r);
 
 /* Walks every invariant above. 0, or -VG_ECORRUPT and a sentence. Nothing may
  * be committing. */
-int collection_check(const struct collection *c, const char **why);
+int generation_check(const struct generation *g, const char **why);
 
 #endif

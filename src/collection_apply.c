@@ -16,10 +16,10 @@
 #define TAIL_BYTES 2500000u
 #define TAIL_MIN 64u
 
-int collection_grow_ids(struct collection *c, uint32_t n)
+int generation_grow_ids(struct generation *g, uint32_t n)
 {
 	struct id_table *old =
-		atomic_load_explicit(&c->ids, memory_order_relaxed);
+		atomic_load_explicit(&g->ids, memory_order_relaxed);
 	struct id_table *table;
 	uint64_t cap = old ? (uint64_t)old->mask + 1 : 16;
 
@@ -41,11 +41,11 @@ int collection_grow_ids(struct collection *c, uint32_t n)
 
 		if (no != VERSION_NONE)
 			atomic_store_explicit(
-				collection_head(c, table,
-					version_id(collection_version(c, no))),
+				generation_head(g, table,
+					version_id(generation_version(g, no))),
 				no, memory_order_relaxed);
 	}
-	atomic_store_explicit(&c->ids, table, memory_order_release);
+	atomic_store_explicit(&g->ids, table, memory_order_release);
 	return 0;
 }
 
@@ -58,27 +58,27 @@ struct hnsw_config cell_graph_config(const struct cell *cell)
 		.ef_construction = cell->ef_construction,
 	};
 
-	memcpy(&config.seed, cell->coll->uuid, sizeof(config.seed));
+	memcpy(&config.seed, cell->gen->coll->uuid, sizeof(config.seed));
 	return config;
 }
 
-int cell_new(struct collection *c, uint32_t dim, struct cell **out)
+int cell_new(struct generation *g, uint32_t dim, struct cell **out)
 {
 	const struct cell *before =
-		atomic_load_explicit(&c->cell, memory_order_relaxed);
+		atomic_load_explicit(&g->cell, memory_order_relaxed);
 	struct cell *cell = calloc(1, sizeof(*cell));
 	struct hnsw_config config;
 	int rc = -ENOMEM;
 
 	if (!cell)
 		return -ENOMEM;
-	cell->coll = c;
+	cell->gen = g;
 	cell->number = before ? before->number + 1 : 0;
-	cell->metric = (enum vg_metric)c->config.metric;
-	cell->index = (enum vg_index)c->config.index;
+	cell->metric = (enum vg_metric)g->coll->config.metric;
+	cell->index = (enum vg_index)g->coll->config.index;
 	cell->dim = dim;
-	cell->m = c->config.m;
-	cell->ef_construction = c->config.ef_construction;
+	cell->m = g->coll->config.m;
+	cell->ef_construction = g->coll->config.ef_construction;
 	cell->tail_max = VG_MAX(TAIL_MIN, TAIL_BYTES / (dim * 4));
 	if (column_init(&cell->vec, dim * (uint32_t)sizeof(float)) < 0 ||
 		column_init(&cell->slots, sizeof(struct slot)) < 0)
@@ -106,16 +106,16 @@ static bool cell_fits(
 }
 
 static int reserve_row(
-	struct collection *c, const struct op *op, struct reservation *r)
+	struct generation *g, const struct op *op, struct reservation *r)
 {
 	uint32_t dim = op->vec_len / (uint32_t)sizeof(float);
 	struct cell *cell =
-		atomic_load_explicit(&c->cell, memory_order_relaxed);
+		atomic_load_explicit(&g->cell, memory_order_relaxed);
 	int rc;
 
 	assert(op->vec_len % sizeof(float) == 0 && dim > 0);
-	if (!cell_fits(cell, &c->config, dim)) {
-		rc = cell_new(c, dim, &cell);
+	if (!cell_fits(cell, &g->coll->config, dim)) {
+		rc = cell_new(g, dim, &cell);
 		if (rc < 0)
 			return rc;
 		r->is_new_cell = true;
@@ -135,37 +135,37 @@ static int reserve_row(
 }
 
 static int reserve_id(
-	struct collection *c, struct vg_id id, struct reservation *r)
+	struct generation *g, struct vg_id id, struct reservation *r)
 {
-	uint32_t newest = collection_find_newest(c, id);
+	uint32_t newest = generation_find_newest(g, id);
 	uint8_t *bytes;
 	int rc;
 
 	if (newest != VERSION_NONE) {
-		r->id = collection_version(c, newest)->id;
+		r->id = generation_version(g, newest)->id;
 		return 0;
 	}
-	rc = collection_grow_ids(c, c->n_ids + 1);
+	rc = generation_grow_ids(g, g->n_ids + 1);
 	if (rc == 0)
-		rc = blob_add(&c->blob, NULL, 1 + (size_t)id.len, &r->id);
+		rc = blob_add(&g->blob, NULL, 1 + (size_t)id.len, &r->id);
 	if (rc < 0)
 		return rc;
-	bytes = blob_at(&c->blob, r->id);
+	bytes = blob_at(&g->blob, r->id);
 	bytes[0] = (uint8_t)id.len;
 	memcpy(bytes + 1, id.bytes, id.len);
 	r->is_new_id = true;
-	c->n_ids++;
+	g->n_ids++;
 	return 0;
 }
 
 static int reserve_meta(
-	struct collection *c, const struct op *op, struct reservation *r)
+	struct generation *g, const struct op *op, struct reservation *r)
 {
 	int rc;
 
 	if (!op->meta_len)
 		return 0;
-	rc = blob_add(&c->blob, op->meta, op->meta_len, &r->meta);
+	rc = blob_add(&g->blob, op->meta, op->meta_len, &r->meta);
 	if (rc < 0)
 		return rc;
 	r->meta_len = op->meta_len;
@@ -173,68 +173,68 @@ static int reserve_meta(
 }
 
 /* Versions that op ends, at most. */
-static uint32_t n_ends(const struct collection *c, const struct op *op)
+static uint32_t n_ends(const struct generation *g, const struct op *op)
 {
 	if (op->type == OP_RENAME)
 		return 2;
 	if (op->type == OP_CLEAR)
 		return (uint32_t)atomic_load_explicit(
-			&c->n_live, memory_order_relaxed);
+			&g->coll->n_live, memory_order_relaxed);
 	return 1;
 }
 
 /* A version's number, and what it consists of. */
 static int reserve_version(
-	struct collection *c, const struct op *op, struct reservation *r)
+	struct generation *g, const struct op *op, struct reservation *r)
 {
 	int rc;
 
-	if (c->n_reserved == VERSION_NONE - 1)
+	if (g->n_reserved == VERSION_NONE - 1)
 		return -ENOMEM;
-	rc = column_reserve(&c->versions, c->n_reserved + 1);
+	rc = column_reserve(&g->versions, g->n_reserved + 1);
 	if (rc < 0)
 		return rc;
-	r->version = c->n_reserved++;
-	rc = op->type == OP_PUT ? reserve_row(c, op, r) : 0;
+	r->version = g->n_reserved++;
+	rc = op->type == OP_PUT ? reserve_row(g, op, r) : 0;
 	if (rc == 0)
-		rc = reserve_id(c, op->type == OP_RENAME ? op->id2 : op->id, r);
+		rc = reserve_id(g, op->type == OP_RENAME ? op->id2 : op->id, r);
 	if (rc == 0)
-		rc = reserve_meta(c, op, r);
+		rc = reserve_meta(g, op, r);
 	return rc;
 }
 
-int collection_reserve(
-	struct collection *c, const struct op *op, struct reservation *r)
+int generation_reserve(
+	struct generation *g, const struct op *op, struct reservation *r)
 {
-	uint32_t ends = n_ends(c, op);
+	uint32_t ends = n_ends(g, op);
 	int rc;
 
 	assert(op->type >= OP_PUT && op->type <= OP_CLEAR);
 	*r = (struct reservation){
-		.version = VERSION_NONE, .blob_n = c->blob.n};
-	rc = column_reserve(&c->ended, c->n_ended + c->n_ending + ends);
+		.version = VERSION_NONE, .blob_n = g->blob.n};
+	rc = column_reserve(&g->ended, g->n_ended + g->n_ending + ends);
 	if (rc < 0)
 		return rc;
 	r->n_ends = ends;
-	c->n_ending += ends;
+	g->n_ending += ends;
 	if (op->type == OP_PUT || op->type == OP_SET || op->type == OP_RENAME)
-		rc = reserve_version(c, op, r);
+		rc = reserve_version(g, op, r);
 	if (rc < 0)
-		collection_unreserve(c, r);
+		generation_unreserve(g, r);
 	return rc;
 }
 
-void collection_unreserve(struct collection *c, struct reservation *r)
+void generation_unreserve(struct generation *g, struct reservation *r)
 {
-	assert(r->n_ends <= c->n_ending);
-	c->n_ending -= r->n_ends;
+	assert(r->n_ends <= g->n_ending);
+	g->n_ending -= r->n_ends;
 	if (r->version != VERSION_NONE) {
-		assert(r->version == c->n_reserved - 1);
-		blob_del_last(&c->blob, r->blob_n);
-		c->n_reserved--;
+		assert(r->version == g->n_reserved - 1);
+		blob_del_last(&g->blob, r->blob_n);
+		g->n_reserved--;
 	}
 	if (r->is_new_id)
-		c->n_ids--;
+		g->n_ids--;
 	if (r->cell)
 		r->cell->n_reserved--;
 	if (r->is_new_cell)
@@ -243,32 +243,32 @@ void collection_unreserve(struct collection *c, struct reservation *r)
 }
 
 /* Ends the open version of an id, if there is one. */
-static void end_version(struct collection *c, uint32_t no, uint64_t seq)
+static void end_version(struct generation *g, uint32_t no, uint64_t seq)
 {
-	struct version *v = collection_version(c, no);
+	struct version *v = generation_version(g, no);
 
 	assert(v->begin < seq);
-	*(uint32_t *)column_at(&c->ended, c->n_ended++) = no;
+	*(uint32_t *)column_at(&g->ended, g->n_ended++) = no;
 	atomic_store_explicit(&v->end, seq, memory_order_release);
-	atomic_fetch_sub_explicit(&c->n_live, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&g->coll->n_live, 1, memory_order_relaxed);
 	atomic_fetch_sub_explicit(
-		&c->meta_bytes, v->meta_len, memory_order_relaxed);
+		&g->coll->meta_bytes, v->meta_len, memory_order_relaxed);
 }
 
-static bool is_open(const struct collection *c, uint32_t no)
+static bool is_open(const struct generation *g, uint32_t no)
 {
 	return no != VERSION_NONE &&
-	       atomic_load_explicit(&collection_version(c, no)->end,
+	       atomic_load_explicit(&generation_version(g, no)->end,
 		       memory_order_relaxed) == VERSION_OPEN;
 }
 
 /* Writes version r->version and makes it reachable from its id and slot. */
-static void begin_version(struct collection *c, const struct version *made,
+static void begin_version(struct generation *g, const struct version *made,
 	const struct reservation *r)
 {
-	struct version *v = collection_version(c, r->version);
+	struct version *v = generation_version(g, r->version);
 	struct id_table *table =
-		atomic_load_explicit(&c->ids, memory_order_relaxed);
+		atomic_load_explicit(&g->ids, memory_order_relaxed);
 	struct slot *slot = cell_slot(made->cell, made->slot);
 
 	*v = *made;
@@ -280,29 +280,29 @@ static void begin_version(struct collection *c, const struct version *made,
 	v->sibling = atomic_load_explicit(&slot->head, memory_order_relaxed) - 1;
 	atomic_store_explicit(
 		&slot->head, r->version + 1, memory_order_release);
-	atomic_store_explicit(collection_head(c, table, version_id(v)),
+	atomic_store_explicit(generation_head(g, table, version_id(v)),
 		r->version, memory_order_release);
 	atomic_store_explicit(
-		&c->n_versions, r->version + 1, memory_order_release);
-	atomic_fetch_add_explicit(&c->n_live, 1, memory_order_relaxed);
+		&g->n_versions, r->version + 1, memory_order_release);
+	atomic_fetch_add_explicit(&g->coll->n_live, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(
-		&c->meta_bytes, v->meta_len, memory_order_relaxed);
+		&g->coll->meta_bytes, v->meta_len, memory_order_relaxed);
 }
 
 static void apply_put(
-	struct collection *c, const struct op *op, struct reservation *r)
+	struct generation *g, const struct op *op, struct reservation *r)
 {
-	uint32_t old = collection_find_newest(c, op->id);
+	uint32_t old = generation_find_newest(g, op->id);
 	struct cell *cell = r->cell;
 
-	if (is_open(c, old))
-		end_version(c, old, op->places[0].seq);
+	if (is_open(g, old))
+		end_version(g, old, op->places[0].seq);
 	if (r->is_new_cell) {
 		cell->retired =
-			atomic_load_explicit(&c->cell, memory_order_relaxed);
-		atomic_store_explicit(&c->cell, cell, memory_order_release);
+			atomic_load_explicit(&g->cell, memory_order_relaxed);
+		atomic_store_explicit(&g->cell, cell, memory_order_release);
 	}
-	begin_version(c,
+	begin_version(g,
 		&(struct version){
 			.begin = op->places[0].seq,
 			.mtime_ns = op->time_ns,
@@ -312,26 +312,26 @@ static void apply_put(
 		},
 		r);
 	atomic_store_explicit(&cell->n_slots, r->slot + 1, memory_order_release);
-	pthread_mutex_lock(&c->lock);
-	if (c->config.dim == 0 || c->config.dim_source) {
-		c->config.dim = cell->dim;
-		if (r->is_new_cell || !c->config.dim_source) {
-			c->config.dim_source = op->source;
-			c->config.dim_body_len = op->body_len;
+	pthread_mutex_lock(&g->coll->lock);
+	if (g->coll->config.dim == 0 || g->coll->config.dim_source) {
+		g->coll->config.dim = cell->dim;
+		if (r->is_new_cell || !g->coll->config.dim_source) {
+			g->coll->config.dim_source = op->source;
+			g->coll->config.dim_body_len = op->body_len;
 		}
 	}
-	pthread_mutex_unlock(&c->lock);
+	pthread_mutex_unlock(&g->coll->lock);
 }
 
 static void apply_set(
-	struct collection *c, const struct op *op, struct reservation *r)
+	struct generation *g, const struct op *op, struct reservation *r)
 {
-	uint32_t old = collection_find_newest(c, op->id);
-	const struct version *v = collection_version(c, old);
+	uint32_t old = generation_find_newest(g, op->id);
+	const struct version *v = generation_version(g, old);
 
-	assert(is_open(c, old));
-	end_version(c, old, op->places[0].seq);
-	begin_version(c,
+	assert(is_open(g, old));
+	end_version(g, old, op->places[0].seq);
+	begin_version(g,
 		&(struct version){
 			.begin = op->places[0].seq,
 			.mtime_ns = op->time_ns,
@@ -343,17 +343,17 @@ static void apply_set(
 }
 
 static void apply_rename(
-	struct collection *c, const struct op *op, struct reservation *r)
+	struct generation *g, const struct op *op, struct reservation *r)
 {
-	uint32_t from = collection_find_newest(c, op->id);
-	uint32_t to = collection_find_newest(c, op->id2);
-	const struct version *v = collection_version(c, from);
+	uint32_t from = generation_find_newest(g, op->id);
+	uint32_t to = generation_find_newest(g, op->id2);
+	const struct version *v = generation_version(g, from);
 
-	assert(is_open(c, from));
-	end_version(c, from, op->places[0].seq);
-	if (is_open(c, to))
-		end_version(c, to, op->places[1].seq);
-	begin_version(c,
+	assert(is_open(g, from));
+	end_version(g, from, op->places[0].seq);
+	if (is_open(g, to))
+		end_version(g, to, op->places[1].seq);
+	begin_version(g,
 		&(struct version){
 			.begin = op->places[1].seq,
 			.mtime_ns = v->mtime_ns,
@@ -364,48 +364,48 @@ static void apply_rename(
 		r);
 }
 
-static void apply_clear(struct collection *c, const struct op *op)
+static void apply_clear(struct generation *g, const struct op *op)
 {
 	uint64_t seq[VG_SEQS] = {0};
-	uint32_t n = atomic_load_explicit(&c->n_versions, memory_order_relaxed);
+	uint32_t n = atomic_load_explicit(&g->n_versions, memory_order_relaxed);
 
 	for (uint32_t i = 0; i < op->n_places; i++)
 		seq[op->more[i].partition] = op->more[i].seq;
 	for (uint32_t no = 0; no < n; no++) {
 		uint16_t p;
 
-		if (!is_open(c, no))
+		if (!is_open(g, no))
 			continue;
-		p = collection_version(c, no)->partition;
+		p = generation_version(g, no)->partition;
 		assert(seq[p]);
-		end_version(c, no, seq[p]);
+		end_version(g, no, seq[p]);
 	}
 }
 
-void collection_apply(
-	struct collection *c, const struct op *op, struct reservation *r)
+void generation_apply(
+	struct generation *g, const struct op *op, struct reservation *r)
 {
 	uint32_t old;
 
-	assert(r->n_ends <= c->n_ending);
-	c->n_ending -= r->n_ends;
+	assert(r->n_ends <= g->n_ending);
+	g->n_ending -= r->n_ends;
 	switch (op->type) {
 	case OP_PUT:
-		apply_put(c, op, r);
+		apply_put(g, op, r);
 		break;
 	case OP_SET:
-		apply_set(c, op, r);
+		apply_set(g, op, r);
 		break;
 	case OP_DEL:
-		old = collection_find_newest(c, op->id);
-		assert(is_open(c, old));
-		end_version(c, old, op->places[0].seq);
+		old = generation_find_newest(g, op->id);
+		assert(is_open(g, old));
+		end_version(g, old, op->places[0].seq);
 		break;
 	case OP_RENAME:
-		apply_rename(c, op, r);
+		apply_rename(g, op, r);
 		break;
 	case OP_CLEAR:
-		apply_clear(c, op);
+		apply_clear(g, op);
 		break;
 	default:
 		assert(false && "an op of the catalogue");

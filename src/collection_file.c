@@ -44,8 +44,9 @@ void collection_uuid_format(const uint8_t uuid[16], char out[33])
 
 void collection_cut(struct collection *c, struct collection_cut *cut)
 {
+	struct generation *g = c->gen;
 	struct cell *cell =
-		atomic_load_explicit(&c->cell, memory_order_relaxed);
+		atomic_load_explicit(&g->cell, memory_order_relaxed);
 
 	pthread_mutex_lock(&c->lock);
 	cut->config = c->config;
@@ -53,14 +54,15 @@ void collection_cut(struct collection *c, struct collection_cut *cut)
 	cut->mtime_ns = c->mtime_ns;
 	cut->commit_ns = c->commit_ns;
 	pthread_mutex_unlock(&c->lock);
+	cut->gen = g;
 	cut->cell = cell;
 	cut->n_versions =
-		atomic_load_explicit(&c->n_versions, memory_order_relaxed);
+		atomic_load_explicit(&g->n_versions, memory_order_relaxed);
 	cut->n_slots = cell ? atomic_load_explicit(
 				      &cell->n_slots, memory_order_relaxed)
 			    : 0;
-	cut->n_units = c->blob.n;
-	cut->n_ended = c->n_ended;
+	cut->n_units = g->blob.n;
+	cut->n_ended = g->n_ended;
 }
 
 /* ---- the files of one collection ---- */
@@ -134,18 +136,18 @@ int collection_file_open(const struct collection_files *files,
 /* The files of a collection that has none yet. What lies in its directory is
  * of a checkpoint that was not finished: numbers go on above it. */
 static int make_file(const struct collection_files *files,
-	struct collection *c)
+	struct generation *g)
 {
 	char name[33];
 	int rc;
 
-	collection_uuid_format(c->uuid, name);
+	collection_uuid_format(g->coll->uuid, name);
 	rc = files->io->mkdir(files->io, files->dirfd, name);
 	if (rc < 0 && rc != -EEXIST)
 		return rc;
-	rc = collection_file_open(files, c->uuid, &c->file);
+	rc = collection_file_open(files, g->coll->uuid, &g->file);
 	if (rc == 0)
-		c->file->is_new = true;
+		g->file->is_new = true;
 	return rc;
 }
 
@@ -211,7 +213,7 @@ static void put_version(uint8_t *out, const struct version *v)
 }
 
 static int save_versions(
-	struct colfile *to, const struct collection *c, uint32_t n)
+	struct colfile *to, const struct generation *g, uint32_t n)
 {
 	uint8_t *rows = malloc((size_t)BATCH * VERSION_ROW);
 	int rc = rows ? 0 : -ENOMEM;
@@ -222,14 +224,14 @@ static int save_versions(
 
 		for (uint32_t i = 0; i < m; i++)
 			put_version(rows + (size_t)i * VERSION_ROW,
-				collection_version(c, from + i));
+				generation_version(g, from + i));
 		rc = colfile_append(to, rows, m);
 	}
 	free(rows);
 	return rc;
 }
 
-static int save_ends(struct collection_file *f, const struct collection *c,
+static int save_ends(struct collection_file *f, const struct generation *g,
 	uint32_t n)
 {
 	struct colfile *to = f->column[COLUMN_END];
@@ -243,9 +245,9 @@ static int save_ends(struct collection_file *f, const struct collection *c,
 
 		for (uint32_t i = 0; i < m; i++) {
 			uint32_t no = *(const uint32_t *)column_at(
-				&c->ended, from + i);
+				&g->ended, from + i);
 			uint64_t end = atomic_load_explicit(
-				&collection_version(c, no)->end,
+				&generation_version(g, no)->end,
 				memory_order_acquire);
 
 			assert(end != VERSION_OPEN);
@@ -260,7 +262,7 @@ static int save_ends(struct collection_file *f, const struct collection *c,
 	return rc;
 }
 
-static int save_columns(struct collection_file *f, struct collection *c,
+static int save_columns(struct collection_file *f, struct generation *g,
 	const struct collection_cut *cut)
 {
 	int rc = column_need(f, COLUMN_META, BLOB_UNIT);
@@ -275,12 +277,12 @@ static int save_columns(struct collection_file *f, struct collection *c,
 		rc = save_column(f->column[COLUMN_VEC], &cut->cell->vec,
 			cut->n_slots);
 	if (rc == 0)
-		rc = save_column(f->column[COLUMN_META], &c->blob.units,
+		rc = save_column(f->column[COLUMN_META], &g->blob.units,
 			cut->n_units);
 	if (rc == 0)
 		rc = save_versions(
-			f->column[COLUMN_VERSION], c, cut->n_versions);
-	return rc == 0 ? save_ends(f, c, cut->n_ended) : rc;
+			f->column[COLUMN_VERSION], g, cut->n_versions);
+	return rc == 0 ? save_ends(f, g, cut->n_ended) : rc;
 }
 
 /* Copies what a column's file is into the manifest. */
@@ -304,14 +306,15 @@ static int put_parts(const struct colfile *cf, struct manifest_column *out)
 }
 
 static int describe(const struct collection_file *f,
-	const struct collection *c, const struct collection_cut *cut,
+	const struct generation *g, const struct collection_cut *cut,
 	struct manifest_collection *out)
 {
 	const struct cell *cell = cut->cell;
 	int rc;
 
 	*out = (struct manifest_collection){
-		.no = c->no,
+		.no = g->coll->no,
+		.gen = g->no,
 		.config = cut->config,
 		.attr = cut->attr,
 		.mtime_ns = cut->mtime_ns,
@@ -319,7 +322,7 @@ static int describe(const struct collection_file *f,
 		.graph = f->graph,
 		.n_deltas = f->n_deltas,
 	};
-	memcpy(out->uuid, c->uuid, sizeof(out->uuid));
+	memcpy(out->uuid, g->coll->uuid, sizeof(out->uuid));
 	memcpy(out->delta, f->delta, sizeof(out->delta));
 	if (cell) {
 		out->dim = cell->dim;
@@ -340,25 +343,25 @@ static int describe(const struct collection_file *f,
 }
 
 int collection_save(const struct collection_files *files,
-	struct collection *c, const struct collection_cut *cut,
-	struct manifest_collection *out)
+	const struct collection_cut *cut, struct manifest_collection *out)
 {
+	struct generation *g = cut->gen;
 	static const struct collection_file none;
 	int rc = 0;
 
 	*out = (struct manifest_collection){0};
-	if (!c->file && cut->n_versions == 0)
-		return describe(&none, c, cut, out);
-	if (!c->file)
-		rc = make_file(files, c);
+	if (!g->file && cut->n_versions == 0)
+		return describe(&none, g, cut, out);
+	if (!g->file)
+		rc = make_file(files, g);
 	if (rc == 0)
-		rc = save_columns(c->file, c, cut);
-	return rc == 0 ? describe(c->file, c, cut, out) : rc;
+		rc = save_columns(g->file, g, cut);
+	return rc == 0 ? describe(g->file, g, cut, out) : rc;
 }
 
-int collection_sync(const struct collection_files *files, struct collection *c)
+int collection_sync(const struct collection_files *files, struct generation *g)
 {
-	struct collection_file *f = c->file;
+	struct collection_file *f = g->file;
 	int rc = 0;
 
 	if (!f)
@@ -373,11 +376,11 @@ int collection_sync(const struct collection_files *files, struct collection *c)
 	return rc;
 }
 
-void collection_remap(struct collection *c)
+void collection_remap(struct generation *g)
 {
-	struct collection_file *f = c->file;
+	struct collection_file *f = g->file;
 	struct cell *cell =
-		atomic_load_explicit(&c->cell, memory_order_acquire);
+		atomic_load_explicit(&g->cell, memory_order_acquire);
 	uint32_t chunk, n;
 	int rc = 0;
 
@@ -398,19 +401,19 @@ void collection_remap(struct collection *c)
 
 /* ---- the graph ---- */
 
-uint32_t collection_unsaved(const struct collection *c)
+uint32_t collection_unsaved(const struct generation *g)
 {
 	const struct cell *cell =
-		atomic_load_explicit(&c->cell, memory_order_acquire);
+		atomic_load_explicit(&g->cell, memory_order_acquire);
 	struct hnsw_stat st;
 	uint32_t saved = 0;
 
 	if (!cell || !cell->hnsw)
 		return 0;
 	hnsw_stat(cell->hnsw, &st);
-	if (c->file && c->file->cell == cell->number)
+	if (g->file && g->file->cell == cell->number)
 		saved = atomic_load_explicit(
-			&c->file->n_graph, memory_order_relaxed);
+			&g->file->n_graph, memory_order_relaxed);
 	return st.linked - VG_MIN(saved, st.linked);
 }
 
@@ -488,30 +491,30 @@ static int write_graph(struct collection_file *f, struct hnsw *h, bool delta,
 }
 
 int collection_save_graph(const struct collection_files *files,
-	struct collection *c, const struct collection_pause *pause)
+	struct generation *g, const struct collection_pause *pause)
 {
 	struct cell *cell =
-		atomic_load_explicit(&c->cell, memory_order_acquire);
+		atomic_load_explicit(&g->cell, memory_order_acquire);
 	struct manifest_file file;
 	bool delta;
 	int rc;
 
-	if (!cell || !cell->hnsw || collection_unsaved(c) == 0)
+	if (!cell || !cell->hnsw || collection_unsaved(g) == 0)
 		return 0;
-	rc = c->file ? 0 : make_file(files, c);
+	rc = g->file ? 0 : make_file(files, g);
 	if (rc == 0)
-		rc = cell_need(c->file, cell);
+		rc = cell_need(g->file, cell);
 	if (rc < 0)
 		return rc;
-	delta = is_delta(c->file, cell->hnsw);
-	rc = write_graph(c->file, cell->hnsw, delta, pause, &file);
+	delta = is_delta(g->file, cell->hnsw);
+	rc = write_graph(g->file, cell->hnsw, delta, pause, &file);
 	if (rc < 0)
 		return rc;
 	if (delta) {
-		c->file->delta[c->file->n_deltas++] = file;
+		g->file->delta[g->file->n_deltas++] = file;
 	} else {
-		c->file->graph = file;
-		c->file->n_deltas = 0;
+		g->file->graph = file;
+		g->file->n_deltas = 0;
 	}
 	return 0;
 }

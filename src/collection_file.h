@@ -31,7 +31,8 @@ struct collection_cut {
 	struct op_config config;
 	struct op_attr attr;
 	int64_t mtime_ns, commit_ns;
-	struct cell *cell; /* borrowed from the collection; NULL: none */
+	struct generation *gen; /* borrowed; referenced by who keeps the cut */
+	struct cell *cell; /* borrowed from it; NULL: none */
 	uint32_t n_versions, n_slots, n_units, n_ended;
 };
 
@@ -41,22 +42,21 @@ void collection_cut(struct collection *c, struct collection_cut *cut);
 /*
  * Writes what the cut has and the files have not, without a sync, and puts
  * the result into *out but for what the catalogue knows (name, cursor); parts
- * are copied. One thread at a time. The collection is referenced. -ENOSPC and
+ * are copied. One thread at a time. cut->gen is referenced. -ENOSPC and
  * others: the files are as they were for the next call. -ENOMEM.
  */
 int collection_save(const struct collection_files *files,
-	struct collection *c, const struct collection_cut *cut,
-	struct manifest_collection *out);
+	const struct collection_cut *cut, struct manifest_collection *out);
 
 /* Makes durable what collection_save wrote. An error is for good. */
-int collection_sync(const struct collection_files *files, struct collection *c);
+int collection_sync(const struct collection_files *files, struct generation *g);
 
 /*
  * Gives back the memory of vectors that are durable in their file, whole
  * chunks of them: from then on their bytes are the page cache's. Who reads
  * meanwhile sees the same bytes. The thread that saves.
  */
-void collection_remap(struct collection *c);
+void collection_remap(struct generation *g);
 
 /*
  * Saves the graph, durably: as what was added to the last one if that is
@@ -70,11 +70,11 @@ struct collection_pause {
 	void *ctx;
 };
 int collection_save_graph(const struct collection_files *files,
-	struct collection *c, const struct collection_pause *pause);
+	struct generation *g, const struct collection_pause *pause);
 
 /* Rows that the graph has and its file has not: what a restart would link
  * again. Any thread. */
-uint32_t collection_unsaved(const struct collection *c);
+uint32_t collection_unsaved(const struct generation *g);
 
 /*
  * The collection that m describes. Rows are read, or mapped where a whole
@@ -88,7 +88,7 @@ int collection_load(const struct collection_files *files,
 	const struct manifest_collection *m, char why[256],
 	struct collection **out);
 
-/* Frees what c->file has; NULL is allowed. */
+/* Frees what g->file has; NULL is allowed. */
 void collection_file_free(struct collection_file *f);
 
 /* Removes the files that `old` names and `now` does not (NULL: all, and the

@@ -18,7 +18,8 @@
 struct load {
 	const struct collection_files *files;
 	const struct manifest_collection *m;
-	struct collection *c;
+	struct collection *coll;
+	struct generation *g;
 	struct collection_file *f;
 	struct cell *cell; /* NULL: no vectors */
 	struct cell *gone; /* stands for cells whose rows are no more */
@@ -126,7 +127,7 @@ static void check_rows(const struct rows *rows, uint32_t slot)
 
 	assert(slot < rows->n_unsure);
 	for (uint32_t i = from; i < to && rc == 0; i++)
-		rc = colfile_check(cell->coll->file->loaded, i);
+		rc = colfile_check(cell->gen->file->loaded, i);
 	if (rc < 0)
 		log_err("damaged: vectors of slots %u to %u cannot be read: "
 			"their records are left out of answers",
@@ -176,12 +177,12 @@ static int load_vec(struct load *ld)
 /* ---- versions ---- */
 
 /* What is looked up in a blob must lie in it: one piece, in one chunk. */
-static bool is_piece(const struct collection *c, uint32_t at, uint64_t len)
+static bool is_piece(const struct generation *g, uint32_t at, uint64_t len)
 {
-	uint32_t chunk = 1u << c->blob.units.rows.shift;
+	uint32_t chunk = 1u << g->blob.units.rows.shift;
 	uint64_t units = (len + BLOB_UNIT - 1) / BLOB_UNIT;
 
-	return at + units <= c->blob.n &&
+	return at + units <= g->blob.n &&
 	       (at & (chunk - 1)) + units <= chunk;
 }
 
@@ -210,16 +211,16 @@ static void get_row(const uint8_t *bytes, struct row *r)
 /* Whether a row can be version number no. */
 static bool is_row(const struct load *ld, const struct row *r, uint32_t no)
 {
-	const struct collection *c = ld->c;
+	const struct generation *g = ld->g;
 	const uint8_t *id;
 
 	if (r->v.begin == 0 || r->v.partition >= VG_PARTITIONS ||
 		(r->v.older != VERSION_NONE && r->v.older >= no) ||
-		r->v.meta_len > VG_META_MAX || !is_piece(c, r->v.id, 1) ||
-		!is_piece(c, r->v.meta, r->v.meta_len))
+		r->v.meta_len > VG_META_MAX || !is_piece(g, r->v.id, 1) ||
+		!is_piece(g, r->v.meta, r->v.meta_len))
 		return false;
-	id = blob_at(&c->blob, r->v.id);
-	if (id[0] == 0 || !is_piece(c, r->v.id, 1 + (uint64_t)id[0]))
+	id = blob_at(&g->blob, r->v.id);
+	if (id[0] == 0 || !is_piece(g, r->v.id, 1 + (uint64_t)id[0]))
 		return false;
 	return !ld->cell || r->cell != ld->cell->number ||
 	       r->v.slot < ld->cell->n_reserved;
@@ -246,10 +247,10 @@ static bool put_head(struct id_table *table, const struct row *r, uint32_t no)
 /* Writes version no as apply once did. */
 static bool add_version(struct load *ld, struct row *r, uint32_t no)
 {
-	struct collection *c = ld->c;
+	struct generation *g = ld->g;
 	struct id_table *table =
-		atomic_load_explicit(&c->ids, memory_order_relaxed);
-	struct version *v = collection_version(c, no);
+		atomic_load_explicit(&g->ids, memory_order_relaxed);
+	struct version *v = generation_version(g, no);
 	struct slot *slot;
 
 	if (!is_row(ld, r, no) || !put_head(table, r, no))
@@ -266,9 +267,9 @@ static bool add_version(struct load *ld, struct row *r, uint32_t no)
 		atomic_store_explicit(
 			&slot->head, no + 1, memory_order_relaxed);
 	}
-	c->n_ids += v->older == VERSION_NONE;
+	g->n_ids += v->older == VERSION_NONE;
 	atomic_fetch_add_explicit(
-		&c->meta_bytes, v->meta_len, memory_order_relaxed);
+		&g->coll->meta_bytes, v->meta_len, memory_order_relaxed);
 	return true;
 }
 
@@ -309,18 +310,18 @@ static bool each_version(struct load *ld, const uint8_t *bytes, uint32_t no)
 
 static int load_versions(struct load *ld)
 {
-	struct collection *c = ld->c;
+	struct generation *g = ld->g;
 	uint32_t n = n_rows(&ld->m->version);
-	int rc = column_reserve(&c->versions, n);
+	int rc = column_reserve(&g->versions, n);
 
 	/* An id for each version at most: the table is never full. */
 	if (rc == 0)
-		rc = collection_grow_ids(c, n);
+		rc = generation_grow_ids(g, n);
 	if (rc < 0)
 		return rc;
-	c->n_reserved = n;
-	atomic_store_explicit(&c->n_versions, n, memory_order_relaxed);
-	atomic_store_explicit(&c->n_live, n, memory_order_relaxed);
+	g->n_reserved = n;
+	atomic_store_explicit(&g->n_versions, n, memory_order_relaxed);
+	atomic_store_explicit(&g->coll->n_live, n, memory_order_relaxed);
 	return each_row(ld, &(struct batches){.kind = COLUMN_VERSION,
 				    .len = VERSION_ROW,
 				    .n = n,
@@ -330,34 +331,34 @@ static int load_versions(struct load *ld)
 static bool each_end(struct load *ld, const uint8_t *bytes, uint32_t i)
 {
 	struct wire_in in = wire_in_init(bytes, END_ROW);
-	struct collection *c = ld->c;
+	struct generation *g = ld->g;
 	uint32_t no = wire_get_u32(&in);
 	uint32_t zero = wire_get_u32(&in);
 	uint64_t end = wire_get_u64(&in);
 	struct version *v;
 
-	if (zero != 0 || no >= c->n_reserved)
+	if (zero != 0 || no >= g->n_reserved)
 		return false;
-	v = collection_version(c, no);
+	v = generation_version(g, no);
 	if (end <= v->begin || end == VERSION_OPEN ||
 		atomic_load_explicit(&v->end, memory_order_relaxed) !=
 			VERSION_OPEN)
 		return false;
-	*(uint32_t *)column_at(&c->ended, i) = no;
+	*(uint32_t *)column_at(&g->ended, i) = no;
 	atomic_store_explicit(&v->end, end, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&c->n_live, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&g->coll->n_live, 1, memory_order_relaxed);
 	atomic_fetch_sub_explicit(
-		&c->meta_bytes, v->meta_len, memory_order_relaxed);
+		&g->coll->meta_bytes, v->meta_len, memory_order_relaxed);
 	return true;
 }
 
 static int load_ends(struct load *ld)
 {
-	struct collection *c = ld->c;
+	struct generation *g = ld->g;
 	uint32_t n = n_rows(&ld->m->end);
-	int rc = column_reserve(&c->ended, n);
+	int rc = column_reserve(&g->ended, n);
 
-	c->n_ended = n;
+	g->n_ended = n;
 	if (rc < 0)
 		return rc;
 	return each_row(ld, &(struct batches){.kind = COLUMN_END,
@@ -369,10 +370,10 @@ static int load_ends(struct load *ld)
 /* A version in no cell that has rows must have ended. */
 static int check_gone(struct load *ld)
 {
-	const struct collection *c = ld->c;
+	const struct generation *g = ld->g;
 
-	for (uint32_t no = 0; no < c->n_reserved; no++) {
-		const struct version *v = collection_version(c, no);
+	for (uint32_t no = 0; no < g->n_reserved; no++) {
+		const struct version *v = generation_version(g, no);
 
 		if (v->cell == ld->gone &&
 			atomic_load_explicit(
@@ -457,35 +458,35 @@ static int open_columns(struct load *ld)
 static int make_cells(struct load *ld)
 {
 	const struct manifest_collection *m = ld->m;
-	struct collection *c = ld->c;
-	struct op_config config = c->config;
+	struct generation *g = ld->g;
+	struct op_config config = ld->coll->config;
 	int rc;
 
 	if (m->dim == 0)
 		return 0;
-	rc = cell_new(c, 1, &ld->gone);
+	rc = cell_new(g, 1, &ld->gone);
 	if (rc < 0)
 		return rc;
 	ld->gone->is_gone = true;
-	atomic_store_explicit(&c->cell, ld->gone, memory_order_relaxed);
-	c->config.metric = m->metric;
-	c->config.index = m->index;
-	c->config.m = m->m;
-	c->config.ef_construction = m->ef_construction;
-	rc = cell_new(c, m->dim, &ld->cell);
-	c->config = config;
+	atomic_store_explicit(&g->cell, ld->gone, memory_order_relaxed);
+	ld->coll->config.metric = m->metric;
+	ld->coll->config.index = m->index;
+	ld->coll->config.m = m->m;
+	ld->coll->config.ef_construction = m->ef_construction;
+	rc = cell_new(g, m->dim, &ld->cell);
+	ld->coll->config = config;
 	if (rc < 0)
 		return rc;
 	ld->cell->number = ld->f->cell = m->cell;
 	ld->cell->retired = ld->gone;
-	atomic_store_explicit(&c->cell, ld->cell, memory_order_relaxed);
+	atomic_store_explicit(&g->cell, ld->cell, memory_order_relaxed);
 	return 0;
 }
 
 static int load_all(struct load *ld)
 {
 	const struct manifest_collection *m = ld->m;
-	struct collection *c = ld->c;
+	struct generation *g = ld->g;
 	int rc = make_cells(ld);
 
 	if (rc == 0 && m->dim == 0)
@@ -496,9 +497,9 @@ static int load_all(struct load *ld)
 	if (rc == 0)
 		rc = open_columns(ld);
 	if (rc == 0 && n_rows(&m->meta)) {
-		c->blob.n = n_rows(&m->meta);
+		g->blob.n = n_rows(&m->meta);
 		rc = load_column(ld, ld->f->column[COLUMN_META],
-			&c->blob.units, c->blob.n, NULL);
+			&g->blob.units, g->blob.n, NULL);
 	}
 	if (rc == 0 && n_rows(&m->vec))
 		rc = load_vec(ld);
@@ -522,27 +523,29 @@ int collection_load(const struct collection_files *files,
 	int rc;
 
 	why[0] = '\0';
-	rc = collection_new(m->no, m->uuid, &m->config, &m->attr, &ld.c);
+	rc = collection_new(m->no, m->uuid, &m->config, &m->attr, &ld.coll);
 	if (rc < 0)
 		return rc;
-	ld.c->mtime_ns = m->mtime_ns;
-	ld.c->commit_ns = m->commit_ns;
+	ld.coll->gen->no = m->gen;
+	ld.g = ld.coll->gen;
+	ld.coll->mtime_ns = m->mtime_ns;
+	ld.coll->commit_ns = m->commit_ns;
 	if (m->version.n_parts == 0) {
-		*out = ld.c;
+		*out = ld.coll;
 		return 0;
 	}
-	rc = collection_file_open(files, m->uuid, &ld.c->file);
+	rc = collection_file_open(files, m->uuid, &ld.g->file);
 	if (rc < 0) {
 		collection_uuid_format(m->uuid, name);
 		snprintf(why, 256, "c/%s: %s", name, strerror(-rc));
 	}
-	ld.f = ld.c->file;
+	ld.f = ld.g->file;
 	if (rc == 0)
 		rc = load_all(&ld);
 	if (rc < 0) {
-		collection_unref(ld.c);
+		collection_unref(ld.coll);
 		return rc;
 	}
-	*out = ld.c;
+	*out = ld.coll;
 	return 0;
 }

@@ -123,7 +123,7 @@ static int reserve(struct store *s, struct change *ch)
 {
 	ch->r = (struct reservation){.version = VERSION_NONE};
 	if (ch->type <= OP_CLEAR)
-		return collection_reserve(ch->coll, &ch->op, &ch->r);
+		return generation_reserve(ch->coll->gen, &ch->op, &ch->r);
 	if (ch->type >= OP_CREATE && ch->type <= OP_UNALIAS)
 		return catalogue_reserve(&s->catalogue, &ch->op, &ch->r);
 	return 0;
@@ -132,7 +132,7 @@ static int reserve(struct store *s, struct change *ch)
 static void unreserve(struct store *s, struct change *ch)
 {
 	if (ch->type <= OP_CLEAR)
-		collection_unreserve(ch->coll, &ch->r);
+		generation_unreserve(ch->coll->gen, &ch->r);
 	catalogue_unreserve(&s->catalogue, &ch->r);
 }
 

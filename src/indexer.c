@@ -57,7 +57,7 @@ static bool is_over(
 
 	assert(no > 0);
 	while (no-- > 0) {
-		const struct version *v = collection_version(cell->coll, no);
+		const struct version *v = generation_version(cell->gen, no);
 
 		if (atomic_load_explicit(&v->end, memory_order_acquire) >
 			now->seq[v->partition])
@@ -150,7 +150,7 @@ static uint32_t take_locked(
 	take = VG_MAX(1u, VG_MIN(take, TAKE_MAX));
 	atomic_store_explicit(
 		&cell->next, *first + take, memory_order_relaxed);
-	collection_ref(cell->coll);
+	generation_ref(cell->gen);
 	return take;
 }
 
@@ -204,7 +204,7 @@ static void work(struct indexer *ix, struct hnsw_scratch *scratch)
 	pthread_mutex_unlock(&ix->lock);
 	answer(held);
 	/* n == 0: the reference of the list; else that of take_locked. */
-	collection_unref(cell->coll);
+	generation_unref(cell->gen);
 	pthread_mutex_lock(&ix->lock);
 }
 
@@ -269,7 +269,7 @@ void indexer_fini(struct indexer *ix)
 		cell->is_queued = false;
 		answer(cell->held);
 		cell->held = NULL;
-		collection_unref(cell->coll);
+		generation_unref(cell->gen);
 	}
 	free(ix->threads);
 	pthread_cond_destroy(&ix->work_cond);
@@ -311,7 +311,7 @@ void indexer_add(struct indexer *ix, struct cell *cell)
 		*link = cell;
 		cell->work = NULL;
 		cell->is_queued = true;
-		collection_ref(cell->coll);
+		generation_ref(cell->gen);
 	}
 	pthread_cond_broadcast(&ix->work_cond);
 	pthread_mutex_unlock(&ix->lock);

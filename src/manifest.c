@@ -13,13 +13,13 @@
  *
  *   u64 number  store[16]  i64 time_ns  u64 lsn, segment, offset
  *   VG_SEQS * u64 seq
- *   u32 next_no  u64 next_cursor  i64 root_mtime_ns
+ *   u32 next_no, next_gen  u64 next_cursor  i64 root_mtime_ns
  *   u8 has_root_attr, then if it is 1: ATTR
  *   u32 n_colls, then for each: COLLECTION
  *   u32 n_aliases, then for each:
  *           u64 cursor  i64 mtime_ns  str name  str target
  *
- *   COLLECTION  u32 no  uuid[16]  u64 cursor  str name  CONFIG  ATTR
+ *   COLLECTION  u32 no, gen  uuid[16]  u64 cursor  str name  CONFIG  ATTR
  *               i64 mtime_ns  i64 commit_ns  u32 dim
  *               and if dim is not 0:
  *               u8 metric  u8 index  u32 m, ef_construction, cell
@@ -46,7 +46,7 @@ static const char magic[8] = {'v', 'g', 'm', 'a', 'n', '\r', '\n', '\x1a'};
 
 /* The fewest bytes of each; the names in them have one byte. */
 #define PART_LEN (3 * 4 + 2 * 8u)
-#define COLL_MIN (4 + 16 + 8 + 5 + 24 + 12 + 2 * 8 + 4u)
+#define COLL_MIN (8 + 16 + 8 + 5 + 24 + 12 + 2 * 8 + 4u)
 #define ALIAS_MIN (2 * 8 + 2 * 5u)
 
 static_assert(sizeof(((struct op_config *)0)->dim_body_len) == 4 &&
@@ -122,6 +122,7 @@ static void put_collection(struct wire_out *out,
 	const struct manifest_collection *c)
 {
 	wire_put_u32(out, c->no);
+	wire_put_u32(out, c->gen);
 	wire_put_bytes(out, c->uuid, sizeof(c->uuid));
 	wire_put_u64(out, c->cursor);
 	wire_put_str(out, c->name, c->name_len);
@@ -145,6 +146,7 @@ static void put_body(struct wire_out *out, const struct manifest *m)
 	for (uint32_t i = 0; i < VG_SEQS; i++)
 		wire_put_u64(out, m->seq[i]);
 	wire_put_u32(out, m->next_no);
+	wire_put_u32(out, m->next_gen);
 	wire_put_u64(out, m->next_cursor);
 	wire_put_u64(out, (uint64_t)m->root_mtime_ns);
 	wire_put_u8(out, m->has_root_attr);
@@ -295,6 +297,7 @@ static int get_collection(struct wire_in *in, struct manifest_collection *c)
 	const char *name;
 
 	c->no = wire_get_u32(in);
+	c->gen = wire_get_u32(in);
 	get_uuid(in, c->uuid);
 	c->cursor = wire_get_u64(in);
 	name = wire_get_str(in, 1, VG_ID_MAX, &c->name_len);
@@ -373,6 +376,7 @@ static int get_body(struct wire_in *in, struct manifest *m)
 	for (uint32_t i = 0; i < VG_SEQS; i++)
 		m->seq[i] = wire_get_u64(in);
 	m->next_no = wire_get_u32(in);
+	m->next_gen = wire_get_u32(in);
 	m->next_cursor = wire_get_u64(in);
 	m->root_mtime_ns = (int64_t)wire_get_u64(in);
 	has_root_attr = wire_get_u8(in);

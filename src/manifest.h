@@ -35,7 +35,8 @@ struct manifest_column {
 #define MANIFEST_DELTAS_MAX 64
 
 struct manifest_collection {
-	uint32_t no; /* as nodeids name it */
+	uint32_t no;  /* as nodeids name it */
+	uint32_t gen; /* as nodeids name its generation: no, if the first */
 	uint8_t uuid[16];
 	uint64_t cursor; /* of its name in listings */
 	uint32_t name_len;
@@ -69,6 +70,7 @@ struct manifest {
 	uint64_t segment, offset; /* ...and its frame begins here */
 	uint64_t seq[VG_SEQS]; /* the moment */
 	uint32_t next_no;      /* of the next collection */
+	uint32_t next_gen;     /* of the next generation but a first */
 	uint64_t next_cursor;  /* the last cursor given */
 	int64_t root_mtime_ns;
 	bool has_root_attr;

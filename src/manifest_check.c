@@ -15,7 +15,8 @@
  *
  *   R1  counters are not over COUNTER_MAX; number, lsn and segment are not 0;
  *       the offset is behind a segment's header, at a multiple of 8
- *   R2  a collection's number is below next_no, which is at most
+ *   R2  a generation's number is its collection's, or from GENERATION_FIRST on
+ *       below next_gen; a collection's number is below next_no, which is at most
  *       CATALOGUE_MAX; a cursor is 1 to next_cursor
  *   R3  names are a directory's: 1 to 255 bytes, no slash, no NUL
  *   R4  config, and what rows were made with, are such as an op may say
@@ -114,6 +115,8 @@ static int coll_check(const struct manifest *m,
 	int rc;
 
 	if (c->no >= m->next_no || c->cursor == 0 ||
+		(c->gen != c->no && (c->gen < GENERATION_FIRST ||
+					    c->gen >= m->next_gen)) ||
 		c->cursor > m->next_cursor || c->attr.mode > 07777 ||
 		!name_is_valid(c->name, c->name_len))
 		return -VG_ECORRUPT;
@@ -139,12 +142,14 @@ static bool head_is_valid(const struct manifest *m)
 	       m->lsn <= COUNTER_MAX && m->segment > 0 &&
 	       m->segment <= COUNTER_MAX && m->offset >= 64 &&
 	       m->offset % 8 == 0 && m->offset <= COUNTER_MAX &&
-	       m->next_no <= CATALOGUE_MAX && m->next_cursor <= COUNTER_MAX &&
+	       m->next_no <= CATALOGUE_MAX &&
+	       m->next_gen >= GENERATION_FIRST &&
+	       m->next_gen <= GENERATION_END && m->next_cursor <= COUNTER_MAX &&
 	       (!m->has_root_attr || m->root_attr.mode <= 07777);
 }
 
 /* What no two may have: aliases have the first two only. */
-enum key { KEY_NAME, KEY_CURSOR, KEY_NO, KEY_UUID, KEYS };
+enum key { KEY_NAME, KEY_CURSOR, KEY_NO, KEY_GEN, KEY_UUID, KEYS };
 
 static struct vg_id coll_key(const struct manifest_collection *c, enum key key)
 {
@@ -155,6 +160,8 @@ static struct vg_id coll_key(const struct manifest_collection *c, enum key key)
 		return (struct vg_id){(const char *)&c->cursor, 8};
 	case KEY_NO:
 		return (struct vg_id){(const char *)&c->no, 4};
+	case KEY_GEN:
+		return (struct vg_id){(const char *)&c->gen, 4};
 	default:
 		assert(key == KEY_UUID);
 		return (struct vg_id){(const char *)c->uuid, 16};

@@ -22,12 +22,12 @@ static int refuse(struct change *ch, int rc, const char *why)
 
 static struct version *find_live(const struct collection *c, struct vg_id id)
 {
-	uint32_t no = collection_find_newest(c, id);
+	uint32_t no = generation_find_newest(c->gen, id);
 	struct version *v;
 
 	if (no == VERSION_NONE)
 		return NULL;
-	v = collection_version(c, no);
+	v = generation_version(c->gen, no);
 	return atomic_load_explicit(&v->end, memory_order_relaxed) ==
 			       VERSION_OPEN
 		       ? v
@@ -156,19 +156,19 @@ static int plan_rename(struct change *ch)
 
 static int plan_clear(struct store *s, struct change *ch)
 {
-	struct collection *c = ch->coll;
-	uint32_t n = atomic_load_explicit(&c->n_versions, memory_order_relaxed);
+	const struct generation *g = ch->coll->gen;
+	uint32_t n = atomic_load_explicit(&g->n_versions, memory_order_relaxed);
 	bool has[VG_PARTITIONS] = {false};
 	uint32_t n_places = 0;
 
 	(void)s;
-	if (n_live(c) == 0)
+	if (n_live(ch->coll) == 0)
 		return 1;
 	ch->more = malloc(VG_PARTITIONS * sizeof(*ch->more));
 	if (!ch->more)
 		return -ENOMEM;
 	for (uint32_t no = 0; no < n; no++) {
-		const struct version *v = collection_version(c, no);
+		const struct version *v = generation_version(g, no);
 
 		if (atomic_load_explicit(&v->end, memory_order_relaxed) ==
 			VERSION_OPEN)
@@ -341,7 +341,7 @@ bool plan_is_alone(const struct change *ch)
 	if (ch->type != OP_PUT)
 		return ch->type >= OP_CLEAR;
 	/* A first vector, or one of another dim, may open a new cell. */
-	cell = atomic_load_explicit(&ch->coll->cell, memory_order_relaxed);
+	cell = atomic_load_explicit(&ch->coll->gen->cell, memory_order_relaxed);
 	return !cell || cell->dim != ch->dim || n_live(ch->coll) == 0;
 }
 

@@ -26,10 +26,10 @@ struct replay {
 
 static bool is_live(const struct collection *c, struct vg_id id)
 {
-	uint32_t no = collection_find_newest(c, id);
+	uint32_t no = generation_find_newest(c->gen, id);
 
 	return no != VERSION_NONE &&
-	       atomic_load_explicit(&collection_version(c, no)->end,
+	       atomic_load_explicit(&generation_version(c->gen, no)->end,
 		       memory_order_relaxed) == VERSION_OPEN;
 }
 
@@ -49,14 +49,14 @@ static bool is_misplaced(const struct op *op)
 /* Whether a clear has a place for each record. */
 static bool clears_all(const struct collection *c, const struct op *op)
 {
-	uint32_t n = atomic_load_explicit(&c->n_versions, memory_order_relaxed);
+	uint32_t n = atomic_load_explicit(&c->gen->n_versions, memory_order_relaxed);
 	bool has[VG_SEQS] = {false};
 
 	assert(op->type == OP_CLEAR && op->n_places <= OP_PLACES_MAX);
 	for (uint32_t i = 0; i < op->n_places; i++)
 		has[op->more[i].partition] = true;
 	for (uint32_t no = 0; no < n; no++) {
-		const struct version *v = collection_version(c, no);
+		const struct version *v = generation_version(c->gen, no);
 
 		if (!has[v->partition] &&
 			atomic_load_explicit(&v->end, memory_order_relaxed) ==
@@ -133,7 +133,7 @@ static int reserve(struct replay *rp, const struct op *op,
 {
 	*r = (struct reservation){.version = VERSION_NONE};
 	if (op->type <= OP_CLEAR)
-		return collection_reserve(rp->coll, op, r);
+		return generation_reserve(rp->coll->gen, op, r);
 	if (op->type >= OP_CREATE && op->type <= OP_UNALIAS)
 		return catalogue_reserve(&rp->s->catalogue, op, r);
 	return 0;

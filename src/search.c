@@ -18,7 +18,7 @@
  */
 
 /* What callbacks of one search need. */
-struct look {
+struct reader {
 	const struct cell *cell;
 	const struct moment *moment;
 	struct vg_id leave_out;
@@ -39,33 +39,33 @@ static int compare_ids(struct vg_id a, struct vg_id b)
 
 static bool is_visible(void *ctx, uint32_t slot)
 {
-	const struct look *look = ctx;
+	const struct reader *rd = ctx;
 	uint32_t no;
 
-	if (look->tail_only &&
-		atomic_load_explicit(&cell_slot(look->cell, slot)->state,
+	if (rd->tail_only &&
+		atomic_load_explicit(&cell_slot(rd->cell, slot)->state,
 			memory_order_acquire) == SLOT_LINKED)
 		return false;
-	no = cell_find(look->cell, slot, look->moment);
-	if (no == VERSION_NONE || cell_check_row(look->cell, slot) < 0)
+	no = cell_find(rd->cell, slot, rd->moment);
+	if (no == VERSION_NONE || cell_check_row(rd->cell, slot) < 0)
 		return false;
-	return !look->leave_out.len ||
-	       !is_same_id(version_id(collection_version(look->cell->coll, no)),
-		       look->leave_out);
+	return !rd->leave_out.len ||
+	       !is_same_id(version_id(generation_version(rd->cell->gen, no)),
+		       rd->leave_out);
 }
 
 /* Orders slots by the id that is seen; a slot that is not seen will not be
  * answered, so any id it has had will do. */
-static struct vg_id slot_id(const struct look *look, uint32_t slot)
+static struct vg_id slot_id(const struct reader *rd, uint32_t slot)
 {
-	uint32_t no = cell_find(look->cell, slot, look->moment);
+	uint32_t no = cell_find(rd->cell, slot, rd->moment);
 
 	if (no == VERSION_NONE)
-		no = atomic_load_explicit(&cell_slot(look->cell, slot)->head,
+		no = atomic_load_explicit(&cell_slot(rd->cell, slot)->head,
 			     memory_order_acquire) -
 		     1;
 	assert(no != VERSION_NONE);
-	return version_id(collection_version(look->cell->coll, no));
+	return version_id(generation_version(rd->cell->gen, no));
 }
 
 static int tie(void *ctx, uint32_t a, uint32_t b)
@@ -133,7 +133,7 @@ void search_fini(struct store *s)
 
 /* Offers what the graph finds to top, in whose hits the first room for k is;
  * the graph's own answer goes behind it. */
-static int search_graph(const struct search *q, uint32_t ef, struct look *look,
+static int search_graph(const struct search *q, uint32_t ef, struct reader *rd,
 	uint32_t tail_from, struct scratch *sc, struct topk *top)
 {
 	struct hit *found = sc->hits + q->k;
@@ -142,14 +142,14 @@ static int search_graph(const struct search *q, uint32_t ef, struct look *look,
 		.k = q->k,
 		.ef = ef,
 		.is_visible = is_visible,
-		.ctx = look,
+		.ctx = rd,
 		.cancel = q->cancel,
 	};
 	uint32_t n;
 	int rc;
 
-	look->tail_only = false;
-	rc = hnsw_search(look->cell->hnsw, &hq, sc->hnsw, found, &n);
+	rd->tail_only = false;
+	rc = hnsw_search(rd->cell->hnsw, &hq, sc->hnsw, found, &n);
 	if (rc < 0)
 		return rc;
 	for (uint32_t i = 0; i < n; i++) {
@@ -180,19 +180,19 @@ static bool is_scan(const struct cell *cell, const struct search *q,
 
 /* Whether the graph gave up among rows that are not seen though there are
  * more that are: it walks over what was deleted for so long only. */
-static bool is_short(const struct look *look, const struct topk *top)
+static bool is_short(const struct reader *rd, const struct topk *top)
 {
 	uint64_t n_live = atomic_load_explicit(
-		&look->cell->coll->n_live, memory_order_relaxed);
+		&rd->cell->gen->coll->n_live, memory_order_relaxed);
 
 	return top->n < top->cap &&
-	       top->n + (look->leave_out.len > 0) < n_live;
+	       top->n + (rd->leave_out.len > 0) < n_live;
 }
 
-static int run(const struct search *q, uint32_t ef, struct look *look,
+static int run(const struct search *q, uint32_t ef, struct reader *rd,
 	uint32_t tail_from, struct scratch *sc, struct topk *top)
 {
-	const struct cell *cell = look->cell;
+	const struct cell *cell = rd->cell;
 	uint32_t n = atomic_load_explicit(&cell->n_slots, memory_order_acquire);
 	bool is_exact = is_scan(cell, q, ef, n);
 	struct flat_query fq = {
@@ -200,18 +200,18 @@ static int run(const struct search *q, uint32_t ef, struct look *look,
 		.dim = cell->dim,
 		.metric = cell->metric,
 		.is_visible = is_visible,
-		.ctx = look,
+		.ctx = rd,
 		.cancel = q->cancel,
 	};
 	int rc;
 
 	assert(tail_from <= n);
 	assert(q->dim == cell->dim);
-	look->tail_only = !is_exact;
+	rd->tail_only = !is_exact;
 	rc = flat_scan(&fq, &cell->vec.rows, is_exact ? 0 : tail_from, n, top);
 	if (rc == 0 && !is_exact) {
-		rc = search_graph(q, ef, look, tail_from, sc, top);
-		if (rc == 0 && is_short(look, top)) {
+		rc = search_graph(q, ef, rd, tail_from, sc, top);
+		if (rc == 0 && is_short(rd, top)) {
 			top->n = 0;
 			rc = flat_scan(&fq, &cell->vec.rows, 0, n, top);
 		}
@@ -230,40 +230,40 @@ static int check_query(const struct cell *cell, const struct search *q)
 	return is_zero && cell->metric == VG_COSINE ? -EINVAL : 0;
 }
 
-static void take_hits(const struct look *look, const struct topk *top,
+static void take_hits(const struct reader *rd, const struct topk *top,
 	struct search_hit *hits)
 {
 	for (uint32_t i = 0; i < top->n; i++) {
 		uint32_t no = cell_find(
-			look->cell, top->hits[i].slot, look->moment);
+			rd->cell, top->hits[i].slot, rd->moment);
 
 		assert(no != VERSION_NONE);
 		hits[i] = (struct search_hit){
 			.dist = top->hits[i].dist,
 			.slot = top->hits[i].slot,
-			.version = collection_version(look->cell->coll, no),
+			.version = generation_version(rd->cell->gen, no),
 		};
 	}
 }
 
-int store_search(struct store *s, struct collection *c, const struct search *q,
-	struct search_hit *hits, uint32_t *n)
+int store_search(struct store *s, const struct look *look,
+	const struct search *q, struct search_hit *hits, uint32_t *n)
 {
-	struct cell *cell = atomic_load_explicit(&c->cell, memory_order_acquire);
+	struct collection *c = look->gen->coll;
 	uint32_t ef = q->ef ? q->ef : collection_config(c).ef_search;
-	struct look look = {.cell = cell, .leave_out = q->leave_out};
+	struct reader rd = {.cell = look->cell,
+		.moment = look->moment,
+		.leave_out = q->leave_out};
 	struct scratch *sc;
-	struct moment *moment;
 	struct topk top;
-	uint32_t tail_from;
 	int rc;
 
 	assert(q->k > 0 && q->k <= VG_K_MAX + 1);
 	atomic_fetch_add_explicit(&c->searches, 1, memory_order_relaxed);
 	*n = 0;
-	if (!cell)
+	if (!look->cell)
 		return 0;
-	rc = check_query(cell, q);
+	rc = check_query(look->cell, q);
 	if (rc < 0)
 		return rc;
 	rc = scratch_get(s, &sc);
@@ -272,34 +272,30 @@ int store_search(struct store *s, struct collection *c, const struct search *q,
 	rc = scratch_reserve(sc, (size_t)q->k + VG_MAX(q->k, ef));
 	if (rc < 0)
 		goto put_scratch;
-	tail_from = atomic_load_explicit(&cell->tail_from, memory_order_acquire);
-	look.moment = moment = moment_get(&s->moments);
-	topk_init(&top, sc->hits, q->k, tie, &look);
-	rc = run(q, ef, &look, tail_from, sc, &top);
+	topk_init(&top, sc->hits, q->k, tie, &rd);
+	rc = run(q, ef, &rd, look->tail_from, sc, &top);
 	if (rc == 0 || rc == -EINTR) {
 		topk_sort(&top);
-		take_hits(&look, &top, hits);
+		take_hits(&rd, &top, hits);
 		*n = top.n;
 	}
-	moment_unref(&s->moments, moment);
 put_scratch:
 	scratch_put(s, sc);
 	return rc;
 }
 
-uint64_t store_search_cost(struct collection *c, const struct search *q)
+uint64_t store_search_cost(const struct look *look, const struct search *q)
 {
-	const struct cell *cell =
-		atomic_load_explicit(&c->cell, memory_order_acquire);
-	uint32_t ef = q->ef ? q->ef : collection_config(c).ef_search;
-	uint64_t n, from;
+	const struct cell *cell = look->cell;
+	uint32_t ef;
+	uint64_t n;
 
 	if (!cell)
 		return 0;
+	ef = q->ef ? q->ef : collection_config(look->gen->coll).ef_search;
 	n = atomic_load_explicit(&cell->n_slots, memory_order_acquire);
-	from = atomic_load_explicit(&cell->tail_from, memory_order_acquire);
 	if (!is_scan(cell, q, ef, (uint32_t)n))
-		n = n - VG_MIN(from, n) +
+		n = n - VG_MIN(look->tail_from, n) +
 		    VG_MIN(n, 16 * (uint64_t)VG_MAX(q->k, ef));
 	return n * cell->dim * sizeof(float);
 }

@@ -48,7 +48,7 @@ void store_apply(struct store *s, struct collection *coll, const struct op *op,
 	assert(memcmp(coll->uuid, op->uuid, sizeof(coll->uuid)) == 0);
 	assert(op->type != OP_PUT || r->cell);
 	if (op->type < OP_CREATE)
-		collection_apply(coll, op, r);
+		generation_apply(coll->gen, op, r);
 	pthread_mutex_lock(&coll->lock);
 	if (op->type == OP_CONFIG)
 		coll->config = op->config;
@@ -83,7 +83,7 @@ static void start_backlog(struct store *s)
 		c = catalogue_find_no(&s->catalogue, no);
 		if (!c)
 			continue;
-		cell = atomic_load_explicit(&c->cell, memory_order_acquire);
+		cell = atomic_load_explicit(&c->gen->cell, memory_order_acquire);
 		if (cell) {
 			cell->backlog = atomic_load(&cell->n_slots);
 			indexer_add(&s->indexer, cell);
@@ -270,7 +270,7 @@ void store_stat(struct store *s, struct store_stat *out)
 
 		if (!c)
 			continue;
-		cell = atomic_load_explicit(&c->cell, memory_order_acquire);
+		cell = atomic_load_explicit(&c->gen->cell, memory_order_acquire);
 		if (cell)
 			out->pending += indexer_pending(cell);
 		collection_unref(c);
@@ -289,7 +289,7 @@ int store_check(struct store *s, const char **why)
 		struct collection *c = catalogue_find_no(&s->catalogue, no);
 
 		if (c)
-			rc = collection_check(c, why);
+			rc = generation_check(c->gen, why);
 		collection_unref(c);
 	}
 	return rc;

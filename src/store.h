@@ -199,23 +199,23 @@ struct search {
 struct search_hit {
 	float dist;
 	uint32_t slot;
-	const struct version *version; /* borrowed from the collection */
+	const struct version *version; /* borrowed from the look's generation */
 };
 
 /*
- * Finds the k best of what the present shows, ordered by (dist, id). hits has
- * room for search->k; *n is how many there are. *changes is the collection's
- * change count that the answer surely saw. A search counts once in
+ * Finds the k best of what look shows, ordered by (dist, id). hits has
+ * room for search->k; *n is how many there are. A search counts once in
  * coll->searches. -EINVAL: another dim than the collection's, or a zero vector
  * under cosine; -EINTR: cancelled, hits has the best seen until then; -ENOMEM.
  * Any thread.
  */
-int store_search(struct store *s, struct collection *c,
+int store_search(struct store *s, const struct look *look,
 	const struct search *search, struct search_hit *hits, uint32_t *n);
 
 /* About how many bytes such a search would read: whether to hand it to a
  * thread of its own. Any thread. */
-uint64_t store_search_cost(struct collection *c, const struct search *search);
+uint64_t store_search_cost(
+	const struct look *look, const struct search *search);
 
 /* Why the store refuses changes, or NULL: it does not. Any thread; for good. */
 const char *store_read_only(struct store *s);

@@ -2,6 +2,8 @@
 /* manifestkit.c: see manifestkit.h. */
 #include "tests/manifestkit.h"
 
+#include "src/catalogue.h"
+
 #include <string.h>
 
 #include "src/wire.h"
@@ -46,6 +48,7 @@ static struct manifest_collection collections[] = {
 	},
 	{
 		.no = 8,
+		.gen = GENERATION_FIRST + 4,
 		.uuid = "0123456789abcde1",
 		.cursor = 12,
 		.name_len = 4,
@@ -73,6 +76,7 @@ struct manifest kit_manifest(void)
 		.segment = 3,
 		.offset = 4096,
 		.next_no = 9,
+		.next_gen = GENERATION_FIRST + 5,
 		.next_cursor = 12,
 		.root_mtime_ns = -2,
 		.has_root_attr = true,
@@ -118,7 +122,7 @@ static bool collection_equal(const struct manifest_collection *a,
 	for (uint32_t i = 0; i < a->n_deltas; i++)
 		if (!file_equal(&a->delta[i], &b->delta[i]))
 			return false;
-	return a->no == b->no && !memcmp(a->uuid, b->uuid, 16) &&
+	return a->no == b->no && a->gen == b->gen && !memcmp(a->uuid, b->uuid, 16) &&
 	       a->cursor == b->cursor && a->name_len == b->name_len &&
 	       !memcmp(a->name, b->name, sizeof(a->name)) &&
 	       !memcmp(&a->config, &b->config, sizeof(a->config)) &&
@@ -158,7 +162,8 @@ bool kit_manifest_equal(const struct manifest *a, const struct manifest *b)
 	       a->time_ns == b->time_ns && a->lsn == b->lsn &&
 	       a->segment == b->segment && a->offset == b->offset &&
 	       !memcmp(a->seq, b->seq, sizeof(a->seq)) &&
-	       a->next_no == b->next_no && a->next_cursor == b->next_cursor &&
+	       a->next_no == b->next_no &&
+	       a->next_gen == b->next_gen && a->next_cursor == b->next_cursor &&
 	       a->root_mtime_ns == b->root_mtime_ns &&
 	       a->has_root_attr == b->has_root_attr &&
 	       !memcmp(&a->root_attr, &b->root_attr, sizeof(a->root_attr));

@@ -24,35 +24,37 @@ enum {
 	AT_OFFSET = 80,
 	AT_SEQ = 88,
 	AT_NEXT_NO = AT_SEQ + 8 * VG_SEQS,
-	AT_NEXT_CURSOR = AT_NEXT_NO + 4,
+	AT_NEXT_GEN = AT_NEXT_NO + 4,
+	AT_NEXT_CURSOR = AT_NEXT_GEN + 4,
 	AT_HAS_ROOT = AT_NEXT_CURSOR + 16,
 	AT_ROOT_MODE,
 	AT_N_COLLS = AT_ROOT_MODE + 12,
 	AT_FULL = AT_N_COLLS + 4, /* the first collection... */
-	AT_BARE = AT_FULL + 326,  /* ...and the second */
-	AT_N_ALIASES = AT_BARE + 92,
+	AT_BARE = AT_FULL + 330,  /* ...and the second */
+	AT_N_ALIASES = AT_BARE + 96,
 	AT_ALIAS = AT_N_ALIASES + 4, /* each has a name of four bytes */
 	AT_END = AT_ALIAS + 32 + 35,
 
 	/* In a collection whose name has four bytes. */
-	IN_UUID = 4,
-	IN_CURSOR = 20,
-	IN_NAME = 28,
-	IN_CONFIG = 36,
-	IN_MODE = 60,
-	IN_DIM = 88,
-	IN_METRIC = 92,
-	IN_INDEX = 93,
-	IN_M = 94,
-	IN_EF = 98,
-	IN_VEC = 106, /* its n_parts, then two parts */
-	IN_PARTS = 110,
-	IN_VERSION = 166, /* these have one */
-	IN_META = 198,
-	IN_END = 230,
-	IN_GRAPH = 262,
-	IN_N_DELTAS = 282,
-	IN_DELTAS = 286,
+	IN_GEN = 4,
+	IN_UUID = 8,
+	IN_CURSOR = 24,
+	IN_NAME = 32,
+	IN_CONFIG = 40,
+	IN_MODE = 64,
+	IN_DIM = 92,
+	IN_METRIC = 96,
+	IN_INDEX = 97,
+	IN_M = 98,
+	IN_EF = 102,
+	IN_VEC = 110, /* its n_parts, then two parts */
+	IN_PARTS = 114,
+	IN_VERSION = 170, /* these have one */
+	IN_META = 202,
+	IN_END = 234,
+	IN_GRAPH = 266,
+	IN_N_DELTAS = 286,
+	IN_DELTAS = 290,
 };
 
 /* Makes length and hash what they would be of these bytes, at least 32. */

@@ -22,6 +22,18 @@ struct vg_id sk_id(const char *s)
 	return (struct vg_id){.bytes = s, .len = (uint32_t)strlen(s)};
 }
 
+int sk_search(struct store *s, struct collection *c, const struct search *q,
+	struct search_hit *hits, uint32_t *n)
+{
+	struct look look;
+	int rc;
+
+	look_init(&look, c, store_moments(s));
+	rc = store_search(s, &look, q, hits, n);
+	look_fini(&look);
+	return rc;
+}
+
 struct store *sk_open(const char *dir, const struct store_config *cfg)
 {
 	struct store_config own = cfg ? *cfg : (struct store_config){0};
@@ -129,7 +141,7 @@ int sk_meta(struct store *s, struct collection *c, const char *id,
 uint32_t sk_find(struct store *s, struct collection *c, const char *id)
 {
 	struct moment *m = moment_get(store_moments(s));
-	uint32_t no = collection_find(c, sk_id(id), m);
+	uint32_t no = generation_find(c->gen, sk_id(id), m);
 
 	moment_unref(store_moments(s), m);
 	return no;
@@ -143,7 +155,7 @@ const char *sk_meta_of(struct store *s, struct collection *c, const char *id)
 
 	if (no == VERSION_NONE)
 		return "?";
-	meta = version_meta(collection_version(c, no));
+	meta = version_meta(generation_version(c->gen, no));
 	snprintf(text, sizeof(text), "%.*s", (int)meta.len,
 		meta.json ? meta.json : "");
 	return text;
@@ -160,7 +172,7 @@ const char *sk_nearest(struct store *s, struct collection *c, unsigned n,
 	struct vg_id id;
 	uint32_t found;
 
-	if (store_search(s, c, &q, &hit, &found) < 0 || found == 0)
+	if (sk_search(s, c, &q, &hit, &found) < 0 || found == 0)
 		return "";
 	id = version_id(hit.version);
 	snprintf(name, sizeof(name), "%.*s", (int)id.len, id.bytes);
@@ -307,7 +319,7 @@ static bool is_record(const struct sk_record *r, unsigned i, struct store *s,
 	if (r->y)
 		snprintf(json, sizeof(json), "{\"y\":%u}", r->y);
 	sk_vec(r->n, SK_DIM, vec);
-	return memcmp(version_vec(collection_version(c, no)), vec,
+	return memcmp(version_vec(generation_version(c->gen, no)), vec,
 		       SK_DIM * sizeof(float)) == 0 &&
 	       strcmp(sk_meta_of(s, c, id), json) == 0;
 }
@@ -319,8 +331,8 @@ bool sk_is_model(
 	uint32_t listed = 0, exists = 0;
 	bool is_same = true;
 
-	for (uint32_t no = collection_next(c, 0, now); no != VERSION_NONE;
-		no = collection_next(c, no + 1, now))
+	for (uint32_t no = generation_next(c->gen, 0, now); no != VERSION_NONE;
+		no = generation_next(c->gen, no + 1, now))
 		listed++;
 	moment_unref(store_moments(s), now);
 	for (unsigned i = 0; i < SK_IDS; i++) {

@@ -13,6 +13,11 @@ struct vg_id sk_id(const char *s);
 /* Opens dir, or ends the test. cfg NULL: as a mount without options does. */
 struct store *sk_open(const char *dir, const struct store_config *cfg);
 
+/* store_search of the present. The hits' versions are borrowed from the
+ * generation that is the newest: nothing may compact meanwhile. */
+int sk_search(struct store *s, struct collection *c, const struct search *q,
+	struct search_hit *hits, uint32_t *n);
+
 /* One change, committed and waited for: its error. */
 int sk_run(struct store *s, struct change *ch);
 

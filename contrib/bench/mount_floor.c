@@ -42,6 +42,7 @@ struct bench {
 	struct collection *coll;
 	struct data base, queries;
 	struct answer answer;
+	struct look look; /* of the question that is being answered */
 	struct search_hit hits[K + 1];
 	int run_fd[SIDES];
 	uint32_t batch_ef;
@@ -76,6 +77,7 @@ static void local_begin(struct bench *b, enum answer_fmt fmt, uint32_t n)
 	};
 
 	rig_must(answer_open(&b->answer, &spec) == 0);
+	look_init(&b->look, b->coll, store_moments(b->store));
 }
 
 static void local_search(struct bench *b, struct search *q, uint32_t no)
@@ -84,7 +86,7 @@ static void local_search(struct bench *b, struct search *q, uint32_t no)
 
 	q->dim = b->base.dim;
 	q->k = K;
-	rig_must(store_search(b->store, b->coll, q, b->hits, &n) == 0);
+	rig_must(store_search(b->store, &b->look, q, b->hits, &n) == 0);
 	for (uint32_t i = 0; i < n; i++) {
 		struct answer_row row = {
 			.id = version_id(b->hits[i].version),
@@ -99,6 +101,7 @@ static void local_search(struct bench *b, struct search *q, uint32_t no)
 static size_t local_end(struct bench *b)
 {
 	rig_must(answer_close(&b->answer, false) == 0);
+	look_fini(&b->look);
 	return b->answer.len;
 }
 
@@ -118,15 +121,14 @@ static size_t read_path(struct bench *b, const char *path)
 
 static size_t ask_id_local(struct bench *b, const char *id)
 {
-	struct moment *moment = moment_get(store_moments(b->store));
 	struct search q = {.leave_out = {id, (uint32_t)strlen(id)}};
-	uint32_t at = collection_find(b->coll, q.leave_out, moment);
+	uint32_t at;
 
-	rig_must(at != VERSION_NONE);
-	q.vec = version_vec(collection_version(b->coll, at));
 	local_begin(b, ANSWER_NDJSON, 1);
+	at = generation_find(b->look.gen, q.leave_out, b->look.moment);
+	rig_must(at != VERSION_NONE);
+	q.vec = version_vec(generation_version(b->look.gen, at));
 	local_search(b, &q, 0);
-	moment_unref(store_moments(b->store), moment);
 	return local_end(b);
 }
 
@@ -328,6 +330,7 @@ static double recall_of(struct bench *b, const float *kth, uint32_t ef)
 {
 	uint32_t n_truth = VG_MIN(N_TRUTH, b->queries.n), found = 0, n;
 
+	look_init(&b->look, b->coll, store_moments(b->store));
 	for (uint32_t i = 0; i < n_truth; i++) {
 		struct search q = {
 			.vec = b->queries.vecs + (size_t)i * b->base.dim,
@@ -336,10 +339,11 @@ static double recall_of(struct bench *b, const float *kth, uint32_t ef)
 			.ef = ef,
 		};
 
-		rig_must(store_search(b->store, b->coll, &q, b->hits, &n) == 0);
+		rig_must(store_search(b->store, &b->look, &q, b->hits, &n) == 0);
 		for (uint32_t j = 0; j < n; j++)
 			found += b->hits[j].dist <= kth[i];
 	}
+	look_fini(&b->look);
 	return found / (double)(n_truth * K);
 }
 
@@ -350,6 +354,7 @@ static void find_ef(struct bench *b)
 	uint32_t n;
 	double recall = 0;
 
+	look_init(&b->look, b->coll, store_moments(b->store));
 	for (uint32_t i = 0; i < VG_MIN(N_TRUTH, b->queries.n); i++) {
 		struct search q = {
 			.vec = b->queries.vecs + (size_t)i * b->base.dim,
@@ -358,9 +363,10 @@ static void find_ef(struct bench *b)
 			.exact = true,
 		};
 
-		rig_must(store_search(b->store, b->coll, &q, b->hits, &n) == 0);
+		rig_must(store_search(b->store, &b->look, &q, b->hits, &n) == 0);
 		kth[i] = b->hits[K - 1].dist;
 	}
+	look_fini(&b->look);
 	for (b->batch_ef = K; b->batch_ef < 1000;
 		b->batch_ef += b->batch_ef / 10) {
 		recall = recall_of(b, kth, b->batch_ef);

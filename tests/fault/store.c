@@ -134,7 +134,7 @@ static void look(struct store *s, struct collection *c, bool exact)
 		.exact = exact};
 	struct search_hit hits[3];
 	uint32_t n;
-	int rc = store_search(s, c, &q, hits, &n);
+	int rc = sk_search(s, c, &q, hits, &n);
 
 	if (rc < 0 && rc != -ENOMEM)
 		lie("a search failed", rc);
@@ -241,7 +241,7 @@ static void check_records(struct store *s, struct collection *c, bool lives)
 	no = sk_find(s, c, "e");
 	expect((no != VERSION_NONE) == e, PUT_E, PUT_E2, lives);
 	if (no != VERSION_NONE)
-		expect(memcmp(version_vec(collection_version(c, no)),
+		expect(memcmp(version_vec(generation_version(c->gen, no)),
 			       sk_vec(e2 ? 5 : 4, DIM, v),
 			       DIM * sizeof(float)) == 0,
 			PUT_E, PUT_E2, lives);

@@ -99,10 +99,10 @@ const struct version *bulk_find(struct store *s, struct collection *c,
 	struct vg_id id)
 {
 	struct moment *m = moment_get(store_moments(s));
-	uint32_t no = collection_find(c, id, m);
+	uint32_t no = generation_find(c->gen, id, m);
 
 	moment_unref(store_moments(s), m);
-	return no == VERSION_NONE ? NULL : collection_version(c, no);
+	return no == VERSION_NONE ? NULL : generation_version(c->gen, no);
 }
 
 bool bulk_has_meta(struct store *s, struct collection *c, const char *id,

@@ -234,13 +234,13 @@ static void test_damaged_vectors(void)
 	s = open_dir(dir, &cfg, &rep);
 	must(s);
 	c = sk_get(s, "c");
-	ok(collection_damaged(c) == 0, "what nobody touched is not judged");
-	ok(store_search(s, c, &q, &hit, &n) == 0 && n == 1 &&
+	ok(generation_damaged(c->gen) == 0, "what nobody touched is not judged");
+	ok(sk_search(s, c, &q, &hit, &n) == 0 && n == 1 &&
 			(hit.slot < 96 || hit.slot > 111),
 		"a search leaves out what is damaged");
-	ok(collection_damaged(c) == 1, "and it is known then");
+	ok(generation_damaged(c->gen) == 1, "and it is known then");
 	for (unsigned i = 0; i < ROWS; i++)
-		bad += cell_check_row(atomic_load(&c->cell), i) == -EIO;
+		bad += cell_check_row(atomic_load(&c->gen->cell), i) == -EIO;
 	ok(bad == 16, "it is the records of one block, no others");
 	collection_unref(c);
 	store_close(s);

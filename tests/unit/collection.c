@@ -28,25 +28,25 @@ static void let_go(struct moment *m)
 static bool shows(struct collection *c, const char *id, unsigned n,
 	const struct moment *m)
 {
-	uint32_t no = collection_find(c, sk_id(id), m);
+	uint32_t no = generation_find(c->gen, sk_id(id), m);
 	float v[SK_DIM_MAX];
 
 	return no != VERSION_NONE &&
-	       memcmp(version_vec(collection_version(c, no)),
+	       memcmp(version_vec(generation_version(c->gen, no)),
 		       sk_vec(n, DIM, v), DIM * sizeof(float)) == 0;
 }
 
 static bool lacks(struct collection *c, const char *id, const struct moment *m)
 {
-	return collection_find(c, sk_id(id), m) == VERSION_NONE;
+	return generation_find(c->gen, sk_id(id), m) == VERSION_NONE;
 }
 
 static unsigned count(struct collection *c, const struct moment *m)
 {
 	unsigned n = 0;
 
-	for (uint32_t no = collection_next(c, 0, m); no != VERSION_NONE;
-		no = collection_next(c, no + 1, m))
+	for (uint32_t no = generation_next(c->gen, 0, m); no != VERSION_NONE;
+		no = generation_next(c->gen, no + 1, m))
 		n++;
 	return n;
 }
@@ -101,12 +101,10 @@ static void test_moments(void)
 		"an overwrite leaves the old to who came before");
 	ok(shows(c, "a", 2, m[2]) && count(c, m[2]) == 1,
 		"and the new to who came after");
-	ok(!version_meta(collection_version(
-				 c, collection_find(c, sk_id("a"), m[2])))
+	ok(!version_meta(generation_version(c->gen, generation_find(c->gen, sk_id("a"), m[2])))
 				.json &&
-			version_meta(collection_version(c,
-					     collection_find(
-						     c, sk_id("a"), m[3])))
+			version_meta(generation_version(c->gen,
+					     generation_find(c->gen, sk_id("a"), m[3])))
 				.json,
 		"metadata has its moments, too");
 	ok(lacks(c, "a", m[4]) && shows(c, far, 2, m[4]) &&
@@ -127,7 +125,7 @@ static void test_moments(void)
 		"a clear leaves nothing");
 	ok(shows(c, "a", 9, m[9]) && count(c, m[9]) == 1,
 		"after it an id begins anew");
-	ok(version_meta(collection_version(c, collection_find(c, sk_id("a"),
+	ok(version_meta(generation_version(c->gen, generation_find(c->gen, sk_id("a"),
 						      m[7])))
 			.json != NULL,
 		"a rename takes the metadata along");
@@ -146,8 +144,8 @@ static void test_slots(void)
 	uint32_t slot;
 
 	must(sk_put(s, c, (struct sk_put){"a", 1, DIM, 0}) == 0);
-	cell = atomic_load(&c->cell);
-	slot = collection_version(c, sk_find(s, c, "a"))->slot;
+	cell = atomic_load(&c->gen->cell);
+	slot = generation_version(c->gen, sk_find(s, c, "a"))->slot;
 	first = now();
 	must(sk_rename(s, c, "a", "b") == 0);
 	second = now();
@@ -155,10 +153,10 @@ static void test_slots(void)
 	third = now();
 	ok(atomic_load(&cell->n_slots) == 1, "a rename takes no new slot");
 	ok(cell_find(cell, slot, first) ==
-			collection_find(c, sk_id("a"), first),
+			generation_find(c->gen, sk_id("a"), first),
 		"a slot is its first name's at first");
 	ok(cell_find(cell, slot, second) ==
-			collection_find(c, sk_id("b"), second),
+			generation_find(c->gen, sk_id("b"), second),
 		"its second one's later");
 	ok(cell_find(cell, slot, third) == VERSION_NONE,
 		"and nobody's after a delete");
@@ -213,8 +211,8 @@ static void test_listing(void)
 		must(sk_put(s, c, (struct sk_put){id, i, DIM, 0}) == 0);
 	}
 	m = now();
-	for (no = collection_next(c, 0, m); no != VERSION_NONE;
-		no = collection_next(c, no + 1, m)) {
+	for (no = generation_next(c->gen, 0, m); no != VERSION_NONE;
+		no = generation_next(c->gen, no + 1, m)) {
 		char id[16];
 
 		/* The one behind, the one ahead, and a new one. */
@@ -222,7 +220,7 @@ static void test_listing(void)
 		sk_del(s, c, id);
 		snprintf(id, sizeof(id), "n%u", seen);
 		must(sk_put(s, c, (struct sk_put){id, seen, DIM, 0}) == 0);
-		other += version_id(collection_version(c, no)).bytes[0] != 'l';
+		other += version_id(generation_version(c->gen, no)).bytes[0] != 'l';
 		seen++;
 	}
 	ok(seen == 100 && other == 0,
@@ -349,36 +347,36 @@ static void test_unreserve(void)
 	memset(long_meta, 'm', sizeof(long_meta));
 	long_meta[199] = '\0';
 	op = op_put("first", v, NULL);
-	must(collection_reserve(c, &op, &r[0]) == 0);
+	must(generation_reserve(c->gen, &op, &r[0]) == 0);
 	ok(r[0].is_new_cell && r[0].is_new_id && r[0].version == 0,
 		"the first vector reserves a cell, an id and version 0");
-	collection_unreserve(c, &r[0]);
-	ok(c->n_reserved == 0 && c->n_ids == 0 && !atomic_load(&c->cell),
+	generation_unreserve(c->gen, &r[0]);
+	ok(c->gen->n_reserved == 0 && c->gen->n_ids == 0 && !atomic_load(&c->gen->cell),
 		"taken back, nothing is left of it");
-	collection_unreserve(c, &r[0]);
-	ok(c->n_reserved == 0, "twice is harmless");
-	must(collection_reserve(c, &op, &r[0]) == 0);
+	generation_unreserve(c->gen, &r[0]);
+	ok(c->gen->n_reserved == 0, "twice is harmless");
+	must(generation_reserve(c->gen, &op, &r[0]) == 0);
 	op.places[0] = (struct op_place){op_partition(op.id), 1};
-	collection_apply(c, &op, &r[0]);
-	bytes = c->blob.n;
+	generation_apply(c->gen, &op, &r[0]);
+	bytes = c->gen->blob.n;
 	for (unsigned i = 0; i < 300; i++) {
 		snprintf(ids[i], sizeof(ids[i]), "u%u", i);
 		op = op_put(ids[i], v, long_meta + i % 190);
-		failed += collection_reserve(c, &op, &r[i]) != 0;
+		failed += generation_reserve(c->gen, &op, &r[i]) != 0;
 	}
-	ok(failed == 0 && c->n_reserved == 301 && c->n_ids == 301,
+	ok(failed == 0 && c->gen->n_reserved == 301 && c->gen->n_ids == 301,
 		"a group reserves one after the other");
-	ok(atomic_load(&c->n_versions) == 1, "of which nobody sees anything");
+	ok(atomic_load(&c->gen->n_versions) == 1, "of which nobody sees anything");
 	for (unsigned i = 300; i-- > 0;)
-		collection_unreserve(c, &r[i]);
-	ok(c->n_reserved == 1 && c->n_ids == 1 && c->blob.n == bytes &&
-			atomic_load(&c->cell)->n_reserved == 1,
+		generation_unreserve(c->gen, &r[i]);
+	ok(c->gen->n_reserved == 1 && c->gen->n_ids == 1 && c->gen->blob.n == bytes &&
+			atomic_load(&c->gen->cell)->n_reserved == 1,
 		"and gives all of it back, over chunks of bytes");
 	op = op_put("u0", v, "{}");
-	must(collection_reserve(c, &op, &again) == 0);
+	must(generation_reserve(c->gen, &op, &again) == 0);
 	ok(again.version == 1 && again.slot == 1,
 		"the next one gets the first free numbers");
-	collection_unreserve(c, &again);
+	generation_unreserve(c->gen, &again);
 	collection_unref(c);
 }
 
@@ -390,13 +388,13 @@ static void test_cells(void)
 	struct moment *m;
 
 	must(sk_put(s, c, (struct sk_put){"a", 1, DIM, 0}) == 0);
-	first = atomic_load(&c->cell);
+	first = atomic_load(&c->gen->cell);
 	ok(first->dim == DIM && first->tail_max >= 64,
 		"a cell knows its dimension and how long its tail may be");
 	m = now();
 	must(sk_put(s, c, (struct sk_put){"a", 2, DIM + 3, CHANGE_REINFER}) ==
 		0);
-	second = atomic_load(&c->cell);
+	second = atomic_load(&c->gen->cell);
 	ok(second != first && second->dim == DIM + 3 &&
 			second->retired == first,
 		"another dimension begins another cell, the old one is kept");
@@ -408,12 +406,12 @@ static void test_cells(void)
 	must(sk_del(s, c, "a") == 0);
 	must(sk_config(s, c, "metric", "l2") == 0);
 	must(sk_put(s, c, (struct sk_put){"a", 3, DIM + 3, 0}) == 0);
-	ok(atomic_load(&c->cell) != second &&
-			atomic_load(&c->cell)->metric == VG_L2,
+	ok(atomic_load(&c->gen->cell) != second &&
+			atomic_load(&c->gen->cell)->metric == VG_L2,
 		"and so does another metric");
 	must(sk_del(s, c, "a") == 0);
 	must(sk_put(s, c, (struct sk_put){"a", 3, DIM + 3, 0}) == 0);
-	ok(atomic_load(&atomic_load(&c->cell)->n_slots) == 2,
+	ok(atomic_load(&atomic_load(&c->gen->cell)->n_slots) == 2,
 		"an emptied collection goes on with the cell it has");
 	sk_is_sound(s);
 	collection_unref(c);

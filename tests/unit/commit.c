@@ -294,7 +294,7 @@ static void test_held(void)
 	sk_config(s, c, "ef_construction", "2000");
 	must(sk_put(s, c, (struct sk_put){"x", 1, DIM, 0}) == 0);
 	sk_wait_linked(s);
-	cell = atomic_load(&c->cell);
+	cell = atomic_load(&c->gen->cell);
 	pthread_mutex_lock(&s->indexer.lock);
 	cell->tail_max = 10;
 	pthread_mutex_unlock(&s->indexer.lock);

@@ -25,7 +25,7 @@ static const char *dir_of(const char *name)
 
 static struct cell *cell_of(struct collection *c)
 {
-	return atomic_load(&c->cell);
+	return atomic_load(&c->gen->cell);
 }
 
 static unsigned n_in_state(struct collection *c, enum slot_state state)
@@ -43,8 +43,8 @@ static unsigned n_lost(struct collection *c)
 {
 	unsigned n = 0;
 
-	for (uint32_t no = 0; no < atomic_load(&c->n_versions); no++) {
-		struct version *v = collection_version(c, no);
+	for (uint32_t no = 0; no < atomic_load(&c->gen->n_versions); no++) {
+		struct version *v = generation_version(c->gen, no);
 
 		n += atomic_load(&v->end) == VERSION_OPEN &&
 		     atomic_load(&cell_slot(v->cell, v->slot)->state) ==
@@ -132,7 +132,7 @@ static void test_unpublished(struct store *s)
 	must(moment_new(&s->moments, &next) == 0);
 	memcpy(op.uuid, c->uuid, sizeof(op.uuid));
 	op.places[0] = (struct op_place){p, ++next->seq[p]};
-	must(collection_reserve(c, &op, &r) == 0);
+	must(generation_reserve(c->gen, &op, &r) == 0);
 	store_apply(s, c, &op, &r);
 	indexer_add(&s->indexer, r.cell);
 	while (indexer_pending(r.cell))

@@ -17,14 +17,15 @@ static struct io io;
 
 /* kit_manifest's bytes; "|" stands for the seqs 0, 1, ... */
 static const char golden[] =
-	"76676d616e0d0a1a" "01000000" "00000000" "c60a000000000000"
-	"accfddc9df76f64d"
+	"76676d616e0d0a1a" "01000000" "00000000" "d20a000000000000"
+	"8850583d0febab17"
 	"0700000000000000" "66656463626139383736353433323130"
 	"0807060504030201" "2211000000000000" "0300000000000000"
-	"0010000000000000" "|" "09000000" "0c00000000000000"
+	"0010000000000000" "|" "09000000" "05008000" "0c00000000000000"
 	"feffffffffffffff" "01" "ff030000" "01000000" "02000000"
 	"02000000" /* collections */
-	"00000000" "30313233343536373839616263646530" "0100000000000000"
+	"00000000" "00000000" "30313233343536373839616263646530"
+	"0100000000000000"
 	"04000000" "646f6373"
 	"80010000" "10000000" "c8000000" "64000000" "02010101" "00060000"
 	"ed010000" "e8030000" "64000000" "fbffffffffffffff"
@@ -48,7 +49,8 @@ static const char golden[] =
 	"02000000" /* deltas */
 	"02000000" "3c00000000000000" "1600000000000000"
 	"04000000" "4600000000000000" "0000000000000000"
-	"08000000" "30313233343536373839616263646531" "0c00000000000000"
+	"08000000" "04008000" "30313233343536373839616263646531"
+	"0c00000000000000"
 	"04000000" "646f637a"
 	"00000000" "40000000" "01000000" "02000000" "01010200" "00000000"
 	"00000000" "00000000" "00000000" "0000000000000000"
@@ -126,7 +128,8 @@ static void test_extremes(void)
 {
 	static struct manifest_collection c;
 	struct manifest_alias a = {.cursor = 1};
-	struct manifest m = {.number = 1, .lsn = 1, .segment = 1, .offset = 64};
+	struct manifest m = {.number = 1, .lsn = 1, .segment = 1, .offset = 64,
+		.next_gen = GENERATION_FIRST};
 	struct manifest full = kit_manifest(), got;
 	struct colfile_part part = {.number = 1, .n = UINT32_MAX};
 	char name[VG_ID_MAX + 1], target[VG_ID_MAX + 1] = "";
@@ -145,9 +148,10 @@ static void test_extremes(void)
 	for (int i = 0; i < VG_SEQS; i++)
 		m.seq[i] = 1ull << 62;
 	m.next_no = CATALOGUE_MAX;
+	m.next_gen = GENERATION_END;
 	m.time_ns = m.root_mtime_ns = INT64_MIN;
 	c = full.coll[0];
-	c.no = CATALOGUE_MAX - 1;
+	c.no = c.gen = CATALOGUE_MAX - 1;
 	c.cursor = 1ull << 62;
 	c.name_len = VG_ID_MAX;
 	memset(c.name, 0xff, VG_ID_MAX);
@@ -225,7 +229,10 @@ static const struct change head_changes[] = {
 	{"an offset over 2^62", {{AT_OFFSET, OVER + 7, 8}}},
 	{"the first seq over 2^62", {{AT_SEQ, OVER, 8}}},
 	{"the last seq over 2^62", {{AT_SEQ + 8 * 271, OVER, 8}}},
-	{"over 2^24 collections", {{AT_NEXT_NO, CATALOGUE_MAX + 1, 4}}},
+	{"over 2^23 collections", {{AT_NEXT_NO, CATALOGUE_MAX + 1, 4}}},
+	{"a next generation that is a collection's",
+		{{AT_NEXT_GEN, GENERATION_FIRST - 1, 4}}},
+	{"over 2^24 generations", {{AT_NEXT_GEN, GENERATION_END + 1, 4}}},
 	{"a last cursor over 2^62", {{AT_NEXT_CURSOR, OVER, 8}}},
 	{"a truth that is 2", {{AT_HAS_ROOT, 2, 1}}},
 	{"a root's mode with other bits", {{AT_ROOT_MODE, 010000, 4}}},
@@ -249,6 +256,11 @@ static const struct change head_changes[] = {
 static const struct change collection_changes[] = {
 	{"a number that is not given yet", {{BARE(0), 9, 4}}},
 	{"two with one number", {{BARE(0), 0, 4}}},
+	{"two with one generation", {{BARE(IN_GEN), 0, 4}}},
+	{"a generation that is not made yet",
+		{{BARE(IN_GEN), GENERATION_FIRST + 5, 4}}},
+	{"a generation with another collection's number",
+		{{BARE(IN_GEN), 5, 4}}},
 	{"two with one uuid", {{BARE(IN_UUID + 15), '0', 1}}},
 	{"cursor 0", {{FULL(IN_CURSOR), 0, 8}}},
 	{"a cursor over the last", {{BARE(IN_CURSOR), 13, 8}}},
@@ -427,7 +439,7 @@ static void test_too_large(void)
 			.number = i + 1, .first = i, .n = 1};
 	for (uint32_t i = 0; i < VG_ARRAY_LEN(c); i++) {
 		c[i] = full.coll[0];
-		c[i].no = i;
+		c[i].no = c[i].gen = i;
 		c[i].cursor = i + 1;
 		c[i].uuid[0] = (uint8_t)i;
 		c[i].name[0] = (char)('a' + i);

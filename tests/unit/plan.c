@@ -156,8 +156,7 @@ static void test_meta_size(void)
 			strstr(last.why, "1 MiB"),
 		"more is not: %s", last.why);
 	ok(sk_rename(s, c, "a", "b") == 0 &&
-			version_meta(collection_version(
-					     c, sk_find(s, c, "b")))
+			version_meta(generation_version(c->gen, sk_find(s, c, "b")))
 					.len > VG_META_MAX - 20,
 		"and a rename takes all of it along");
 	free(large);
@@ -172,16 +171,16 @@ static void test_times(void)
 	ch.flags = CHANGE_TIME;
 	ch.time_ns = 1234;
 	must(run(ch) == 0);
-	ok(collection_version(c, sk_find(s, c, "a"))->mtime_ns == 1234,
+	ok(generation_version(c->gen, sk_find(s, c, "a"))->mtime_ns == 1234,
 		"a time that is given is kept");
 	must(meta(c, CHANGE_META_SET, "k", "1", 0) == 0);
-	ok(collection_version(c, sk_find(s, c, "a"))->mtime_ns == 1234,
+	ok(generation_version(c->gen, sk_find(s, c, "a"))->mtime_ns == 1234,
 		"metadata leaves it");
 	must(sk_rename(s, c, "a", "b") == 0);
-	ok(collection_version(c, sk_find(s, c, "b"))->mtime_ns == 1234,
+	ok(generation_version(c->gen, sk_find(s, c, "b"))->mtime_ns == 1234,
 		"a rename, too");
 	must(put(c, "b", 0) == 0);
-	ok(collection_version(c, sk_find(s, c, "b"))->mtime_ns >
+	ok(generation_version(c->gen, sk_find(s, c, "b"))->mtime_ns >
 			1600000000000000000,
 		"else it is the clock's");
 	collection_unref(c);
@@ -261,7 +260,7 @@ static void test_settings(void)
 		"others are not there, or not written");
 	must(sk_del(s, c, "z") == 0);
 	ok(sk_config(s, c, "metric", "ip") == 0 && put(c, "a", 0) == 0 &&
-			atomic_load(&c->cell)->metric == VG_IP,
+			atomic_load(&c->gen->cell)->metric == VG_IP,
 		"emptied, they are free again");
 	collection_unref(c);
 }

@@ -79,7 +79,7 @@ static unsigned n_wrong(struct store *s, struct collection *c,
 	snprintf(leave_out, sizeof(leave_out), "%.*s", (int)q->leave_out.len,
 		q->leave_out.len ? q->leave_out.bytes : "");
 	exist = expected(e, n, q->vec, leave_out, want);
-	if (store_search(s, c, q, hits, &found) < 0 ||
+	if (sk_search(s, c, q, hits, &found) < 0 ||
 		found != VG_MIN(exist, q->k))
 		return VG_K_MAX;
 	for (uint32_t i = 0; i < found; i++) {
@@ -195,46 +195,58 @@ static void test_edges(struct store *s)
 	uint64_t searches;
 	uint32_t n = 77;
 
-	ok(store_search(s, c, &q, hits, &n) == 0 && n == 0,
+	ok(sk_search(s, c, &q, hits, &n) == 0 && n == 0,
 		"a collection without vectors answers with nothing");
 	must(sk_put(s, c, (struct sk_put){"a", 1, DIM, 0}) == 0);
 	must(sk_put(s, c, (struct sk_put){"b", 2, DIM, 0}) == 0);
 	searches = atomic_load(&c->searches);
-	ok(store_search(s, c, &q, hits, &n) == 0 && n == 2,
+	ok(sk_search(s, c, &q, hits, &n) == 0 && n == 2,
 		"with fewer rows than k it gives what there is");
 	ok(atomic_load(&c->searches) == searches + 1, "a search counts once");
 	q.k = VG_K_MAX + 1;
-	ok(store_search(s, c, &q, hits, &n) == 0 && n == 2,
+	ok(sk_search(s, c, &q, hits, &n) == 0 && n == 2,
 		"the largest k is taken");
 	q.leave_out = sk_id("a");
-	ok(store_search(s, c, &q, hits, &n) == 0 && n == 1 &&
+	ok(sk_search(s, c, &q, hits, &n) == 0 && n == 1 &&
 			version_id(hits[0].version).bytes[0] == 'b',
 		"what is to be left out is");
 	q.leave_out = sk_id("zz");
-	ok(store_search(s, c, &q, hits, &n) == 0 && n == 2,
+	ok(sk_search(s, c, &q, hits, &n) == 0 && n == 2,
 		"leaving out what is not there changes nothing");
 	q.dim = DIM - 1;
-	ok(store_search(s, c, &q, hits, &n) == -EINVAL,
+	ok(sk_search(s, c, &q, hits, &n) == -EINVAL,
 		"another dimension is refused");
 	q.dim = DIM;
 	q.vec = zero;
-	ok(store_search(s, c, &q, hits, &n) == -EINVAL,
+	ok(sk_search(s, c, &q, hits, &n) == -EINVAL,
 		"cosine refuses a zero vector");
 	must(sk_del(s, c, "a") == 0 && sk_del(s, c, "b") == 0);
 	q.vec = v;
-	ok(store_search(s, c, &q, hits, &n) == 0 && n == 0,
+	ok(sk_search(s, c, &q, hits, &n) == 0 && n == 0,
 		"an emptied collection answers with nothing");
 	must(sk_put(s, c, (struct sk_put){"c", 1, DIM, 0}) == 0);
 	sk_wait_linked(s);
 	q.cancel = &cancel;
-	ok(store_search(s, c, &q, hits, &n) == -EINTR,
+	ok(sk_search(s, c, &q, hits, &n) == -EINTR,
 		"a cancelled search ends with EINTR");
 	q.exact = true;
-	ok(store_search(s, c, &q, hits, &n) == -EINTR, "an exact one, too");
+	ok(sk_search(s, c, &q, hits, &n) == -EINTR, "an exact one, too");
 	atomic_store(&cancel, false);
-	ok(store_search(s, c, &q, hits, &n) == 0 && n == 1,
+	ok(sk_search(s, c, &q, hits, &n) == 0 && n == 1,
 		"and one that could be but is not gives its answer");
 	collection_unref(c);
+}
+
+static uint64_t cost_of(
+	struct store *s, struct collection *c, const struct search *q)
+{
+	struct look look;
+	uint64_t cost;
+
+	look_init(&look, c, store_moments(s));
+	cost = store_search_cost(&look, q);
+	look_fini(&look);
+	return cost;
 }
 
 static void test_cost(struct store *s)
@@ -243,18 +255,18 @@ static void test_cost(struct store *s)
 	struct search q = {.k = 10, .ef = 50}, exact = {.k = 10, .exact = true};
 	char id[16];
 
-	ok(store_search_cost(c, &q) == 0, "an empty collection costs nothing");
+	ok(cost_of(s, c, &q) == 0, "an empty collection costs nothing");
 	for (unsigned i = 0; i < 3000; i++) {
 		snprintf(id, sizeof(id), "%u", i);
 		must(sk_put(s, c, (struct sk_put){id, i, DIM, 0}) == 0);
 	}
 	sk_wait_linked(s);
-	ok(store_search_cost(c, &exact) == 3000 * DIM * 4,
+	ok(cost_of(s, c, &exact) == 3000 * DIM * 4,
 		"an exact search reads every row");
-	ok(store_search_cost(c, &q) < store_search_cost(c, &exact),
+	ok(cost_of(s, c, &q) < cost_of(s, c, &exact),
 		"the graph's less");
 	q.ef = 100000;
-	ok(store_search_cost(c, &q) <= store_search_cost(c, &exact),
+	ok(cost_of(s, c, &q) <= cost_of(s, c, &exact),
 		"and never more");
 	collection_unref(c);
 }
@@ -284,7 +296,7 @@ static void *looker_main(void *arg)
 	while (!atomic_load(&is_over)) {
 		bool is_there = false;
 
-		if (store_search(l->s, l->c, &q, hits, &n) < 0) {
+		if (sk_search(l->s, l->c, &q, hits, &n) < 0) {
 			l->failed++;
 			continue;
 		}

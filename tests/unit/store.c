@@ -13,6 +13,18 @@
 
 #define DIM 8
 
+static int search_now(struct store *s, struct collection *c,
+	const struct search *q, struct search_hit *hits, uint32_t *n)
+{
+	struct look look;
+	int rc;
+
+	look_init(&look, c, store_moments(s));
+	rc = store_search(s, &look, q, hits, n);
+	look_fini(&look);
+	return rc;
+}
+
 static struct vg_id id_of(const char *s)
 {
 	return (struct vg_id){.bytes = s, .len = (uint32_t)strlen(s)};
@@ -80,7 +92,7 @@ static int put(struct store *s, struct collection *c, const char *id,
 static uint32_t find(struct store *s, struct collection *c, const char *id)
 {
 	struct moment *m = moment_get(store_moments(s));
-	uint32_t no = collection_find(c, id_of(id), m);
+	uint32_t no = generation_find(c->gen, id_of(id), m);
 
 	moment_unref(store_moments(s), m);
 	return no;
@@ -94,7 +106,7 @@ static const char *nearest(
 	struct search_hit hit;
 	uint32_t n;
 
-	if (store_search(s, c, &q, &hit, &n) < 0 || n == 0)
+	if (search_now(s, c, &q, &hit, &n) < 0 || n == 0)
 		return "";
 	snprintf(name, sizeof(name), "%.*s",
 		(int)version_id(hit.version).len, version_id(hit.version).bytes);
@@ -130,14 +142,14 @@ static void test_changes(struct store *s)
 	ch = (struct change){.type = OP_SET, .coll = c, .id = id_of("a"),
 		.meta_mode = CHANGE_META_MERGE, .meta = {"{\"y\":1}", 7}};
 	ok(run(s, &ch) == 0, "metadata is set");
-	ok(version_meta(collection_version(c, find(s, c, "a"))).len == 7,
+	ok(version_meta(generation_version(c->gen, find(s, c, "a"))).len == 7,
 		"and read back");
 	ch = (struct change){.type = OP_RENAME, .coll = c, .id = id_of("a"),
 		.id2 = id_of("q")};
 	ok(run(s, &ch) == 0 && find(s, c, "a") == VERSION_NONE,
 		"a renamed record is gone from its old id");
 	ok(!strcmp(nearest(s, c, a, false), "q"), "and found under its new");
-	ok(version_meta(collection_version(c, find(s, c, "q"))).len == 7,
+	ok(version_meta(generation_version(c->gen, find(s, c, "q"))).len == 7,
 		"with its metadata");
 	ch = (struct change){.type = OP_DEL, .coll = c, .id = id_of("b")};
 	ok(run(s, &ch) == 0 && run(s, &ch) == -ENOENT,
@@ -160,7 +172,7 @@ static void test_restart(struct store *s)
 	ok(c && find(s, c, "q") != VERSION_NONE &&
 			find(s, c, "b") == VERSION_NONE,
 		"after a restart every record is as it was");
-	ok(!memcmp(version_vec(collection_version(c, find(s, c, "q"))), a,
+	ok(!memcmp(version_vec(generation_version(c->gen, find(s, c, "q"))), a,
 		   sizeof(a)),
 		"bit for bit");
 	ok(atomic_load(&c->n_live) == 1, "and counted");
