@@ -23,24 +23,18 @@
 
 static_assert(COLFILE_HEADER % COLFILE_BLOCK == 0, "blocks lie in pages");
 
-static bool is_valid(const struct colfile_config *cfg)
-{
-	size_t len = strlen(cfg->name);
-
-	return cfg->io && cfg->dirfd >= 0 && len > 0 &&
-	       len <= COLFILE_NAME_MAX && !strpbrk(cfg->name, "./") &&
-	       cfg->stride > 0 && cfg->stride <= 262140 &&
-	       cfg->part_rows > 0 &&
-	       (uint64_t)cfg->part_rows * cfg->stride <= 64ull << 30;
-}
-
 int colfile_new(const struct colfile_config *cfg, struct colfile **out)
 {
 	size_t len = VG_ALIGN_UP(
 		sizeof(struct colfile), _Alignof(struct colfile));
 	struct colfile *cf = aligned_alloc(_Alignof(struct colfile), len);
 
-	assert(is_valid(cfg));
+	assert(cfg->io && cfg->dirfd >= 0);
+	assert(strlen(cfg->name) > 0 && strlen(cfg->name) <= COLFILE_NAME_MAX);
+	assert(!strpbrk(cfg->name, "./"));
+	assert(cfg->stride > 0 && cfg->stride <= 262140);
+	assert(cfg->part_rows > 0 &&
+		(uint64_t)cfg->part_rows * cfg->stride <= 64ull << 30);
 	if (!cf)
 		return -ENOMEM;
 	memset(cf, 0, len);

@@ -7,13 +7,11 @@
  * header has the hash of the part's, so sums never pass for another part's.
  */
 #include <assert.h>
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "src/colfile_int.h"
@@ -58,9 +56,8 @@ static int file_open(struct opening *o, uint32_t number, const char *suffix,
 	colfile_name_format(o->cf, number, suffix, o->name);
 	o->fd = io->open(io, o->cf->cfg.dirfd, o->name, O_RDONLY);
 	if (o->fd == -ENOENT)
-		return refuse(o, -ENOENT,
-			"is missing: copy it back, or restore the directory "
-			"as a whole");
+		return refuse(o, -ENOENT, "is missing: copy it back, or "
+			"restore the directory as a whole");
 	if (o->fd < 0)
 		return refuse(
 			o, o->fd, "cannot be opened: %s", strerror(-o->fd));
@@ -85,8 +82,8 @@ static int file_read(struct opening *o, void *buf, size_t len, uint64_t at)
 	ssize_t n = io->read(io, o->fd, buf, len, at);
 
 	if (n < 0)
-		return refuse(o, (int)n, "cannot be read: %s",
-			strerror((int)-n));
+		return refuse(
+			o, (int)n, "cannot be read: %s", strerror((int)-n));
 	if ((size_t)n < len)
 		return refuse(o, -VG_ECORRUPT,
 			"ends at byte %" PRIu64 ": restore it from a copy",
@@ -252,16 +249,17 @@ static int parts_check(const struct colfile *cf,
 	uint64_t rows = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
-		if (part[i].number == 0 || part[i].number == UINT32_MAX ||
-			part[i].n == 0 || part[i].first != rows ||
-			rows + part[i].n >= UINT32_MAX) {
-			snprintf(why, WHY_MAX,
-				"%s has a gap at row %" PRIu64
-				" in the manifest: use an older one",
-				cf->cfg.name, rows);
-			return -VG_ECORRUPT;
+		if (part[i].number > 0 && part[i].number < UINT32_MAX &&
+			part[i].n > 0 && part[i].first == rows &&
+			rows + part[i].n < UINT32_MAX) {
+			rows += part[i].n;
+			continue;
 		}
-		rows += part[i].n;
+		snprintf(why, WHY_MAX,
+			"%s has a gap at row %" PRIu64
+			" in the manifest: use an older one",
+			cf->cfg.name, rows);
+		return -VG_ECORRUPT;
 	}
 	return 0;
 }
@@ -271,13 +269,13 @@ int colfile_open(const struct colfile_config *cfg,
 	struct colfile **out)
 {
 	struct colfile *cf;
+	struct opening o = {.why = why};
 	int rc = colfile_new(cfg, &cf);
 
 	assert(part || n == 0);
 	if (rc < 0)
 		return rc;
-	struct opening o = {.cf = cf, .why = why};
-
+	o.cf = cf;
 	rc = parts_check(cf, part, n, why);
 	if (rc == 0)
 		rc = colfile_table_reserve(cf, n);

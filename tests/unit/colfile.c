@@ -285,8 +285,9 @@ static void test_links(int dir, const char *linked, bool when_open)
 		"%s with a second link, %s: rows go into a new part", linked,
 		when_open ? "made while it was written" : "found by an open");
 	must(colfile_sync(cf) == 0);
-	ok(is_untouched(&a, dir, "vec.0001") &
-			is_untouched(&b, dir, "vec.0001.sum"),
+	bool is_same = is_untouched(&a, dir, "vec.0001");
+
+	ok(is_untouched(&b, dir, "vec.0001.sum") && is_same,
 		"and the old one is left as it is");
 	cf = col_again(cf, &cfg);
 	ok(col_reads(cf, &cfg, 0, rows + 100) &&
