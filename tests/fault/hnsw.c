@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hnsw.c: every allocation of a graph fails once; the graph goes on. */
+/* hnsw.c: each allocation of a graph fails once, of its saves and loads too. */
 #include "index/hnsw.h"
 
 #include <errno.h>
@@ -82,8 +82,9 @@ int __wrap_munmap(void *p, size_t len)
 }
 
 static _Atomic(char *) chunk;
-static struct rows rows = {
-	.chunk = &chunk, .shift = 31, .stride = DIM * sizeof(float)};
+static struct rows rows = {.chunk = &chunk,
+	.shift = 31,
+	.stride = DIM * sizeof(float)};
 static float vecs[N][DIM];
 
 struct run {
@@ -149,15 +150,16 @@ static void search_all(struct run *r, struct hnsw *h)
 	hnsw_scratch_free(s);
 }
 
+static const struct hnsw_config config = {.dim = DIM,
+	.metric = VG_L2,
+	.m = 4,
+	.ef_construction = 32};
+
 static struct run run_once(long nth, bool forever)
 {
 	struct run r = {.is_right = true,
 		.is_untouched = true,
 		.is_valid = true};
-	struct hnsw_config config = {.dim = DIM,
-		.metric = VG_L2,
-		.m = 4,
-		.ef_construction = 32};
 	long alive_before = n_alive;
 	size_t mapped_before = mapped;
 	struct hnsw_scratch *s;
@@ -182,7 +184,122 @@ static struct run run_once(long nth, bool forever)
 	return r;
 }
 
-static void test_all(bool forever, const char *name)
+/* ---- saving and loading ---- */
+
+static char stream[1 << 20];
+static size_t stream_len, stream_at;
+
+static int stream_write(void *ctx, const void *bytes, size_t len)
+{
+	(void)ctx;
+	must(stream_len + len <= sizeof(stream));
+	memcpy(stream + stream_len, bytes, len);
+	stream_len += len;
+	return 0;
+}
+
+static int stream_read(void *ctx, void *buf, size_t len)
+{
+	(void)ctx;
+	if (len > stream_len - stream_at)
+		return -ENODATA;
+	memcpy(buf, stream + stream_at, len);
+	stream_at += len;
+	return 0;
+}
+
+static const struct hnsw_sink sink = {stream_write, NULL};
+static const struct hnsw_source source = {stream_read, NULL};
+
+static int save_base(struct hnsw *h)
+{
+	int rc;
+
+	stream_len = 0;
+	rc = hnsw_save_base(h, &sink);
+	return rc < 0 ? rc : hnsw_save_rest(h, &sink);
+}
+
+/* After a save that failed only a base is taken. */
+static bool is_base_next(struct hnsw *h)
+{
+	return hnsw_save_rest(h, &sink) == -EINVAL &&
+	       hnsw_save_delta(h, &sink) == -EINVAL;
+}
+
+/* Half of the rows in a base, the others in a delta, or all in a base. */
+static void save_all(struct run *r, struct hnsw *h, struct hnsw_scratch *s)
+{
+	bool was_armed;
+
+	if (failed(r, save_base(h))) {
+		r->is_untouched = r->is_untouched && is_base_next(h);
+		must(save_base(h) == 0);
+	}
+	was_armed = is_armed;
+	is_armed = false;
+	for (uint32_t i = N / 2; i < N; i++)
+		must(hnsw_put(h, i, s) == 0);
+	is_armed = was_armed;
+	if (failed(r, hnsw_save_delta(h, &sink))) {
+		r->is_untouched = r->is_untouched && is_base_next(h);
+		must(save_base(h) == 0);
+	}
+}
+
+static int load_all(struct hnsw **out)
+{
+	const char *why = NULL;
+	struct hnsw *h;
+	int rc;
+
+	stream_at = 0;
+	rc = hnsw_load_base(&config, &rows, N, &source, &why, &h);
+	if (rc < 0)
+		return rc;
+	if (stream_at < stream_len)
+		rc = hnsw_load_delta(h, N, &source, &why);
+	must(!why);
+	if (rc == 0)
+		*out = h;
+	else
+		hnsw_free(h);
+	return rc;
+}
+
+static struct run save_once(long nth, bool forever)
+{
+	struct run r = {.is_right = true,
+		.is_untouched = true,
+		.is_valid = true};
+	long alive_before = n_alive;
+	size_t mapped_before = mapped;
+	struct hnsw_scratch *s;
+	struct hnsw *h, *again = NULL;
+
+	must(hnsw_new(&config, &rows, &h) == 0);
+	must(hnsw_scratch_new(&s) == 0);
+	for (uint32_t i = 0; i < N / 2; i++)
+		must(hnsw_put(h, i, s) == 0);
+	n_calls = n_failed = 0;
+	fail_at = nth;
+	is_forever = forever;
+	is_armed = true;
+	save_all(&r, h, s);
+	if (failed(&r, load_all(&again)))
+		must(load_all(&again) == 0);
+	is_armed = false;
+	r.is_over = n_failed == 0;
+	r.is_valid = n_linked(h) == N && n_linked(again) == N;
+	hnsw_scratch_free(s);
+	hnsw_free(h);
+	hnsw_free(again);
+	r.is_freed = n_alive == alive_before && mapped == mapped_before;
+	return r;
+}
+
+static void test_all(struct run (*once)(long nth, bool forever), bool forever,
+	const char *name)
 {
 	struct run all = {.is_right = true,
 		.is_untouched = true,
@@ -191,7 +308,7 @@ static void test_all(bool forever, const char *name)
 	long nth = 0, n_seen = 0;
 
 	do {
-		struct run r = run_once(++nth, forever);
+		struct run r = once(++nth, forever);
 
 		all.is_over = r.is_over;
 		all.is_right = all.is_right && r.is_right;
@@ -210,10 +327,6 @@ static void test_all(bool forever, const char *name)
 
 static void test_check(void)
 {
-	struct hnsw_config config = {.dim = DIM,
-		.metric = VG_L2,
-		.m = 4,
-		.ef_construction = 32};
 	const char *why = NULL;
 	struct hnsw *h;
 	int rc[3];
@@ -234,14 +347,16 @@ static void test_check(void)
 
 int main(void)
 {
-	plan(11);
+	plan(21);
 	srand((unsigned)seed());
 	for (int i = 0; i < N; i++)
 		for (int j = 0; j < DIM; j++)
 			vecs[i][j] = (float)rand() / (float)RAND_MAX;
 	atomic_init(&chunk, (char *)vecs);
-	test_all(false, "once");
-	test_all(true, "forever");
+	test_all(run_once, false, "once");
+	test_all(run_once, true, "forever");
+	test_all(save_once, false, "saved and loaded, once");
+	test_all(save_once, true, "saved and loaded, forever");
 	test_check();
 	return done();
 }
