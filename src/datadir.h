@@ -13,14 +13,19 @@ struct datadir {
 	uint8_t *uuid;	/* 16 bytes: the store's */
 	bool is_locked; /* dirfd was opened by who has it for himself alone: a
 			   disk of a test. dir is not looked at then */
+	bool is_read_only; /* nothing is written; who else reads may, too */
 };
 
 /*
- * Makes dir if it is missing, takes its LOCK (waiting up to wait_ms for an
- * owner that is ending), reads or writes FORMAT and opens wal/. The lock lives
- * as long as lockfd. why[512] gets a sentence on error. -ENOTEMPTY: it holds
+ * Makes dir if it is missing, locks it (waiting up to wait_ms for an owner that
+ * is ending), reads or writes FORMAT and opens wal/. The lock lives as long as
+ * lockfd and dirfd. why[512] gets a sentence on error. -ENOTEMPTY: it holds
  * files and is no data directory; nothing was written. -EBUSY: another
- * process owns it; -VG_EFORMAT: a later version's, or not a data directory.
+ * process owns it; -VG_EFORMAT: a later version's, or not a data directory;
+ * -VG_ECORRUPT: a part of one, FORMAT or wal/ is missing.
+ *
+ * Read only, dir is locked against owners, but not against others who read:
+ * it must be there, with FORMAT and wal/.
  */
 int datadir_open(const char *dir, unsigned wait_ms, const struct datadir *out,
 	char *why);

@@ -30,13 +30,20 @@ static void plain_close(struct io *io, int fd)
 
 static int plain_stat(struct io *io, int fd, struct io_stat *out)
 {
-	struct stat st;
+	struct statx st;
 
 	(void)io;
-	if (fstat(fd, &st) < 0)
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME,
+		    &st) < 0)
 		return -errno;
-	out->size = (uint64_t)st.st_size;
-	out->links = st.st_nlink;
+	out->size = st.stx_size;
+	out->links = st.stx_nlink;
+	out->dev = ((uint64_t)st.stx_dev_major << 32) | st.stx_dev_minor;
+	out->inode = st.stx_ino;
+	out->birth_ns = 0;
+	if (st.stx_mask & STATX_BTIME)
+		out->birth_ns = st.stx_btime.tv_sec * 1000000000LL +
+				st.stx_btime.tv_nsec;
 	return 0;
 }
 

@@ -21,6 +21,8 @@
 struct io_stat {
 	uint64_t size; /* bytes: the written end */
 	uint64_t links;
+	uint64_t dev, inode; /* which it is; 0 where a disk has no such */
+	int64_t birth_ns;    /* since 1970; 0: not known */
 };
 
 /* The name is borrowed until it returns; what is not 0 ends the listing. */

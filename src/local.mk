@@ -54,6 +54,7 @@ libvgcore_a_SOURCES += \
 	%D%/collection_file.c %D%/collection_file.h \
 	%D%/collection_file_int.h %D%/collection_load.c \
 	%D%/graph_file.c %D%/graph_file.h \
+	%D%/identity.c %D%/identity.h \
 	%D%/collection.c %D%/collection.h \
 	%D%/collection_apply.c %D%/collection_int.h \
 	%D%/commit.c \

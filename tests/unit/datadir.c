@@ -202,6 +202,7 @@ static void test_format(const char *dir)
 	leave(&p);
 	snprintf(path, sizeof(path), "%s/FORMAT", dir);
 	must(unlink(path) == 0);
+	write_file(dir, "wal/0001.wal", "");
 	ok(take(&p, dir, 0) == -VG_ECORRUPT && strstr(p.why, "restore"),
 		"a log without FORMAT is not taken for a new store: %s", p.why);
 	leave(&p);
@@ -254,16 +255,119 @@ static void test_refused(void)
 	leave(&p);
 }
 
+/* What a copy of dir by hard links has: its FORMAT, LOCK and wal/. */
+static void link_copy(const char *dir, const char *copy)
+{
+	static const char *const names[] = {"FORMAT", "LOCK"};
+	char from[300], to[300];
+
+	must(mkdir(copy, 0700) == 0);
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(from, sizeof(from), "%s/%s", dir, names[i]);
+		snprintf(to, sizeof(to), "%s/%s", copy, names[i]);
+		must(link(from, to) == 0);
+	}
+	snprintf(to, sizeof(to), "%s/wal", copy);
+	must(mkdir(to, 0700) == 0);
+}
+
+/* A copy that shares LOCK and FORMAT with a directory that is in use. */
+static void test_linked(void)
+{
+	char dir[200], copy[200], before[200], after[200];
+	struct place p, q, r;
+
+	snprintf(dir, sizeof(dir), "%s/first", scratch());
+	snprintf(copy, sizeof(copy), "%s/linked", scratch());
+	must(take(&p, dir, 0) == 0);
+	link_copy(dir, copy);
+	read_file(dir, "LOCK", before);
+	ok(take(&q, copy, 0) == 0 && memcmp(p.uuid, q.uuid, 16) == 0,
+		"a copy made of links opens while the first is in use: %s",
+		q.why);
+	ok(take(&r, dir, 0) == -EBUSY && strstr(r.why, "in use by process"),
+		"which is locked still, with another name of its LOCK");
+	leave(&r);
+	ok(take(&r, copy, 0) == -EBUSY, "and so is the copy");
+	leave(&r);
+	read_file(dir, "LOCK", after);
+	ok(strcmp(before, after) == 0, "the first's LOCK was not written");
+	leave(&p);
+	leave(&q);
+	ok(take(&p, dir, 0) == 0 && take(&q, copy, 0) == 0,
+		"each has a lock of its own from then on");
+	leave(&p);
+	leave(&q);
+}
+
+static struct datadir reader(struct place *p)
+{
+	static struct io io;
+
+	io_init(&io);
+	*p = (struct place){.dirfd = -1, .lockfd = -1, .walfd = -1};
+	return (struct datadir){.io = &io,
+		.dirfd = &p->dirfd,
+		.lockfd = &p->lockfd,
+		.waldirfd = &p->walfd,
+		.uuid = p->uuid,
+		.is_read_only = true};
+}
+
+static void test_read_only(void)
+{
+	char dir[200], path[300];
+	struct place p, q, r;
+	struct datadir d = reader(&q);
+
+	snprintf(dir, sizeof(dir), "%s/missing", scratch());
+	ok(datadir_open(dir, 0, &d, q.why) == -ENOENT && access(dir, F_OK) < 0,
+		"what is missing is not made to be read");
+	snprintf(dir, sizeof(dir), "%s/read", scratch());
+	must(take(&p, dir, 0) == 0);
+	d = reader(&q);
+	ok(datadir_open(dir, 0, &d, q.why) == -EBUSY &&
+			strstr(q.why, "in use by process"),
+		"what is in use is not read: %s", q.why);
+	leave(&q);
+	leave(&p);
+	snprintf(path, sizeof(path), "%s/LOCK", dir);
+	must(unlink(path) == 0);
+	d = reader(&q);
+	ok(datadir_open(dir, 0, &d, q.why) == 0 && !has_file(dir, "LOCK") &&
+			memcmp(q.uuid, p.uuid, 16) == 0,
+		"else it is, and nothing is written");
+	d = reader(&r);
+	ok(datadir_open(dir, 0, &d, r.why) == 0, "by several");
+	leave(&r);
+	ok(take(&p, dir, 0) == -EBUSY && strstr(p.why, "only read"),
+		"an owner has to wait for that: %s", p.why);
+	leave(&p);
+	leave(&q);
+	snprintf(path, sizeof(path), "%s/wal", dir);
+	must(rmdir(path) == 0);
+	d = reader(&q);
+	ok(datadir_open(dir, 0, &d, q.why) == -VG_ECORRUPT,
+		"FORMAT without wal/ is a part of a data directory");
+	leave(&q);
+	ok(take(&p, dir, 0) == -VG_ECORRUPT && !has_file(dir, "wal") &&
+			strstr(p.why, "wal/ is missing"),
+		"for an owner, too: %s", p.why);
+	leave(&p);
+}
+
 int main(void)
 {
 	char dir[200];
 
-	plan(25);
+	plan(37);
 	snprintf(dir, sizeof(dir), "%s/data", scratch());
 	test_new(dir);
 	test_owner(dir);
 	test_wait(dir);
 	test_format(dir);
 	test_refused();
+	test_linked();
+	test_read_only();
 	return done();
 }
