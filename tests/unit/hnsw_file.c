@@ -347,6 +347,13 @@ static void test_wild(void)
 			must(hnsw_search(h, &q, g.scratch, hits, &n) == 0);
 			is_answered = is_answered && n > 0;
 		}
+		/* Products of a tame query overflow: infinitely near. */
+		struct hnsw_query tame = {.vec = (float[]){1e10f, 1e10f, -1e10f,
+						  1e10f, -1e10f, 1e10f},
+			.k = 5,
+			.ef = 50};
+
+		must(hnsw_search(h, &tame, g.scratch, hits, &n) == 0);
 		put_range(&g, h, 200, 300);
 		hnsw_free(h);
 		ground_fini(&g);
@@ -734,7 +741,7 @@ static void test_config(void)
 	struct hnsw *h = NULL;
 	bool is_refused = true;
 
-	ground_init(&g, &plain, 100);
+	ground_init(&g, &plain, 128);
 	put_range(&g, g.h, 0, 100);
 	save(g.h, &g.base);
 	other[0].metric = VG_IP;
@@ -767,6 +774,12 @@ static void test_config(void)
 	g.base.bytes[8] = 2;
 	ok(!load(&g, &g.base) && strstr(g.why, "version"),
 		"so is one of another version");
+	g.base.bytes[8] = 1;
+	g.base.bytes[56] = 1; /* of words 0 and 1 */
+	ok(!load(&g, &g.base) && strstr(g.why, "no order"),
+		"one that names slots twice");
+	g.base.bytes[60] = 0;
+	ok(!load(&g, &g.base) && strstr(g.why, "no order"), "or out of order");
 	ground_fini(&g);
 }
 
@@ -1062,7 +1075,7 @@ static void test_noise(void)
 
 int main(void)
 {
-	plan(5 + 3 * 6 + 2 + 2 + 1 + 1 + 7 + 1 + 7 + 3 + 1 + 4 + 16 + 1 + 2 +
+	plan(5 + 3 * 6 + 2 + 2 + 1 + 1 + 7 + 1 + 7 + 3 + 1 + 6 + 16 + 1 + 2 +
 		2 + 1);
 	srand((unsigned)seed());
 	test_small();
