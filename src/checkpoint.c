@@ -403,6 +403,17 @@ static void drop_old_locked(struct store *s)
 		;
 }
 
+/* The first checkpoint of an open, or its thread, clears what is left of the
+ * life before: manifests above the one that was opened must go before files
+ * that they name are written to. */
+static int sweep_locked(struct store *s)
+{
+	int rc = s->checkpoint.is_swept ? 0 : checkpoint_sweep(s);
+
+	s->checkpoint.is_swept = rc == 0;
+	return rc;
+}
+
 /* ---- when ---- */
 
 int store_checkpoint(struct store *s, bool all)
@@ -415,10 +426,9 @@ int store_checkpoint(struct store *s, bool all)
 		return 0;
 	pthread_mutex_lock(&cp->run_lock);
 	wal_stat(s->wal, &ws);
-	if (store_read_only(s))
-		rc = -EROFS;
-	else if (ws.appended_lsn + 1 != atomic_load(&cp->lsn) ||
-		 each_collection(s, graph_is_due, all))
+	rc = store_read_only(s) ? -EROFS : sweep_locked(s);
+	if (rc == 0 && (ws.appended_lsn + 1 != atomic_load(&cp->lsn) ||
+			       each_collection(s, graph_is_due, all)))
 		rc = run_locked(s, all);
 	if (rc == 0)
 		drop_old_locked(s);
@@ -462,7 +472,14 @@ static void *checkpoint_main(void *arg)
 {
 	struct store *s = arg;
 	struct checkpointer *cp = &s->checkpoint;
+	int swept;
 
+	pthread_mutex_lock(&cp->run_lock);
+	swept = sweep_locked(s);
+	pthread_mutex_unlock(&cp->run_lock);
+	if (swept < 0)
+		log_warn("what no manifest names could not be removed: %s",
+			strerror(-swept));
 	pthread_mutex_lock(&cp->lock);
 	while (!cp->is_stopping) {
 		bool is_wanted = wait_wanted_locked(cp);

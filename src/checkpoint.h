@@ -52,7 +52,10 @@ struct checkpointer {
 	struct checkpoint_kept *kept; /* oldest first */
 	uint32_t n_kept, cap_kept;
 	double grace_s;
+	bool is_swept;
 
+	uint64_t reach; /* lsn that the log has to go on to: what the newest
+			   manifest that can be read says. Set by the open */
 	uint64_t limit; /* bytes of the log between two; UINT64_MAX: never */
 	_Atomic uint64_t logged; /* bytes since the last cut; relaxed */
 	_Atomic uint64_t lsn;	 /* relaxed: that the newest goes on from */
@@ -70,6 +73,16 @@ struct store_report;
  */
 int checkpoint_load(struct store *s, const struct store_config *cfg,
 	struct store_report *rep, struct wal_place *from);
+
+/*
+ * Removes files that no manifest names, and manifests above the one that was
+ * opened: leftovers. Before the first checkpoint, with run_lock. -ENOMEM; errno
+ * of the disk: some may be left.
+ */
+int checkpoint_sweep(struct store *s);
+
+/* Whether mc names a file of its directory: a part, its sums, a graph. */
+bool checkpoint_names(const struct manifest_collection *mc, const char *name);
 
 /* Makes it ready for the others; before all else. */
 void checkpoint_prepare(struct checkpointer *cp);

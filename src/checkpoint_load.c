@@ -1,5 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* checkpoint_load.c: which manifest an open takes, and what it makes of it. */
+/*
+ * checkpoint_load.c: which manifest an open takes, and what it makes of it.
+ *
+ * The newest that is whole: its own sum is right, so are its files, and the log
+ * has the place that it goes on from. What cannot be opened is passed over,
+ * because the log from an older manifest's place on says it, too; before all
+ * manifests comes the empty store, and the log from its begin. But the log has
+ * to go on at least as far as every manifest that can be read knows, else
+ * something was lost: then nothing is opened.
+ *
+ * WHY A COPY IS RIGHT, whatever the order in which its files were copied while
+ * changes went on. Let n be the newest manifest when it began. All that n names
+ * is there until it ended (checkpoint.h), and only grows at the end: so is
+ * copied. All that was acknowledged before it began is in n's files or in the
+ * log from n's place on, and in segments that were there then. A newer manifest
+ * in the copy, made meanwhile, is either whole with its log, and then has all
+ * that n had and more; or it is passed over; or the log ends before it: the log
+ * was copied first, and the copy is refused, because a copy that was
+ * interrupted looks the same. A segment that was copied when the next one had
+ * been begun says so at its end (wal.c, the mark), so a log that was copied in
+ * part is refused, too.
+ */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,26 +31,52 @@
 
 #include "src/log.h"
 #include "src/store_int.h"
+#include "src/wal.h"
 
 #define LIMIT (64u << 20)
 #define GRACE_S 3600.0
 
+/* How much of a manifest has to be right. */
+enum whole {
+	WHOLE,	/* all of it */
+	PARTS,	/* a recovery: collections may be damaged */
+	NO_LOG, /* and the place in the log may be missing */
+};
+
+static int load_collection(struct store *s, const struct manifest_collection *mc,
+	const struct collection_files *files, char why[256])
+{
+	struct vg_id name = {mc->name, mc->name_len};
+	struct collection *c;
+	int rc;
+
+	if (files->dirfd < 0 && mc->version.n_parts > 0) {
+		snprintf(why, 256,
+			"c/ is missing: copy it back, or restore the "
+			"directory as a whole");
+		return -ENOENT;
+	}
+	rc = collection_load(files, mc, why, &c);
+	if (rc == 0)
+		rc = catalogue_load_collection(
+			&s->catalogue, c, name, mc->cursor);
+	return rc;
+}
+
 /* The state that m describes, into an empty store. */
 static int fill_catalogue(struct store *s, const struct manifest *m,
-	const struct collection_files *files, char why[256])
+	const struct collection_files *files, enum whole whole, char why[256])
 {
 	struct catalogue *cat = &s->catalogue;
 	int rc = catalogue_load(cat, m);
 
 	for (uint32_t i = 0; i < m->n_colls && rc == 0; i++) {
-		const struct manifest_collection *mc = &m->coll[i];
-		struct vg_id name = {mc->name, mc->name_len};
-		struct collection *c;
-
-		rc = collection_load(files, mc, why, &c);
-		if (rc == 0)
-			rc = catalogue_load_collection(
-				cat, c, name, mc->cursor);
+		rc = load_collection(s, &m->coll[i], files, why);
+		if (rc < 0 && rc != -ENOMEM && whole != WHOLE) {
+			store_note_loss(s, m->coll[i].name, why);
+			why[0] = '\0';
+			rc = 0;
+		}
 	}
 	for (uint32_t i = 0; i < m->n_aliases && rc == 0; i++) {
 		const struct manifest_alias *ma = &m->alias[i];
@@ -56,9 +103,28 @@ static int publish_moment(struct store *s, const struct manifest *m)
 	return 0;
 }
 
-/* Loads MANIFEST.<number> and all that it names; or leaves an empty store. */
-static int load_one(struct store *s, uint64_t number, char why[256],
-	struct wal_place *from)
+static const char *word_of(int rc)
+{
+	return rc == -VG_ECORRUPT ? "damaged, or another store's" :
+	       rc == -VG_EFORMAT  ? "of a later version of vecgridfs: use that" :
+				    strerror(-rc);
+}
+
+/* Whether the log has the place that m goes on from. */
+static int check_log(const struct store *s, const struct manifest *m,
+	char why[256])
+{
+	struct wal_config cfg = {.dirfd = s->waldirfd,
+		.from = {m->lsn, m->segment, m->offset},
+		.io = s->io};
+
+	memcpy(cfg.uuid, s->uuid, sizeof(cfg.uuid));
+	return wal_check_place(&cfg, why);
+}
+
+/* Loads MANIFEST.<number> and what it names; or leaves an empty store. */
+static int load_one(struct store *s, uint64_t number, enum whole whole,
+	char why[256], struct wal_place *from)
 {
 	struct checkpointer *cp = &s->checkpoint;
 	struct collection_files files = {
@@ -66,16 +132,18 @@ static int load_one(struct store *s, uint64_t number, char why[256],
 	struct manifest m = {0};
 	int rc = manifest_load(cp->io, s->dirfd, number, &m);
 
+	why[0] = '\0';
 	if (rc == 0 && memcmp(m.store, s->uuid, sizeof(m.store)) != 0)
 		rc = -VG_ECORRUPT;
 	if (rc < 0)
-		snprintf(why, 256, "it is %s",
-			rc == -VG_ECORRUPT ? "damaged, or another store's" :
-			rc == -VG_EFORMAT ? "of a later version of vecgridfs" :
-					    strerror(-rc));
+		snprintf(why, 256, "it is %s", word_of(rc));
+	else
+		cp->reach = VG_MAX(cp->reach, m.lsn);
+	if (rc == 0 && whole != NO_LOG)
+		rc = check_log(s, &m, why);
 	memcpy(files.store, s->uuid, sizeof(files.store));
 	if (rc == 0)
-		rc = fill_catalogue(s, &m, &files, why);
+		rc = fill_catalogue(s, &m, &files, whole, why);
 	if (rc == 0)
 		rc = publish_moment(s, &m);
 	if (rc == 0) {
@@ -113,51 +181,97 @@ static int keep_older(
 	return 0;
 }
 
-/* Those above the one that was taken cannot be opened, and never will: the
- * files that they name are written to from now on. */
-static int unlink_newer(
-	struct store *s, const uint64_t *number, uint32_t n)
+/* Is this an error of the manifest, so that another may be better? */
+static bool is_its_own(int rc)
 {
-	struct checkpointer *cp = &s->checkpoint;
-	int rc = 0;
-
-	for (uint32_t i = 0; i < n && rc == 0; i++)
-		if (number[i] > cp->number)
-			rc = manifest_unlink(cp->io, s->dirfd, number[i]);
-	return rc;
+	return rc == -VG_ECORRUPT || rc == -ENOENT || rc == -EIO;
 }
 
 /* Takes the newest that can be opened. rep has a sentence about the first. */
 static int load_newest(struct store *s, const uint64_t *number, uint32_t n,
-	struct store_report *rep, struct wal_place *from)
+	enum whole whole, struct store_report *rep, struct wal_place *from)
 {
 	char why[256];
 	int first = 0, rc = -ENOENT;
 
 	for (uint32_t i = 0; i < n; i++) {
-		why[0] = '\0';
-		rc = load_one(s, number[i], why, from);
-		if (rc == 0) {
-			rep->error[0] = '\0';
-			break;
-		}
+		rc = load_one(s, number[i], whole, why, from);
+		if (rc == 0)
+			return 0;
 		if (first == 0) {
 			first = rc;
 			snprintf(rep->error, sizeof(rep->error),
 				"the data directory's MANIFEST.%llu cannot be "
 				"opened: %s%s",
-				(unsigned long long)number[i], why,
-				strstr(why, "restore")
+				(unsigned long long)number[i],
+				why[0] ? why : strerror(-rc),
+				strstr(why, "restore") || rc == -VG_EFORMAT
 					? ""
 					: "; restore the directory from a copy");
 		}
-		if (rc == -ENOMEM || rc == -VG_EFORMAT)
+		if (!is_its_own(rc) && !s->is_recovery)
 			break;
 		log_warn("MANIFEST.%llu cannot be opened: %s; trying the one "
 			 "before",
 			(unsigned long long)number[i], why);
 	}
-	return rc == 0 ? 0 : first;
+	return rc < 0 && is_its_own(rc) ? first : rc;
+}
+
+static int note_first(void *ctx, const char *name)
+{
+	(void)ctx;
+	return strcmp(name, "0001.wal") == 0;
+}
+
+/* 1: the log has its begin. 0: not. Or an errno. */
+static int has_begin(const struct store *s)
+{
+	return s->io->list(s->io, s->waldirfd, note_first, NULL);
+}
+
+/* A manifest, as much of it as there must be; or the log's begin. */
+static int load_any(struct store *s, const uint64_t *number, uint32_t n,
+	struct store_report *rep, struct wal_place *from)
+{
+	int rc = load_newest(s, number, n, WHOLE, rep, from);
+
+	if (is_its_own(rc) && has_begin(s) > 0) {
+		log_warn("no manifest can be opened; the log is read from its "
+			 "begin");
+		rc = 0;
+	}
+	for (enum whole whole = PARTS;
+		s->is_recovery && rc < 0 && rc != -ENOMEM && whole <= NO_LOG;
+		whole++)
+		rc = load_newest(s, number, n, whole, rep, from);
+	if (rc == 0)
+		rep->error[0] = '\0';
+	return rc;
+}
+
+static int note_any(void *ctx, const char *name)
+{
+	(void)ctx;
+	(void)name;
+	return 1;
+}
+
+/* Neither a manifest nor a log: a new directory, or what is left of one. */
+static int check_new(struct store *s, struct store_report *rep)
+{
+	struct io *io = s->io;
+	int rc = io->list(io, s->waldirfd, note_any, NULL);
+
+	if (rc != 0)
+		return VG_MIN(rc, 0);
+	if (s->identity_state == IDENTITY_MISSING &&
+		s->checkpoint.coll_dirfd < 0)
+		return 0;
+	snprintf(rep->error, sizeof(rep->error),
+		"the data directory has neither a manifest nor a log: files "
+		"were lost, or it is a part of a copy; restore it from a copy");
+	return -VG_ECORRUPT;
 }
 
 int checkpoint_load(struct store *s, const struct store_config *cfg,
@@ -170,19 +284,19 @@ int checkpoint_load(struct store *s, const struct store_config *cfg,
 
 	cp->io = s->io;
 	cp->limit = cfg->checkpoint_bytes ? cfg->checkpoint_bytes : LIMIT;
+	if (s->is_recovery)
+		cp->limit = UINT64_MAX;
 	cp->grace_s = cfg->has_grace ? cfg->grace_s : GRACE_S;
 	atomic_store(&cp->lsn, 1);
 	*from = (struct wal_place){0};
 	rc = manifest_list(cp->io, s->dirfd, &number, &n);
-	if (rc < 0 || n == 0)
+	if (rc < 0)
 		goto free_number;
 	rc = cp->io->open(cp->io, s->dirfd, "c", O_RDONLY | O_DIRECTORY);
 	if (rc < 0 && rc != -ENOENT)
 		goto free_number;
 	cp->coll_dirfd = rc < 0 ? -1 : rc;
-	rc = load_newest(s, number, n, rep, from);
-	if (rc == 0)
-		rc = unlink_newer(s, number, n);
+	rc = n == 0 ? check_new(s, rep) : load_any(s, number, n, rep, from);
 	if (rc == 0)
 		rc = keep_older(cp, number, n);
 free_number:

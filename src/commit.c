@@ -64,7 +64,7 @@ static bool is_full(int rc)
 	return rc == -ENOSPC || rc == -EDQUOT;
 }
 
-static void fail_change(struct change *ch, int rc)
+static void fail_change(struct store *s, struct change *ch, int rc)
 {
 	assert(rc < 0);
 	ch->rc = rc;
@@ -75,8 +75,11 @@ static void fail_change(struct change *ch, int rc)
 			"the disk of the data directory is full: delete "
 			"something or make room");
 	else if (rc == -EROFS)
-		snprintf(ch->why, sizeof(ch->why),
-			"the store is read-only after a failed sync");
+		snprintf(ch->why, sizeof(ch->why), "%s",
+			s->is_recovery ?
+				"mounted with -o recovery: nothing can be "
+				"changed" :
+				"the store is read-only after a failed sync");
 	else
 		snprintf(ch->why, sizeof(ch->why), "%s", strerror(-rc));
 }
@@ -233,7 +236,7 @@ static void drop_group(struct store *s, int rc)
 	while (b->n > 0) {
 		struct change *ch = b->change[--b->n];
 
-		fail_change(ch, rc);
+		fail_change(s, ch, rc);
 		unreserve(s, ch);
 	}
 	moment_unref(&s->moments, b->next);
@@ -359,7 +362,7 @@ static void run_changes(
 			flush_until(s, first, commit);
 		rc = add_change(s, ch);
 		if (rc < 0)
-			fail_change(ch, rc);
+			fail_change(s, ch, rc);
 	}
 }
 

@@ -54,7 +54,6 @@ libvgcore_a_SOURCES += \
 	%D%/collection_file.c %D%/collection_file.h \
 	%D%/collection_file_int.h %D%/collection_load.c \
 	%D%/graph_file.c %D%/graph_file.h \
-	%D%/identity.c %D%/identity.h \
 	%D%/collection.c %D%/collection.h \
 	%D%/collection_apply.c %D%/collection_int.h \
 	%D%/commit.c \
@@ -66,6 +65,11 @@ libvgcore_a_SOURCES += \
 	%D%/replay.c \
 	%D%/search.c \
 	%D%/store.c %D%/store.h %D%/store_int.h
+
+# identity, and what is left over: whose a directory is, and what is in it.
+libvgcore_a_SOURCES += \
+	%D%/checkpoint_sweep.c \
+	%D%/identity.c %D%/identity.h
 
 # manifest: the root of all files.
 libvgcore_a_SOURCES += \

@@ -128,6 +128,16 @@ static const char *advance(struct replay *rp, const struct op *op)
 	return NULL;
 }
 
+/* Whether op changes a collection that a recovery could not load. */
+static bool is_left_out(const struct replay *rp, const struct op *op)
+{
+	static const uint8_t root[16];
+
+	return rp->s->is_recovery && rp->s->n_losses > 0 && !rp->coll &&
+	       op->type != OP_CREATE && op->type != OP_ALIAS &&
+	       op->type != OP_UNALIAS && memcmp(op->uuid, root, 16) != 0;
+}
+
 static int reserve(struct replay *rp, const struct op *op,
 	struct reservation *r)
 {
@@ -152,11 +162,13 @@ static int replay_op(struct replay *rp, const struct op *op, const char **why)
 				   : catalogue_find_uuid(
 					     &rp->s->catalogue, op->uuid);
 	}
-	*why = misfit(rp, op);
+	*why = is_left_out(rp, op) ? NULL : misfit(rp, op);
 	if (!*why)
 		*why = advance(rp, op);
 	if (*why)
 		return -VG_ECORRUPT;
+	if (is_left_out(rp, op))
+		return 0;
 	rc = reserve(rp, op, &r);
 	if (rc < 0)
 		return rc;
@@ -197,13 +209,16 @@ int replay_log(struct store *s, const struct store_config *cfg,
 		.from = *from,
 		.segment_size = cfg->segment_size,
 		.no_uring = cfg->no_uring,
+		.reach = s->checkpoint.reach,
+		.is_read_only = s->is_recovery,
+		.takes_damaged = s->is_recovery,
 		.io = cfg->io};
 	struct wal_report wr;
 	int rc = moment_new(&s->moments, &rp.next);
 
 	if (rc < 0)
 		return rc;
-	if (cfg->try_uring && !cfg->no_uring)
+	if (cfg->try_uring && !cfg->no_uring && !s->is_recovery)
 		wc.no_uring = !uring_is_faster(s->dirfd);
 	memcpy(wc.uuid, s->uuid, sizeof(wc.uuid));
 	rc = wal_open(&wc, replay_frame, &rp, &wr, &s->wal);
@@ -216,7 +231,11 @@ int replay_log(struct store *s, const struct store_config *cfg,
 		moment_unref(&s->moments, rp.next);
 		return rc;
 	}
-	if (wr.cut_len)
+	if (wr.is_damaged)
+		store_note_loss(s, "wal",
+			rep->error[0] ? rep->error : wr.error);
+	rep->error[0] = '\0';
+	if (wr.cut_len && !s->is_recovery)
 		log_warn("log: cut a torn tail: segment=%llu offset=%llu "
 			 "bytes=%llu",
 			(unsigned long long)wr.cut_segment,

@@ -126,6 +126,67 @@ static struct store *store_alloc(const struct store_config *cfg)
 	return s;
 }
 
+/* Who this directory is; a copy learns it here and is told later. */
+static int find_identity(struct store *s, struct store_report *rep)
+{
+	int rc = identity_load(
+		s->io, s->dirfd, &s->identity, &s->identity_state);
+
+	if (rc == -VG_EFORMAT)
+		snprintf(rep->error, sizeof(rep->error),
+			"the data directory's IDENTITY is of a later version "
+			"of vecgridfs: use that");
+	else if (rc < 0)
+		snprintf(rep->error, sizeof(rep->error),
+			"the data directory's IDENTITY cannot be read: %s",
+			strerror(-rc));
+	return rc;
+}
+
+/* A directory that is new, or a copy, gets ids of its own. They hold for now
+ * even if they cannot be written: the next open tries it again. */
+static void renew_identity(struct store *s)
+{
+	struct identity was = s->identity;
+	bool is_copy = s->identity_state == IDENTITY_COPIED;
+	int rc;
+
+	if (s->is_recovery || s->identity_state == IDENTITY_SAME)
+		return;
+	rc = identity_save(
+		s->io, s->dirfd, is_copy ? &was : NULL, &s->identity);
+	if (rc < 0)
+		log_warn("IDENTITY cannot be written: %s; the next mount "
+			 "tries again",
+			strerror(-rc));
+	else if (is_copy)
+		log_info("the data directory is a copy: it has an identity of "
+			 "its own from now on");
+	else if (s->identity_state == IDENTITY_DAMAGED)
+		log_warn("IDENTITY was damaged: there is a new one");
+}
+
+/* A sentence for each error; of a copy also what may be wrong with it. */
+static void say_why(const struct store *s, const struct store_config *cfg,
+	int rc, struct store_report *rep)
+{
+	size_t len;
+
+	if (!rep->error[0])
+		snprintf(rep->error, sizeof(rep->error),
+			"%s cannot be opened: %s",
+			cfg->dir ? cfg->dir : "the data directory",
+			strerror(-rc));
+	len = strlen(rep->error);
+	if (s->identity_state == IDENTITY_COPIED &&
+		(rc == -VG_ECORRUPT || rc == -ENOENT))
+		snprintf(rep->error + len, sizeof(rep->error) - len,
+			" (this is a copy: if it took longer than the "
+			"original keeps its files, copy again while "
+			"DATADIR/.backup-hold is there, or mount that with a "
+			"larger backup_grace=)");
+}
+
 int store_open(const struct store_config *cfg, struct store_report *rep,
 	struct store **out)
 {
@@ -140,14 +201,23 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 	if (cfg->has_dirfd)
 		s->dirfd = cfg->dirfd;
 	s->is_lent = cfg->has_dirfd;
+	s->is_recovery = cfg->is_recovery;
+	if (s->is_recovery)
+		atomic_store(&s->read_only,
+			"mounted with -o recovery: what is intact can be read, "
+			"nothing can be changed; restore the data directory, "
+			"or copy what is here, then mount without it");
 	rc = datadir_open(cfg->dir, cfg->wait_ms,
 		&(struct datadir){.io = s->io,
 			.dirfd = &s->dirfd,
 			.lockfd = &s->lockfd,
 			.waldirfd = &s->waldirfd,
 			.uuid = s->uuid,
-			.is_locked = cfg->has_dirfd},
+			.is_locked = cfg->has_dirfd,
+			.is_read_only = cfg->is_recovery},
 		rep->error);
+	if (rc == 0)
+		rc = find_identity(s, rep);
 	if (rc == 0)
 		rc = checkpoint_load(s, cfg, rep, &from);
 	if (rc == 0)
@@ -161,15 +231,13 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 	if (rc == 0)
 		rc = checkpoint_init(s);
 	if (rc < 0) {
-		if (!rep->error[0])
-			snprintf(rep->error, sizeof(rep->error),
-				"%s cannot be opened: %s",
-				cfg->dir ? cfg->dir : "the data directory",
-				strerror(-rc));
+		say_why(s, cfg, rc, rep);
 		store_close(s);
 		return rc;
 	}
+	renew_identity(s);
 	rep->manifest = s->checkpoint.number;
+	rep->n_losses = s->n_losses;
 	s->is_open = true;
 	*out = s;
 	return 0;
@@ -233,6 +301,23 @@ void store_error_add(struct store *s, struct collection *c,
 	snprintf(c->last_error, sizeof(c->last_error), "%s: %s", e->path,
 		e->why);
 	pthread_mutex_unlock(&c->lock);
+}
+
+void store_note_loss(struct store *s, const char *path, const char *why)
+{
+	struct store_error e = {.pid = (uint32_t)getpid(),
+		.uid = (uint32_t)getuid(),
+		.rc = -EIO};
+	struct timespec ts;
+
+	assert(s->is_recovery);
+	clock_gettime(CLOCK_REALTIME, &ts);
+	e.time_ns = ts.tv_sec * 1000000000LL + ts.tv_nsec;
+	snprintf(e.path, sizeof(e.path), "%s", path);
+	snprintf(e.why, sizeof(e.why), "%s", why);
+	log_warn("recovery: %s: %s", path, why);
+	store_error_add(s, NULL, &e);
+	s->n_losses++;
 }
 
 int store_error_get(struct store *s, uint32_t nth, struct store_error *out)

@@ -52,6 +52,7 @@ struct store_config {
 				      UINT64_MAX: never, not at the end either */
 	bool has_grace;	 /* else an hour */
 	double grace_s;	 /* that files of older manifests stay */
+	bool is_recovery; /* take what is intact, write nothing */
 	bool no_uring;
 	bool try_uring; /* measure, and use it only where it is not slower */
 	struct io *io; /* borrowed: the disk, for tests, which serves several
@@ -65,6 +66,8 @@ struct store_report {
 	uint64_t manifest; /* number of the one that was opened; 0: none */
 	uint64_t replayed; /* ops */
 	uint64_t cut_len;  /* bytes of a torn tail that was cut */
+	uint32_t n_losses; /* is_recovery: what could not be read; each is an
+			      error of the store and a line of the log */
 	bool uring;
 	char error[512]; /* one sentence, when store_open failed */
 };
@@ -74,6 +77,11 @@ struct store_report {
  * the threads. *out is returned owned. rep is always written.
  * -EBUSY: another process owns it (rep names its pid); -VG_ECORRUPT;
  * -VG_EFORMAT; any errno of the file system. Before threads are made.
+ *
+ * is_recovery: nothing on the disk is changed, every change is refused with
+ * -EROFS. Of the manifests that with the most intact collections is taken,
+ * those that are damaged are left out, and the log is replayed up to where it
+ * is damaged.
  */
 int store_open(const struct store_config *cfg, struct store_report *rep,
 	struct store **out);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "src/checkpoint.h"
+#include "src/identity.h"
 #include "src/indexer.h"
 #include "src/store.h"
 #include "src/wal.h"
@@ -56,6 +57,10 @@ struct store {
 	struct checkpointer checkpoint;
 	bool uring;
 	bool is_open; /* a checkpoint may be made */
+	bool is_recovery;
+	uint32_t n_losses; /* is_recovery: noted so far */
+	struct identity identity;
+	enum identity_state identity_state; /* as it was found */
 
 	pthread_mutex_t queue_lock;
 	pthread_cond_t queue_cond; /* the committer's: take over, or stop */
@@ -99,6 +104,10 @@ unsigned plan_touched(const struct change *change, uint64_t out[2]);
 /* commit.c: ends the store's life as one that takes changes; for good. `what`
  * is a constant that says which write failed. */
 void store_fail(struct store *s, int rc, const char *what);
+
+/* store.c: notes what a recovery could not read: path is a collection's or a
+ * file's. While the store is opened. */
+void store_note_loss(struct store *s, const char *path, const char *why);
 
 /* replay.c: opens the log at `from` and applies what is in it. rep->error has a sentence
  * if it is damaged or does not fit. Errors as store_open. */

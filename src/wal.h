@@ -46,6 +46,8 @@ struct wal_config {
 	uint8_t uuid[16];      /* of the store: salts the checksums */
 	uint64_t segment_size; /* a new segment starts past it; 0: 64 MiB */
 	bool no_uring;	       /* use pwrite and fdatasync from the start */
+	uint64_t reach;	       /* the log must have all before this lsn; else
+				  files of it are missing. 0: unknown */
 	bool is_read_only;     /* nothing on the disk is changed, and nothing
 				  can be appended (-EROFS) */
 	bool takes_damaged;    /* read only: the log ends where it is damaged

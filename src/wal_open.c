@@ -32,6 +32,7 @@ struct scan {
 	void *ctx;
 	struct wal_report *rep;
 	struct wal_place from; /* lsn 0: the log's begin */
+	uint64_t reach;
 	bool is_read_only, takes_damaged;
 	uint64_t last;	/* the highest number of a segment; 0: none */
 	uint64_t lsn;	/* the next expected */
@@ -748,6 +749,13 @@ static int scan_run(struct scan *scan)
 		rc = replay(scan, &end, &torn);
 	if (rc > 0)
 		rc = refuse_middle(scan, end);
+	if (rc == 0 && scan->lsn < scan->reach)
+		rc = refuse(scan, -VG_ECORRUPT,
+			"the log ends with change %" PRIu64 ", but a manifest "
+			"knows of change %" PRIu64 ": segments of wal/ are "
+			"missing, copy them back, or restore the directory as "
+			"a whole",
+			scan->lsn - 1, scan->reach - 1);
 	if (scan->is_read_only)
 		return stand_still(scan, rc, end, &torn);
 	if (rc == 0 && torn.is_torn)
@@ -794,6 +802,7 @@ int wal_open(const struct wal_config *cfg, wal_each_fn *each, void *ctx,
 		.rep = rep,
 		.lsn = 1,
 		.seg = {.fd = -1},
+		.reach = cfg->reach,
 		.is_read_only = cfg->is_read_only,
 		.takes_damaged = cfg->takes_damaged,
 	};

@@ -300,6 +300,7 @@ static int open_with(struct op *op, bool has_first, char *error)
 		store_close(s);
 	snprintf(error, 512, "%s", rep.error);
 	kit_dir_clear(wc.dirfd);
+	must(unlinkat(wc.dirfd, "../IDENTITY", 0) == 0); /* it is new again */
 	close(wc.dirfd);
 	return rc;
 }

@@ -165,10 +165,13 @@ static void test_lives(void)
 #define ROWS 17000u /* more than a chunk of 4 MiB */
 #define DIM 64u
 
-/* A flat collection "c" of ROWS vectors, checkpointed and closed. */
+/* A collection "c" of ROWS vectors and one more, checkpointed and closed; the
+ * log has not all of them any more. */
 static void make_rows(const char *dir, const char *index)
 {
-	const struct store_config cfg = {.durability = STORE_FSYNC};
+	const struct store_config cfg = {.durability = STORE_FSYNC,
+		.segment_size = 1 << 20,
+		.has_grace = true};
 	struct store *s = sk_open(dir, &cfg);
 	struct collection *c = sk_make(s, "c");
 	char id[16];
@@ -179,6 +182,9 @@ static void make_rows(const char *dir, const char *index)
 		snprintf(id, sizeof(id), "%u", i);
 		must(sk_put(s, c, (struct sk_put){id, i, DIM, 0}) == 0);
 	}
+	sk_wait_linked(s);
+	must(store_checkpoint(s, true) == 0);
+	must(sk_put(s, c, (struct sk_put){"last", ROWS, DIM, 0}) == 0);
 	sk_wait_linked(s);
 	collection_unref(c);
 	store_close(s);
@@ -279,7 +285,7 @@ static void test_damaged_files(void)
 		snprintf(column, sizeof(column), "/%.4s", names[i]);
 		opened += opens_flipped(dir, names[i],
 			strstr(names[i], "sum") ? 100 : 5000, &rep);
-		silent += !strstr(rep.error, "MANIFEST.1") ||
+		silent += !strstr(rep.error, "MANIFEST.2") ||
 			  !strstr(rep.error, column) ||
 			  !strstr(rep.error, "restore");
 	}
@@ -291,13 +297,119 @@ static void test_damaged_files(void)
 	ok(opens_flipped(dir, "vec.0001", 70000, &rep), "a missing one, too");
 }
 
+/* ---- damage that the log makes good ---- */
+
+/* Six records and two checkpoints; the model of them. */
+static void make_small(const char *dir, struct sk_model *m)
+{
+	const struct store_config cfg = {.durability = STORE_FSYNC};
+	struct store *s = sk_open(dir, &cfg);
+	struct collection *c = sk_make(s, "c");
+
+	*m = (struct sk_model){.random = seed() * 2 + 1};
+	for (unsigned i = 0; i < 200; i++)
+		must(sk_step(m, s, c));
+	must(store_checkpoint(s, true) == 0);
+	for (unsigned i = 0; i < 200; i++)
+		must(sk_step(m, s, c));
+	collection_unref(c);
+	store_close(s);
+}
+
+/* Whether dir opens, and is the model, from manifest `number`. */
+static bool is_whole(
+	const char *dir, const struct sk_model *m, uint64_t number)
+{
+	const struct store_config cfg = {.checkpoint_bytes = UINT64_MAX};
+	struct store_report rep;
+	struct store *s = open_dir(dir, &cfg, &rep);
+	struct collection *c = s ? sk_get(s, "c") : NULL;
+	bool is = c && sk_is_model(m, s, c) && rep.manifest == number;
+
+	collection_unref(c);
+	store_close(s);
+	return is;
+}
+
+static void test_made_good(void)
+{
+	const char *dir = dir_of(0, "good"), *copy = dir_of(1, "good.copy");
+	const struct store_config cfg = {.durability = STORE_FSYNC};
+	char path[240];
+	struct sk_model m;
+	struct stat st;
+
+	make_small(dir, &m);
+	ok(is_whole(dir, &m, 2), "of two manifests the newer one is taken");
+	snprintf(path, sizeof(path), "%s/MANIFEST.2", dir);
+	flip(path, 100);
+	ok(is_whole(dir, &m, 1),
+		"if it is damaged, the older one, and the log has the rest");
+	flip(path, 100);
+	flip(file_of(dir, "version.0001"), COLFILE_HEADER + 5);
+	ok(is_whole(dir, &m, 0),
+		"if no file can be used, the log has it from its begin");
+	ok(stat(path, &st) == 0, "what was not taken is still there");
+	sk_copy(dir, copy);
+	store_close(sk_open(copy, &cfg));
+	ok(is_whole(copy, &m, 1), "and is made anew by the next checkpoint");
+	snprintf(path, sizeof(path), "%s/MANIFEST.2", copy);
+	ok(stat(path, &st) < 0, "when manifests above it are gone");
+}
+
+/* ---- what nobody names ---- */
+
+static void put_file(const char *path)
+{
+	FILE *f = fopen(path, "w");
+
+	must(f && fputs("left", f) >= 0 && fclose(f) == 0);
+}
+
+static void test_leftovers(void)
+{
+	static const char *const left[] = {"vec.0007", "vec.0007.sum",
+		"version.0002", "graph.0099", "end.0003.sum"};
+	const struct store_config cfg = {.durability = STORE_FSYNC};
+	const char *dir = dir_of(0, "left");
+	char other[240], mine[240], path[300];
+	struct sk_model m;
+	struct stat st;
+	unsigned there = 0;
+
+	make_small(dir, &m);
+	for (unsigned i = 0; i < VG_ARRAY_LEN(left); i++)
+		put_file(file_of(dir, left[i]));
+	put_file(file_of(dir, "notes.txt"));
+	snprintf(mine, sizeof(mine), "%s/c/mine", dir);
+	must(mkdir(mine, 0755) == 0);
+	snprintf(other, sizeof(other), "%s/c/%032d", dir, 7);
+	must(mkdir(other, 0755) == 0);
+	snprintf(path, sizeof(path), "%s/meta.0001", other);
+	put_file(path);
+	ok(is_whole(dir, &m, 2), "files that nobody names are not looked at");
+	ok(stat(other, &st) == 0, "nor touched while nothing is written");
+	store_close(sk_open(dir, &cfg));
+	ok(stat(other, &st) < 0, "a directory of a collection that is none "
+				 "goes");
+	must(rmdir(mine) == 0);
+	for (unsigned i = 0; i < VG_ARRAY_LEN(left); i++)
+		there += stat(file_of(dir, left[i]), &st) == 0;
+	ok(there == 0, "and parts and graphs that no manifest names");
+	ok(stat(file_of(dir, "notes.txt"), &st) == 0,
+		"but no file of another kind");
+	ok(is_whole(dir, &m, 2), "all else is there");
+}
+
 int main(void)
 {
-	plan(24);
+	plan(36);
 	test_clean();
 	test_crash();
 	test_lives();
 	test_damaged_vectors();
 	test_damaged_files();
+	test_made_good();
+	test_leftovers();
 	return done();
 }
