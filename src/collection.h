@@ -88,6 +88,7 @@ struct cell {
 	uint32_t backlog;	    /* the store's: slots found at start */
 	struct cell *work;	    /* indexer->lock: the list of work */
 	bool is_queued;		    /* indexer->lock */
+	bool is_retired; /* indexer->lock: of a generation that was replaced */
 	struct commit *held;	    /* indexer->lock: done, but answered late */
 };
 
@@ -116,7 +117,7 @@ struct generation {
 	uint32_t n_reserved;	     /* the committer's */
 	struct blob blob;	     /* the committer's: ids, metadata */
 	struct column ended;	     /* u32: versions in the order they ended */
-	uint32_t n_ended;	     /* the committer's */
+	_Atomic uint32_t n_ended; /* release by apply, behind the end marks */
 	uint32_t n_ending; /* the committer's: more of them are reserved */
 	_Atomic(struct id_table *) ids;
 	uint32_t n_ids;		   /* the committer's: used heads */
@@ -149,6 +150,10 @@ struct collection {
 	_Atomic uint64_t changes; /* release, after the moment that shows them
 				     is published: what changed since? */
 	_Atomic uint64_t searches;   /* relaxed, a figure */
+
+	uint64_t seen_changes; /* the compactor's, as these are: the last... */
+	double seen_s;	       /* ...and when they were seen first */
+	double not_before_s;   /* no compaction before this: one failed */
 };
 
 

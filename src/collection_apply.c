@@ -62,7 +62,21 @@ struct hnsw_config cell_graph_config(const struct cell *cell)
 	return config;
 }
 
-int cell_new(struct generation *g, uint32_t dim, struct cell **out)
+struct cell_shape cell_shape_of(const struct generation *g, uint32_t dim)
+{
+	const struct op_config *config = &g->coll->config;
+
+	return (struct cell_shape){
+		.metric = (enum vg_metric)config->metric,
+		.index = (enum vg_index)config->index,
+		.dim = dim,
+		.m = config->m,
+		.ef_construction = config->ef_construction,
+	};
+}
+
+int cell_new(struct generation *g, const struct cell_shape *shape,
+	struct cell **out)
 {
 	const struct cell *before =
 		atomic_load_explicit(&g->cell, memory_order_relaxed);
@@ -74,13 +88,13 @@ int cell_new(struct generation *g, uint32_t dim, struct cell **out)
 		return -ENOMEM;
 	cell->gen = g;
 	cell->number = before ? before->number + 1 : 0;
-	cell->metric = (enum vg_metric)g->coll->config.metric;
-	cell->index = (enum vg_index)g->coll->config.index;
-	cell->dim = dim;
-	cell->m = g->coll->config.m;
-	cell->ef_construction = g->coll->config.ef_construction;
-	cell->tail_max = VG_MAX(TAIL_MIN, TAIL_BYTES / (dim * 4));
-	if (column_init(&cell->vec, dim * (uint32_t)sizeof(float)) < 0 ||
+	cell->metric = shape->metric;
+	cell->index = shape->index;
+	cell->dim = shape->dim;
+	cell->m = shape->m;
+	cell->ef_construction = shape->ef_construction;
+	cell->tail_max = VG_MAX(TAIL_MIN, TAIL_BYTES / (shape->dim * 4));
+	if (column_init(&cell->vec, shape->dim * (uint32_t)sizeof(float)) < 0 ||
 		column_init(&cell->slots, sizeof(struct slot)) < 0)
 		goto free_cell;
 	if (cell->index == VG_HNSW) {
@@ -105,33 +119,42 @@ static bool cell_fits(
 	       cell->ef_construction == config->ef_construction;
 }
 
+/* The next row of a cell, filled. */
+static int reserve_slot(struct cell *cell, const void *vec,
+	struct reservation *r)
+{
+	if (cell->n_reserved >= HNSW_SLOT_MAX - 1 ||
+		column_reserve(&cell->vec, cell->n_reserved + 1) < 0 ||
+		column_reserve(&cell->slots, cell->n_reserved + 1) < 0)
+		return -ENOMEM;
+	r->cell = cell;
+	r->slot = cell->n_reserved++;
+	memcpy(column_at(&cell->vec, r->slot), vec, cell->vec.rows.stride);
+	return 0;
+}
+
 static int reserve_row(
 	struct generation *g, const struct op *op, struct reservation *r)
 {
 	uint32_t dim = op->vec_len / (uint32_t)sizeof(float);
+	struct cell_shape shape = cell_shape_of(g, dim);
 	struct cell *cell =
 		atomic_load_explicit(&g->cell, memory_order_relaxed);
 	int rc;
 
 	assert(op->vec_len % sizeof(float) == 0 && dim > 0);
 	if (!cell_fits(cell, &g->coll->config, dim)) {
-		rc = cell_new(g, dim, &cell);
+		rc = cell_new(g, &shape, &cell);
 		if (rc < 0)
 			return rc;
 		r->is_new_cell = true;
 	}
-	if (cell->n_reserved >= HNSW_SLOT_MAX - 1 ||
-		column_reserve(&cell->vec, cell->n_reserved + 1) < 0 ||
-		column_reserve(&cell->slots, cell->n_reserved + 1) < 0) {
-		if (r->is_new_cell)
-			cell_free(cell);
+	rc = reserve_slot(cell, op->vec, r);
+	if (rc < 0 && r->is_new_cell)
+		cell_free(cell);
+	if (rc < 0)
 		r->is_new_cell = false;
-		return -ENOMEM;
-	}
-	r->cell = cell;
-	r->slot = cell->n_reserved++;
-	memcpy(column_at(&cell->vec, r->slot), op->vec, op->vec_len);
-	return 0;
+	return rc;
 }
 
 static int reserve_id(
@@ -212,7 +235,9 @@ int generation_reserve(
 	assert(op->type >= OP_PUT && op->type <= OP_CLEAR);
 	*r = (struct reservation){
 		.version = VERSION_NONE, .blob_n = g->blob.n};
-	rc = column_reserve(&g->ended, g->n_ended + g->n_ending + ends);
+	rc = column_reserve(&g->ended,
+		atomic_load_explicit(&g->n_ended, memory_order_relaxed) +
+			g->n_ending + ends);
 	if (rc < 0)
 		return rc;
 	r->n_ends = ends;
@@ -242,14 +267,24 @@ void generation_unreserve(struct generation *g, struct reservation *r)
 	*r = (struct reservation){.version = VERSION_NONE};
 }
 
-/* Ends the open version of an id, if there is one. */
-static void end_version(struct generation *g, uint32_t no, uint64_t seq)
+void generation_end(struct generation *g, uint32_t no, uint64_t seq)
 {
 	struct version *v = generation_version(g, no);
 
+	uint32_t n = atomic_load_explicit(&g->n_ended, memory_order_relaxed);
+
 	assert(v->begin < seq);
-	*(uint32_t *)column_at(&g->ended, g->n_ended++) = no;
+	*(uint32_t *)column_at(&g->ended, n) = no;
 	atomic_store_explicit(&v->end, seq, memory_order_release);
+	atomic_store_explicit(&g->n_ended, n + 1, memory_order_release);
+}
+
+/* Ends an open version. */
+static void end_version(struct generation *g, uint32_t no, uint64_t seq)
+{
+	const struct version *v = generation_version(g, no);
+
+	generation_end(g, no, seq);
 	atomic_fetch_sub_explicit(&g->coll->n_live, 1, memory_order_relaxed);
 	atomic_fetch_sub_explicit(
 		&g->coll->meta_bytes, v->meta_len, memory_order_relaxed);
@@ -284,9 +319,14 @@ static void begin_version(struct generation *g, const struct version *made,
 		r->version, memory_order_release);
 	atomic_store_explicit(
 		&g->n_versions, r->version + 1, memory_order_release);
+}
+
+/* One record more than there was. */
+static void count_version(struct generation *g, const struct reservation *r)
+{
 	atomic_fetch_add_explicit(&g->coll->n_live, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(
-		&g->coll->meta_bytes, v->meta_len, memory_order_relaxed);
+		&g->coll->meta_bytes, r->meta_len, memory_order_relaxed);
 }
 
 static void apply_put(
@@ -311,6 +351,7 @@ static void apply_put(
 			.older = old,
 		},
 		r);
+	count_version(g, r);
 	atomic_store_explicit(&cell->n_slots, r->slot + 1, memory_order_release);
 	pthread_mutex_lock(&g->coll->lock);
 	if (g->coll->config.dim == 0 || g->coll->config.dim_source) {
@@ -340,6 +381,7 @@ static void apply_set(
 			.older = old,
 		},
 		r);
+	count_version(g, r);
 }
 
 static void apply_rename(
@@ -362,6 +404,7 @@ static void apply_rename(
 			.older = to,
 		},
 		r);
+	count_version(g, r);
 }
 
 static void apply_clear(struct generation *g, const struct op *op)
@@ -410,4 +453,49 @@ void generation_apply(
 	default:
 		assert(false && "an op of the catalogue");
 	}
+}
+
+int generation_carry(
+	struct generation *g, const struct version *v, uint32_t *slot)
+{
+	struct cell *cell =
+		atomic_load_explicit(&g->cell, memory_order_relaxed);
+	struct meta meta = version_meta(v);
+	struct op op = {.meta = meta.json, .meta_len = meta.len};
+	struct reservation r = {.version = VERSION_NONE, .blob_n = g->blob.n};
+	uint32_t older = generation_find_newest(g, version_id(v));
+	int rc;
+
+	assert(cell && cell->dim == v->cell->dim);
+	/* Its end will need a place. */
+	rc = column_reserve(&g->versions, g->n_reserved + 1);
+	if (rc == 0)
+		rc = column_reserve(&g->ended, g->n_reserved + 1);
+	if (rc < 0)
+		return rc;
+	r.version = g->n_reserved++;
+	rc = *slot == VG_SLOT_NONE ? reserve_slot(cell, version_vec(v), &r) : 0;
+	if (rc == 0)
+		rc = reserve_id(g, version_id(v), &r);
+	if (rc == 0)
+		rc = reserve_meta(g, &op, &r);
+	if (rc < 0) {
+		generation_unreserve(g, &r);
+		return rc;
+	}
+	if (r.cell)
+		*slot = r.slot;
+	begin_version(g,
+		&(struct version){
+			.begin = v->begin,
+			.mtime_ns = v->mtime_ns,
+			.cell = cell,
+			.slot = *slot,
+			.older = older,
+		},
+		&r);
+	if (r.cell)
+		atomic_store_explicit(
+			&cell->n_slots, *slot + 1, memory_order_release);
+	return 0;
 }

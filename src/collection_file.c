@@ -62,7 +62,8 @@ void collection_cut(struct collection *c, struct collection_cut *cut)
 				      &cell->n_slots, memory_order_relaxed)
 			    : 0;
 	cut->n_units = g->blob.n;
-	cut->n_ended = g->n_ended;
+	cut->n_ended =
+		atomic_load_explicit(&g->n_ended, memory_order_relaxed);
 }
 
 /* ---- the files of one collection ---- */

@@ -18,9 +18,32 @@ int generation_grow_ids(struct generation *g, uint32_t n);
 /* The settings of a cell's graph. */
 struct hnsw_config cell_graph_config(const struct cell *cell);
 
-/* A cell without rows for vectors of dim, set up as the collection is; nobody
- * knows it yet. -ENOMEM, -EINVAL. The committer. */
-int cell_new(struct generation *g, uint32_t dim, struct cell **out);
+/* What the rows of a cell are, and how they are linked. */
+struct cell_shape {
+	enum vg_metric metric;
+	enum vg_index index;
+	uint32_t dim, m, ef_construction;
+};
+
+/* As the collection is set up now, for vectors of dim. The committer. */
+struct cell_shape cell_shape_of(const struct generation *g, uint32_t dim);
+
+/* A cell without rows; nobody knows it yet. -ENOMEM, -EINVAL. The committer,
+ * or who makes g. */
+int cell_new(struct generation *g, const struct cell_shape *shape,
+	struct cell **out);
+
+/*
+ * For who makes a generation out of another: a version like v, which is
+ * another's, behind those that there are, open. *slot is the one that its
+ * vector has here already, or VG_SLOT_NONE: then it gets one. -ENOMEM. Counts
+ * of the collection stay.
+ */
+int generation_carry(
+	struct generation *g, const struct version *v, uint32_t *slot);
+
+/* Puts the end mark on an open version of it; the place for it was reserved. */
+void generation_end(struct generation *g, uint32_t no, uint64_t seq);
 
 /* Frees a cell that no reader can reach; NULL is allowed. */
 void cell_free(struct cell *cell);

@@ -358,7 +358,7 @@ static int load_ends(struct load *ld)
 	uint32_t n = n_rows(&ld->m->end);
 	int rc = column_reserve(&g->ended, n);
 
-	g->n_ended = n;
+	atomic_store_explicit(&g->n_ended, n, memory_order_relaxed);
 	if (rc < 0)
 		return rc;
 	return each_row(ld, &(struct batches){.kind = COLUMN_END,
@@ -458,28 +458,31 @@ static int open_columns(struct load *ld)
 static int make_cells(struct load *ld)
 {
 	const struct manifest_collection *m = ld->m;
-	struct generation *g = ld->g;
-	struct op_config config = ld->coll->config;
+	struct cell_shape shape = {
+		.metric = (enum vg_metric)m->metric,
+		.index = (enum vg_index)m->index,
+		.dim = m->dim,
+		.m = m->m,
+		.ef_construction = m->ef_construction,
+	};
+	struct cell_shape none = shape;
 	int rc;
 
 	if (m->dim == 0)
 		return 0;
-	rc = cell_new(g, 1, &ld->gone);
+	none.dim = 1;
+	none.index = VG_FLAT;
+	rc = cell_new(ld->g, &none, &ld->gone);
 	if (rc < 0)
 		return rc;
 	ld->gone->is_gone = true;
-	atomic_store_explicit(&g->cell, ld->gone, memory_order_relaxed);
-	ld->coll->config.metric = m->metric;
-	ld->coll->config.index = m->index;
-	ld->coll->config.m = m->m;
-	ld->coll->config.ef_construction = m->ef_construction;
-	rc = cell_new(g, m->dim, &ld->cell);
-	ld->coll->config = config;
+	atomic_store_explicit(&ld->g->cell, ld->gone, memory_order_relaxed);
+	rc = cell_new(ld->g, &shape, &ld->cell);
 	if (rc < 0)
 		return rc;
 	ld->cell->number = ld->f->cell = m->cell;
 	ld->cell->retired = ld->gone;
-	atomic_store_explicit(&g->cell, ld->cell, memory_order_relaxed);
+	atomic_store_explicit(&ld->g->cell, ld->cell, memory_order_relaxed);
 	return 0;
 }
 

@@ -141,7 +141,7 @@ static uint32_t take_locked(
 	assert(ix->n_threads > 0);
 	*first = atomic_load_explicit(&cell->next, memory_order_relaxed);
 	*out = cell;
-	if (*first >= n) {
+	if (*first >= n || cell->is_retired) {
 		ix->work = cell->work;
 		cell->is_queued = false;
 		return 0;
@@ -315,6 +315,18 @@ void indexer_add(struct indexer *ix, struct cell *cell)
 	}
 	pthread_cond_broadcast(&ix->work_cond);
 	pthread_mutex_unlock(&ix->lock);
+}
+
+void indexer_retire(struct indexer *ix, struct cell *cell)
+{
+	struct commit *held;
+
+	pthread_mutex_lock(&ix->lock);
+	cell->is_retired = true;
+	held = cell->held;
+	cell->held = NULL;
+	pthread_mutex_unlock(&ix->lock);
+	answer(held);
 }
 
 bool indexer_hold(

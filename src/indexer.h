@@ -48,6 +48,9 @@ void indexer_add(struct indexer *ix, struct cell *cell);
 void indexer_pause(struct indexer *ix);
 void indexer_resume(struct indexer *ix);
 
+/* cell was replaced: it is linked no more, who is held for it is answered. */
+void indexer_retire(struct indexer *ix, struct cell *cell);
+
 /* Whether commit was taken to be answered later. The committer. */
 bool indexer_hold(
 	struct indexer *ix, struct cell *cell, struct commit *commit);

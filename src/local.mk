@@ -51,6 +51,7 @@ libvgstorage_a_SOURCES += \
 libvgcore_a_SOURCES += \
 	%D%/catalogue.c %D%/catalogue.h \
 	%D%/checkpoint.c %D%/checkpoint.h %D%/checkpoint_load.c \
+	%D%/compact.c %D%/compact.h \
 	%D%/collection_file.c %D%/collection_file.h \
 	%D%/collection_file_int.h %D%/collection_load.c \
 	%D%/graph_file.c %D%/graph_file.h \

@@ -115,6 +115,7 @@ static struct store *store_alloc(const struct store_config *cfg)
 	pthread_mutex_init(&s->error_lock, NULL);
 	pthread_mutex_init(&s->scratch_lock, NULL);
 	checkpoint_prepare(&s->checkpoint);
+	compact_prepare(&s->compactor);
 	io_init(&s->plain);
 	s->errors = calloc(ERRORS_KEPT, sizeof(*s->errors));
 	if (!s->errors || moments_init(&s->moments) < 0) {
@@ -230,6 +231,8 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 	}
 	if (rc == 0)
 		rc = checkpoint_init(s);
+	if (rc == 0 && !cfg->no_compaction)
+		rc = compact_init(s);
 	if (rc < 0) {
 		say_why(s, cfg, rc, rep);
 		store_close(s);
@@ -245,6 +248,7 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 
 void store_quiesce(struct store *s)
 {
+	compact_stop(s);
 	checkpoint_stop(s);
 	commit_fini(s);
 	if (s->is_open) {
@@ -265,6 +269,7 @@ void store_close(struct store *s)
 	if (!s)
 		return;
 	store_quiesce(s);
+	compact_fini(s);
 	checkpoint_fini(s);
 	wal_close(s->wal);
 	search_fini(s);
@@ -345,6 +350,7 @@ void store_stat(struct store *s, struct store_stat *out)
 		.log_bytes = ws.bytes,
 		.uring = s->uring,
 		.checkpoints = atomic_load(&s->checkpoint.n_made),
+		.compactions = atomic_load(&s->compactor.n_made),
 	};
 	pthread_rwlock_rdlock(&s->catalogue.lock);
 	n = s->catalogue.n;

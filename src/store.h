@@ -21,6 +21,7 @@
  * stand below it. None is held across I/O, a FUSE reply or a done().
  *
  *   fs: node table lock -> handle lock      (fs/node.h, fs/handle.h)
+ *   compactor->run_lock   one compaction at a time
  *   checkpoint->run_lock  one checkpoint at a time; held across I/O
  *   store->queue_lock     the queue of commits, who leads
  *   catalogue->lock       names of collections
@@ -31,6 +32,7 @@
  *   store->scratch_lock   free search scratch
  *   moments->lock
  *   checkpoint->lock      whether one is wanted
+ *   compactor->lock       whether it is to stop
  */
 struct store;
 struct io;
@@ -50,6 +52,7 @@ struct store_config {
 	uint64_t segment_size; /* of the log; 0: its default */
 	uint64_t checkpoint_bytes; /* of the log between two; 0: 64 MiB;
 				      UINT64_MAX: never, not at the end either */
+	bool no_compaction; /* but by store_compact */
 	bool has_grace;	 /* else an hour */
 	double grace_s;	 /* that files of older manifests stay */
 	bool is_recovery; /* take what is intact, write nothing */
@@ -248,7 +251,7 @@ struct store_stat {
 	uint64_t lsn, syncs, log_bytes;
 	uint64_t pending; /* slots to be linked in all collections */
 	uint64_t manifest; /* number of the newest; 0: none */
-	uint64_t checkpoints; /* made since the open */
+	uint64_t checkpoints, compactions; /* made since the open */
 	bool uring;
 };
 void store_stat(struct store *s, struct store_stat *out);

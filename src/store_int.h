@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "src/checkpoint.h"
+#include "src/compact.h"
 #include "src/identity.h"
 #include "src/indexer.h"
 #include "src/store.h"
@@ -55,6 +56,7 @@ struct store {
 	struct moments moments;
 	struct indexer indexer;
 	struct checkpointer checkpoint;
+	struct compactor compactor;
 	bool uring;
 	bool is_open; /* a checkpoint may be made */
 	bool is_recovery;

@@ -451,3 +451,9 @@ tests_fault_colfile_SOURCES = %D%/fault/colfile.c
 tests_fault_colfile_LDADD = libvgcolkit.a $(log_libs)
 tests_fault_colfile_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=aligned_alloc
+
+# compact: generations.
+check_PROGRAMS += tests/unit/compact
+TESTS += tests/unit/compact
+tests_unit_compact_SOURCES = %D%/unit/compact.c
+tests_unit_compact_LDADD = $(store_libs)

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* compact.c: see compact.h. */
+#include "src/compact.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "src/collection_int.h"
+#include "src/log.h"
+#include "src/store_int.h"
+
+#define LOOK_S 1     /* between two looks at all collections */
+#define ROUND_MIN 64 /* versions that may be left for the leader */
+#define PAUSE_NS 2000000
+#define RETRY_S 60 /* after one that failed */
+
+/* One compaction under way. */
+struct compaction {
+	struct commit commit; /* first: at_rest gets it */
+	struct store *s;
+	struct generation *old, *new;
+	struct cell *cell; /* of old; NULL: it has no vectors */
+	uint32_t *version; /* by number in old: in new, or VERSION_NONE */
+	uint32_t *slot;	   /* by slot of cell: in new, or VG_SLOT_NONE */
+	uint32_t cap_version, cap_slot;
+	uint32_t n_versions, n_ended; /* of old that were looked at */
+	int rc;
+};
+
+static bool is_stopped(struct store *s)
+{
+	bool is;
+
+	pthread_mutex_lock(&s->compactor.lock);
+	is = s->compactor.is_stopping;
+	pthread_mutex_unlock(&s->compactor.lock);
+	return is;
+}
+
+/* ---- carrying over ---- */
+
+/* Room for n numbers; new ones say none. */
+static int grow(uint32_t **map, uint32_t *cap, uint32_t n)
+{
+	uint32_t want = VG_MAX(n, *cap + *cap / 2);
+	uint32_t *grown;
+
+	if (n <= *cap)
+		return 0;
+	grown = realloc(*map, (size_t)want * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	memset(grown + *cap, 0xff, (size_t)(want - *cap) * sizeof(*grown));
+	*map = grown;
+	*cap = want;
+	return 0;
+}
+
+static_assert(VERSION_NONE == UINT32_MAX && VG_SLOT_NONE == UINT32_MAX,
+	"grow fills with them");
+
+static uint32_t n_versions(const struct generation *g)
+{
+	return atomic_load_explicit(&g->n_versions, memory_order_acquire);
+}
+
+/* Versions that are open now, from the first that was not looked at up to n. */
+static int carry_versions(struct compaction *cp, uint32_t n)
+{
+	int rc = grow(&cp->version, &cp->cap_version, n);
+
+	for (; cp->n_versions < n && rc == 0; cp->n_versions++) {
+		const struct version *v =
+			generation_version(cp->old, cp->n_versions);
+
+		if (atomic_load_explicit(&v->end, memory_order_acquire) !=
+			VERSION_OPEN)
+			continue;
+		if (v->cell != cp->cell)
+			return -EAGAIN;
+		rc = grow(&cp->slot, &cp->cap_slot, v->slot + 1);
+		if (rc == 0)
+			rc = cell_check_row(v->cell, v->slot);
+		if (rc == 0)
+			rc = generation_carry(
+				cp->new, v, &cp->slot[v->slot]);
+		if (rc == 0)
+			cp->version[cp->n_versions] = n_versions(cp->new) - 1;
+	}
+	return rc;
+}
+
+/*
+ * What has ended of the versions that were carried. One that is not looked at
+ * yet is known to have ended when it is, and is not carried.
+ */
+static void carry_ends(struct compaction *cp)
+{
+	uint32_t n = atomic_load_explicit(
+		&cp->old->n_ended, memory_order_acquire);
+
+	for (; cp->n_ended < n; cp->n_ended++) {
+		uint32_t no = *(const uint32_t *)column_at(
+			&cp->old->ended, cp->n_ended);
+		uint32_t to = no < cp->n_versions ? cp->version[no]
+						  : VERSION_NONE;
+
+		if (to != VERSION_NONE)
+			generation_end(cp->new, to,
+				atomic_load_explicit(
+					&generation_version(cp->old, no)->end,
+					memory_order_acquire));
+	}
+}
+
+/* By the leader, between two groups: nothing changes. So all that is open, and
+ * only that, is open in new. */
+static void swap(struct commit *commit)
+{
+	struct compaction *cp = (struct compaction *)(void *)commit;
+	struct generation *old = cp->old;
+
+	if (old->coll->gen != old ||
+		atomic_load_explicit(&old->cell, memory_order_relaxed) !=
+			cp->cell) {
+		cp->rc = -EAGAIN;
+		return;
+	}
+	cp->rc = carry_versions(cp, n_versions(old));
+	if (cp->rc < 0)
+		return;
+	carry_ends(cp);
+	collection_put_gen(old->coll, generation_ref(cp->new));
+	/* The collection's is a reference of its own kind. */
+	collection_unref(old->coll);
+}
+
+/* ---- one compaction ---- */
+
+static int make_generation(struct compaction *cp, struct collection *c)
+{
+	struct cell_shape shape;
+	struct cell *cell;
+	uint32_t no;
+	int rc = catalogue_add_gen(&cp->s->catalogue, c, &no);
+
+	if (rc == 0)
+		rc = generation_new(c, no, &cp->new);
+	if (rc < 0)
+		return rc;
+	collection_ref(c); /* a reference that we have has one on it */
+	if (!cp->cell)
+		return 0;
+	shape = (struct cell_shape){
+		.metric = cp->cell->metric,
+		.index = cp->cell->index,
+		.dim = cp->cell->dim,
+		.m = cp->cell->m,
+		.ef_construction = cp->cell->ef_construction,
+	};
+	rc = cell_new(cp->new, &shape, &cell);
+	if (rc == 0)
+		atomic_store_explicit(
+			&cp->new->cell, cell, memory_order_release);
+	return rc;
+}
+
+/* Whether the new rows are linked but for a tail that searches afford. */
+static bool is_linked(const struct compaction *cp)
+{
+	const struct cell *cell = atomic_load_explicit(
+		&cp->new->cell, memory_order_relaxed);
+
+	return !cell || indexer_pending(cell) <= cell->tail_max / 2;
+}
+
+static int carry_round(struct compaction *cp)
+{
+	struct cell *cell;
+	int rc = carry_versions(cp, n_versions(cp->old));
+
+	carry_ends(cp);
+	cell = atomic_load_explicit(&cp->new->cell, memory_order_relaxed);
+	if (rc == 0 && cell)
+		indexer_add(&cp->s->indexer, cell);
+	return rc;
+}
+
+/* Carries until next to nothing is left to carry and the graph is there. */
+static int carry_all(struct compaction *cp)
+{
+	struct timespec pause = {.tv_nsec = PAUSE_NS};
+	int rc = 0;
+
+	do {
+		rc = carry_round(cp);
+		if (rc < 0)
+			return rc;
+		if (is_stopped(cp->s))
+			return -EINTR;
+		if (!is_linked(cp))
+			nanosleep(&pause, NULL);
+	} while (!is_linked(cp) ||
+		 n_versions(cp->old) - cp->n_versions > ROUND_MIN);
+	return 0;
+}
+
+static int compact_locked(struct store *s, struct collection *c)
+{
+	struct compaction cp = {
+		.commit = {.sync = true, .at_rest = swap},
+		.s = s,
+		.old = collection_gen(c),
+	};
+	uint32_t before = n_versions(cp.old);
+	int rc;
+
+	cp.cell = atomic_load_explicit(&cp.old->cell, memory_order_acquire);
+	/* What had ended by now is not carried. */
+	cp.n_ended = atomic_load_explicit(
+		&cp.old->n_ended, memory_order_acquire);
+	rc = make_generation(&cp, c);
+	if (rc == 0)
+		rc = carry_all(&cp);
+	if (rc == 0)
+		rc = store_commit_wait(s, &cp.commit);
+	if (rc == 0)
+		rc = cp.rc;
+	if (rc == 0) {
+		if (cp.cell)
+			indexer_retire(&s->indexer, cp.cell);
+		atomic_fetch_add_explicit(
+			&s->compactor.n_made, 1, memory_order_relaxed);
+		log_info("compacted: collection=%u versions=%u before=%u",
+			c->no, n_versions(cp.new), before);
+	}
+	generation_unref(cp.new);
+	generation_unref(cp.old);
+	free(cp.version);
+	free(cp.slot);
+	return rc;
+}
+
+int store_compact(struct store *s, struct collection *c)
+{
+	int rc;
+
+	if (store_read_only(s))
+		return -EROFS;
+	pthread_mutex_lock(&s->compactor.run_lock);
+	rc = compact_locked(s, c);
+	pthread_mutex_unlock(&s->compactor.run_lock);
+	return rc;
+}
+
+/* ---- when ---- */
+
+static double now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+/* Whether nobody has changed c for a while; remembers what it saw. */
+static bool is_idle(struct collection *c)
+{
+	uint64_t changes =
+		atomic_load_explicit(&c->changes, memory_order_acquire);
+	double now = now_s();
+
+	if (changes != c->seen_changes) {
+		c->seen_changes = changes;
+		c->seen_s = now;
+	}
+	return now - c->seen_s >= COMPACT_IDLE_S;
+}
+
+static bool is_due(struct collection *c)
+{
+	struct generation *g = collection_gen(c);
+	uint64_t live = atomic_load_explicit(&c->n_live, memory_order_relaxed);
+	uint64_t n = n_versions(g), dead = n - VG_MIN(live, n);
+
+	generation_unref(g);
+	if (now_s() < c->not_before_s)
+		return false;
+	if (is_idle(c))
+		return dead > live / 2;
+	return dead > VG_MAX(live, (uint64_t)COMPACT_MIN);
+}
+
+/* Compacts what is due; whether there was something. */
+static bool look_at_all(struct store *s)
+{
+	bool was = false;
+	uint32_t n;
+
+	pthread_rwlock_rdlock(&s->catalogue.lock);
+	n = s->catalogue.n;
+	pthread_rwlock_unlock(&s->catalogue.lock);
+	for (uint32_t no = 0; no < n && !is_stopped(s); no++) {
+		struct collection *c = catalogue_find_no(&s->catalogue, no);
+		int rc = 0;
+
+		if (c && is_due(c)) {
+			rc = store_compact(s, c);
+			was = was || rc == 0;
+			c->not_before_s = rc < 0 ? now_s() + RETRY_S : 0;
+		}
+		collection_unref(c);
+		if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EROFS)
+			log_warn("collection %u could not be compacted: %s",
+				no, strerror(-rc));
+	}
+	return was;
+}
+
+static void *compact_main(void *arg)
+{
+	struct store *s = arg;
+	struct compactor *cp = &s->compactor;
+
+	pthread_mutex_lock(&cp->lock);
+	while (!cp->is_stopping) {
+		struct timespec until;
+
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec += LOOK_S;
+		pthread_cond_timedwait(&cp->cond, &cp->lock, &until);
+		if (cp->is_stopping)
+			break;
+		pthread_mutex_unlock(&cp->lock);
+		/* Files are of use only when they say so. */
+		if (look_at_all(s))
+			store_checkpoint(s, false);
+		pthread_mutex_lock(&cp->lock);
+	}
+	pthread_mutex_unlock(&cp->lock);
+	return NULL;
+}
+
+void compact_prepare(struct compactor *cp)
+{
+	pthread_condattr_t attr;
+
+	pthread_mutex_init(&cp->lock, NULL);
+	pthread_mutex_init(&cp->run_lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&cp->cond, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+int compact_init(struct store *s)
+{
+	int rc = -pthread_create(
+		&s->compactor.thread, NULL, compact_main, s);
+
+	s->compactor.has_thread = rc == 0;
+	return rc;
+}
+
+void compact_stop(struct store *s)
+{
+	struct compactor *cp = &s->compactor;
+
+	if (!cp->has_thread)
+		return;
+	pthread_mutex_lock(&cp->lock);
+	cp->is_stopping = true;
+	pthread_cond_signal(&cp->cond);
+	pthread_mutex_unlock(&cp->lock);
+	pthread_join(cp->thread, NULL);
+	cp->has_thread = false;
+}
+
+void compact_fini(struct store *s)
+{
+	compact_stop(s);
+	pthread_mutex_destroy(&s->compactor.lock);
+	pthread_mutex_destroy(&s->compactor.run_lock);
+	pthread_cond_destroy(&s->compactor.cond);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* compact.h: a collection is made anew without what nobody can see any more. */
+#ifndef VG_COMPACT_H
+#define VG_COMPACT_H
+
+#include <pthread.h>
+
+#include "src/collection.h"
+
+/*
+ * Ended versions and the rows of their vectors take room until a compaction
+ * makes a new generation of those that are open, while readers and writers go
+ * on with the old one. What changes meanwhile is carried over in rounds, the
+ * last and shortest by the leader between two groups, who then puts the new
+ * generation in the old one's place. Readers of older moments keep the old
+ * generation until they end; nodeids name a generation, so a name that the
+ * kernel looks up again leads to the new one.
+ *
+ * When: the dead outnumber the living and COMPACT_MIN, so that the work of it
+ * is a part of the work that made it necessary; a collection that nobody
+ * changed for COMPACT_IDLE_S seconds sooner: when the dead are half as many.
+ *
+ * A crash at any time finds the old generation, in files and log.
+ */
+#define COMPACT_MIN 20000u
+#define COMPACT_IDLE_S 5.0
+
+struct store;
+
+struct compactor {
+	pthread_mutex_t lock; /* a leaf */
+	pthread_cond_t cond;  /* is_stopping */
+	bool is_stopping;     /* lock; also read without it */
+	bool has_thread;
+	pthread_t thread;
+	pthread_mutex_t run_lock; /* one compaction at a time; before any
+				     other lock */
+	_Atomic uint64_t n_made;  /* relaxed: since the open */
+};
+
+void compact_prepare(struct compactor *cp);
+int compact_init(struct store *s); /* starts the thread; -EAGAIN */
+void compact_stop(struct store *s);
+void compact_fini(struct store *s);
+
+/* Makes a new generation of c now. -EAGAIN: its vectors got another dimension
+ * meanwhile; -ENOMEM, -ENOSPC (of numbers); -EROFS; -EINTR: it was stopped.
+ * Nothing is changed then. Any thread but the leader. */
+int store_compact(struct store *s, struct collection *c);
+
+#endif

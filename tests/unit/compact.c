@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* compact: what nobody can see goes, what somebody sees stays as it is. */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/store_int.h"
+#include "tests/storekit.h"
+#include "tests/tap.h"
+
+static const struct store_config plain = {
+	.durability = STORE_FSYNC, .no_compaction = true, .has_grace = true};
+
+static const char *dir_of(const char *name)
+{
+	static char dir[200];
+
+	snprintf(dir, sizeof(dir), "%s/%s", scratch(), name);
+	return dir;
+}
+
+static uint32_t n_versions(struct collection *c)
+{
+	return atomic_load(&c->gen->n_versions);
+}
+
+/* ---- beside a model ---- */
+
+static void test_model(void)
+{
+	const char *dir = dir_of("model");
+	struct sk_model m = {.random = seed() * 2 + 1};
+	struct store *s = sk_open(dir, &plain);
+	struct collection *c = sk_make(s, "c");
+	unsigned wrong = 0, differs = 0, more = 0, failed = 0, unsound = 0;
+	const char *why;
+
+	for (unsigned life = 0; life < 6; life++) {
+		for (unsigned round = 0; round < 10; round++) {
+			for (unsigned i = 0; i < 60; i++)
+				wrong += !sk_step(&m, s, c);
+			failed += store_compact(s, c) != 0;
+			differs += !sk_is_model(&m, s, c);
+			more += n_versions(c) != atomic_load(&c->n_live);
+			unsound += store_check(s, &why) != 0;
+			if (round % 3 == 0)
+				must(store_checkpoint(s, round % 2) == 0);
+		}
+		collection_unref(c);
+		store_close(s);
+		s = sk_open(dir, &plain);
+		c = sk_get(s, "c");
+		must(c);
+		differs += !sk_is_model(&m, s, c);
+	}
+	ok(wrong == 0 && failed == 0, "changes and 60 compactions take turns");
+	ok(differs == 0, "and the collection is the model, restarted, too");
+	ok(more == 0, "there is a version for each record, no more");
+	ok(unsound == 0, "and all of it is sound");
+	collection_unref(c);
+	store_close(s);
+}
+
+/* ---- who looks at the old one ---- */
+
+static void test_old_look(void)
+{
+	struct store *s = sk_open(dir_of("look"), &plain);
+	struct collection *c = sk_make(s, "c");
+	struct generation *found;
+	float v[SK_DIM_MAX];
+	struct look look;
+	uint32_t old_no, no;
+
+	for (unsigned i = 0; i < 20; i++)
+		must(sk_put(s, c, (struct sk_put){"a", i, 4, 0}) == 0);
+	must(sk_put(s, c, (struct sk_put){"b", 99, 4, 0}) == 0);
+	look_init(&look, c, store_moments(s));
+	old_no = look.gen->no;
+	must(sk_del(s, c, "b") == 0);
+	must(store_compact(s, c) == 0);
+	no = generation_find(look.gen, sk_id("b"), look.moment);
+	ok(no != VERSION_NONE &&
+			memcmp(version_vec(generation_version(look.gen, no)),
+				sk_vec(99, 4, v), 16) == 0,
+		"who looked before sees what was deleted since");
+	ok(n_versions(c) == 1 && sk_find(s, c, "b") == VERSION_NONE,
+		"who looks now does not");
+	found = catalogue_find_gen(store_catalogue(s), old_no);
+	ok(found == look.gen, "the old generation is found by its number");
+	generation_unref(found);
+	look_fini(&look);
+	ok(!catalogue_find_gen(store_catalogue(s), old_no),
+		"until nobody looks at it");
+	found = catalogue_find_gen(store_catalogue(s), c->gen->no);
+	ok(found == c->gen && found->no != old_no,
+		"and the new one has a number of its own");
+	generation_unref(found);
+	collection_unref(c);
+	store_close(s);
+}
+
+static void test_small(void)
+{
+	const char *dir = dir_of("small");
+	struct store *s = sk_open(dir, &plain);
+	struct collection *c = sk_make(s, "c");
+	struct change clear = {.type = OP_CLEAR, .coll = c};
+
+	ok(store_compact(s, c) == 0, "a collection without vectors");
+	must(sk_put(s, c, (struct sk_put){"a", 1, 4, 0}) == 0);
+	must(sk_meta(s, c, "a", CHANGE_META_MERGE, "{\"k\":1}") == 0);
+	must(sk_rename(s, c, "a", "z") == 0);
+	ok(store_compact(s, c) == 0 && n_versions(c) == 1 &&
+			strcmp(sk_meta_of(s, c, "z"), "{\"k\":1}") == 0,
+		"versions of one vector become one");
+	ok(atomic_load(&atomic_load(&c->gen->cell)->n_slots) == 1,
+		"with its one slot");
+	must(sk_run(s, &clear) == 0);
+	ok(store_compact(s, c) == 0 && n_versions(c) == 0,
+		"an emptied collection has no versions left");
+	must(sk_put(s, c, (struct sk_put){"a", 2, 7, 0}) == 0);
+	ok(strcmp(sk_nearest(s, c, 2, 7, true), "a") == 0,
+		"and takes vectors of another dimension");
+	collection_unref(c);
+	store_close(s);
+	s = sk_open(dir, &plain);
+	c = sk_get(s, "c");
+	ok(c && strcmp(sk_nearest(s, c, 2, 7, true), "a") == 0,
+		"which are there after a restart");
+	collection_unref(c);
+	store_close(s);
+}
+
+/* ---- beside writers and searches ---- */
+
+#define WRITERS 3
+#define IDS 200u
+
+struct crowd {
+	struct store *s;
+	struct collection *c;
+	_Atomic bool is_over;
+	_Atomic unsigned wrong, n_puts, n_searches;
+	unsigned last[WRITERS][IDS]; /* numbers that were acknowledged */
+};
+
+struct writer {
+	struct crowd *crowd;
+	unsigned no;
+};
+
+static void *write_on(void *arg)
+{
+	struct writer *w = arg;
+	struct crowd *cr = w->crowd;
+	char id[16];
+
+	for (unsigned n = 1; !atomic_load(&cr->is_over); n++) {
+		unsigned i = n * 7919u % IDS, number = n * WRITERS + w->no;
+
+		snprintf(id, sizeof(id), "%u.%u", w->no, i);
+		if (sk_put(cr->s, cr->c, (struct sk_put){id, number, 16, 0}))
+			atomic_fetch_add(&cr->wrong, 1);
+		cr->last[w->no][i] = number;
+		atomic_fetch_add(&cr->n_puts, 1);
+	}
+	return NULL;
+}
+
+static void *search_on(void *arg)
+{
+	struct crowd *cr = arg;
+	struct search_hit hits[5];
+	float v[SK_DIM_MAX];
+	struct look look;
+	uint32_t n;
+
+	while (!atomic_load(&cr->is_over)) {
+		struct search q = {
+			.vec = sk_vec(atomic_load(&cr->n_puts), 16, v),
+			.dim = 16, .k = 5};
+
+		look_init(&look, cr->c, store_moments(cr->s));
+		if (store_search(cr->s, &look, &q, hits, &n) < 0)
+			atomic_fetch_add(&cr->wrong, 1);
+		for (uint32_t i = 0; i < n; i++) {
+			struct vg_id id = version_id(hits[i].version);
+
+			/* What is answered is what the look shows. */
+			if (generation_version(look.gen,
+				    generation_find(look.gen, id,
+					    look.moment)) != hits[i].version)
+				atomic_fetch_add(&cr->wrong, 1);
+		}
+		look_fini(&look);
+		atomic_fetch_add(&cr->n_searches, 1);
+	}
+	return NULL;
+}
+
+static void test_crowd(void)
+{
+	struct store *s = sk_open(dir_of("crowd"), &plain);
+	static struct crowd cr;
+	struct writer w[WRITERS];
+	pthread_t thread[WRITERS + 1];
+	unsigned failed = 0, lost = 0, rounds = getenv("VG_SOAK") ? 200 : 20;
+	float v[SK_DIM_MAX];
+	char id[16];
+
+	cr.s = s;
+	cr.c = sk_make(s, "c");
+	must(sk_put(s, cr.c, (struct sk_put){"first", 0, 16, 0}) == 0);
+	for (unsigned i = 0; i < WRITERS; i++) {
+		w[i] = (struct writer){&cr, i};
+		must(pthread_create(&thread[i], NULL, write_on, &w[i]) == 0);
+	}
+	must(pthread_create(&thread[WRITERS], NULL, search_on, &cr) == 0);
+	for (unsigned i = 0; i < rounds; i++) {
+		failed += store_compact(s, cr.c) != 0;
+		if (i % 4 == 0)
+			must(store_checkpoint(s, i % 8 == 0) == 0);
+	}
+	atomic_store(&cr.is_over, true);
+	for (unsigned i = 0; i <= WRITERS; i++)
+		pthread_join(thread[i], NULL);
+	for (unsigned i = 0; i < WRITERS; i++)
+		for (unsigned j = 0; j < IDS; j++) {
+			uint32_t no;
+
+			if (!cr.last[i][j])
+				continue;
+			snprintf(id, sizeof(id), "%u.%u", i, j);
+			no = sk_find(s, cr.c, id);
+			lost += no == VERSION_NONE ||
+				memcmp(version_vec(generation_version(
+					       cr.c->gen, no)),
+					sk_vec(cr.last[i][j], 16, v), 64) != 0;
+		}
+	ok(failed == 0, "%u compactions beside %u puts and %u searches", rounds,
+		atomic_load(&cr.n_puts), atomic_load(&cr.n_searches));
+	ok(atomic_load(&cr.wrong) == 0, "no put fails, no search is of two "
+					"states");
+	ok(lost == 0, "and the last put of each id is there");
+	sk_is_sound(s);
+	collection_unref(cr.c);
+	store_close(s);
+}
+
+/* ---- by itself ---- */
+
+static void test_alone(void)
+{
+	struct store_config cfg = {
+		.durability = STORE_FSYNC, .has_grace = true};
+	struct store *s = sk_open(dir_of("alone"), &cfg);
+	struct collection *c = sk_make(s, "c");
+	struct timespec pause = {.tv_nsec = 20000000};
+	unsigned waited = 0;
+
+	for (unsigned i = 0; i < COMPACT_MIN + 1500; i++) {
+		char id[16];
+
+		snprintf(id, sizeof(id), "%u", i % 100);
+		must(sk_put(s, c, (struct sk_put){id, i, 4, 0}) == 0);
+	}
+	for (; n_versions(c) > 2000 && waited < 1000; waited++)
+		nanosleep(&pause, NULL);
+	ok(n_versions(c) <= 2000, "a collection of the dead is compacted");
+	collection_unref(c);
+	store_close(s);
+}
+
+int main(void)
+{
+	plan(20);
+	test_model();
+	test_old_look();
+	test_small();
+	test_crowd();
+	test_alone();
+	return done();
+}
