@@ -23,7 +23,7 @@ struct raw {
 	char *durability, *spin, *staging, *threads;
 	char *checkpoint, *backup_grace;
 	int has_fsname, has_subtype;
-	int has_help, has_version;
+	int has_help, has_version, has_check, is_recovery;
 	int is_foreground, is_debug, is_single;
 	int allow_other, default_permissions, is_remount;
 	char *flags; /* for a remount: "remount,ro,noatime" */
@@ -49,6 +49,8 @@ static const struct fuse_opt raw_opts[] = {
 	RAW("--help", has_help, 1),
 	RAW("-V", has_version, 1),
 	RAW("--version", has_version, 1),
+	RAW("--check", has_check, 1),
+	RAW("recovery", is_recovery, 1),
 	RAW("-f", is_foreground, 1),
 	RAW("-s", is_single, 1),
 	RAW("remount", is_remount, 1),
@@ -287,6 +289,21 @@ free_copy:
 	return joined;
 }
 
+/* --check takes the data directory alone. */
+static int parse_checked(const struct raw *raw, struct options *o)
+{
+	if (raw->n_paths != 1)
+		return refuse(raw->why, raw->cap,
+			"give the data directory alone: vecgridfs --check "
+			"DATADIR");
+	o->data_dir = realpath(raw->path[0], NULL);
+	if (!o->data_dir)
+		return refuse(raw->why, raw->cap,
+			"the data directory '%s' cannot be reached: %s",
+			raw->path[0], strerror(errno));
+	return 0;
+}
+
 static int parse_paths(const struct raw *raw, struct options *o)
 {
 	if (raw->n_paths < 2)
@@ -361,6 +378,7 @@ static int from_raw(struct raw *raw, struct options *o)
 
 	o->action = raw->has_help    ? OPTIONS_HELP :
 		    raw->has_version ? OPTIONS_VERSION :
+		    raw->has_check   ? OPTIONS_CHECK :
 		    raw->is_remount  ? OPTIONS_REMOUNT :
 				       OPTIONS_MOUNT;
 	o->spin_us = OPTIONS_SPIN_AUTO;
@@ -371,6 +389,9 @@ static int from_raw(struct raw *raw, struct options *o)
 	o->allow_other = raw->allow_other;
 	if (o->action == OPTIONS_HELP || o->action == OPTIONS_VERSION)
 		return 0;
+	o->is_recovery = raw->is_recovery;
+	if (o->action == OPTIONS_CHECK)
+		return parse_checked(raw, o);
 	rc = parse_paths(raw, o);
 	if (rc)
 		return rc;
@@ -450,6 +471,7 @@ void options_usage(FILE *to)
 	fputs("usage: vecgridfs DATADIR MOUNTPOINT [-o OPTION[,OPTION...]] "
 	      "[-f] [-d]\n"
 	      "       umount MOUNTPOINT\n"
+	      "       vecgridfs --check DATADIR\n"
 	      "\n"
 	      "Mounts the vector store in DATADIR, which is created if it is "
 	      "missing.\n"
@@ -457,6 +479,12 @@ void options_usage(FILE *to)
 	      "\n"
 	      "  -f                    stay in the foreground\n"
 	      "  -d                    print each request (implies -f)\n"
+	      "  --check               look at everything in DATADIR, which "
+	      "is not mounted, and\n"
+	      "                        change nothing: a line for each "
+	      "finding; exit 0: none,\n"
+	      "                        1: there are, 2: it could not be "
+	      "looked at\n"
 	      "  -h, --help            this text\n"
 	      "  -V, --version         the version\n"
 	      "  -o durability=close   a change is on stable storage when "
@@ -478,6 +506,10 @@ void options_usage(FILE *to)
 	      "needed stay, for\n"
 	      "                        copies of DATADIR under way (default "
 	      "3600)\n"
+	      "  -o recovery           mount what is intact in a damaged "
+	      "DATADIR; nothing is\n"
+	      "                        written to it, and nothing can be "
+	      "changed\n"
 	      "  -o allow_other        every user may use the mount, within "
 	      "its permissions\n"
 	      "and every option of mount.fuse3(8).\n",

@@ -20,6 +20,7 @@ enum options_durability {
 enum options_action {
 	OPTIONS_MOUNT,
 	OPTIONS_REMOUNT, /* mount(8) ran us for `mount -o remount` */
+	OPTIONS_CHECK, /* --check DATADIR */
 	OPTIONS_HELP,
 	OPTIONS_VERSION,
 };
@@ -46,6 +47,7 @@ struct options {
 				 at most OPTIONS_STAGING_MOST, by default */
 	uint64_t checkpoint; /* bytes of the log between two; 0: the store's */
 	int backup_grace_s;  /* OPTIONS_GRACE_S by default */
+	bool is_recovery;    /* mount what is intact, change nothing */
 	bool foreground;     /* -f, or -d */
 	bool debug;	     /* -d or -o debug */
 	bool allow_other;
@@ -60,7 +62,7 @@ struct options {
 
 /*
  * Parses argv. 0: *out is filled (paths only for OPTIONS_MOUNT and
- * OPTIONS_REMOUNT) and options_fini is due. -EINVAL: why[cap] has a sentence
+ * OPTIONS_REMOUNT, data_dir for OPTIONS_CHECK) and options_fini is due. -EINVAL: why[cap] has a sentence
  * for the user; -ENOMEM likewise. Options that only libfuse knows are kept for
  * it unread: fuse_session_new is who refuses unknown ones. Main thread.
  */

@@ -172,6 +172,7 @@ static int open_store(struct holder_env *env, struct store **out)
 		.checkpoint_bytes = env->options->checkpoint,
 		.has_grace = true,
 		.grace_s = env->options->backup_grace_s,
+		.is_recovery = env->options->is_recovery,
 	};
 	struct store_report rep;
 	int rc = store_open(&cfg, &rep, out);

@@ -69,6 +69,7 @@ libvgcore_a_SOURCES += \
 
 # identity, and what is left over: whose a directory is, and what is in it.
 libvgcore_a_SOURCES += \
+	%D%/check.c %D%/check.h %D%/check_files.c %D%/check_int.h \
 	%D%/checkpoint_sweep.c \
 	%D%/identity.c %D%/identity.h
 

@@ -226,7 +226,8 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 	if (rc == 0)
 		rc = indexer_init(&s->indexer, n_indexers(cfg), &s->moments);
 	if (rc == 0) {
-		start_backlog(s);
+		if (!cfg->is_check)
+			start_backlog(s);
 		rc = commit_init(s);
 	}
 	if (rc == 0)

@@ -55,7 +55,8 @@ struct store_config {
 	bool no_compaction; /* but by store_compact */
 	bool has_grace;	 /* else an hour */
 	double grace_s;	 /* that files of older manifests stay */
-	bool is_recovery; /* take what is intact, write nothing */
+	bool is_recovery; /* take what is intact, write nothing... */
+	bool is_check;	  /* ...and link nothing either */
 	bool no_uring;
 	bool try_uring; /* measure, and use it only where it is not slower */
 	struct io *io; /* borrowed: the disk, for tests, which serves several

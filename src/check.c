@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * check.c: what is right in a data directory, and what is not; see check.h.
+ *
+ * The directory is opened as a recovery would (checkpoint_load.c, replay.c):
+ * that finds which manifest a mount takes, and what it would not have; the
+ * state that comes of it is walked. Then each manifest's files are read in
+ * full, the log from the oldest place that is known, and all names looked at.
+ */
+#include "src/check_int.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/collection_file_int.h"
+#include "src/log.h"
+#include "src/wal_int.h"
+
+void check_say(struct check *ck, bool is_finding, const char *fmt, ...)
+{
+	char text[CHECK_TEXT];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	ck->res->findings += is_finding;
+	ck->res->notes += !is_finding;
+	ck->cfg->say(ck->cfg->ctx, is_finding, text);
+}
+
+/* ---- what a mount would not have ---- */
+
+static void check_losses(struct check *ck)
+{
+	struct store_error e;
+	uint32_t n = 0;
+
+	while (store_error_get(ck->s, n, &e) == 0) /* ends: 1,000 are kept */
+		n++;
+	while (n-- > 0)
+		if (store_error_get(ck->s, n, &e) == 0)
+			check_say(ck, true, "%s: %s%s", e.path, e.why,
+				strcmp(e.path, "wal") == 0 ?
+					": what is behind it is lost" :
+					": this collection is lost, but for "
+					"copies; -o recovery has the others");
+}
+
+static void check_identity(struct check *ck)
+{
+	static const char *const note[] = {
+		[IDENTITY_COPIED] =
+			"IDENTITY: this is a copy; it gets an identity of its "
+			"own when it is mounted",
+		[IDENTITY_MISSING] =
+			"IDENTITY is missing: it is made when this is mounted",
+		[IDENTITY_DAMAGED] = "IDENTITY is damaged; derived: it is made "
+				     "anew, who it was is lost",
+	};
+	enum identity_state state = ck->s->identity_state;
+
+	if (state != IDENTITY_SAME)
+		check_say(ck, state == IDENTITY_DAMAGED, "%s", note[state]);
+}
+
+/* Every invariant of what is in memory now. */
+static void check_state(struct check *ck)
+{
+	struct catalogue *cat = &ck->s->catalogue;
+
+	for (uint32_t no = 0; no < cat->n; no++) {
+		struct collection *c = catalogue_find_no(cat, no);
+		char name[VG_ID_MAX + 1] = "?";
+		const char *why = "";
+
+		if (!c)
+			continue;
+		catalogue_name(cat, c, name);
+		ck->res->collections++;
+		ck->res->records += atomic_load(&c->n_live);
+		if (generation_check(c->gen, &why) < 0)
+			check_say(ck, true, "collection '%s': %s", name, why);
+		if (c->gen->file && c->gen->file->graph_failed)
+			check_say(ck, true,
+				"collection '%s': its graph cannot be used; "
+				"derived: it is rebuilt",
+				name);
+		collection_unref(c);
+	}
+}
+
+/* ---- manifests and the log ---- */
+
+/* One that cannot be read. */
+static void say_unread(struct check *ck, uint64_t number, int rc)
+{
+	check_say(ck, true,
+		"MANIFEST.%" PRIu64 " is %s; %s%s", number,
+		rc == -VG_ECORRUPT ? "damaged, or another store's" :
+		rc == -VG_EFORMAT  ? "of a later version of vecgridfs" :
+				     strerror(-rc),
+		number < ck->taken ? "a newer one has what it had" :
+		ck->taken ? "the one before and the log are used instead" :
+			    "the log is used instead",
+		rc == -VG_EFORMAT ? ": mount with that version" : "");
+}
+
+/* Whether the log has the place of m; the oldest such is where it is read
+ * from. */
+static void note_place(struct check *ck, const struct manifest *m)
+{
+	struct wal_config cfg = {.dirfd = ck->s->waldirfd,
+		.from = {m->lsn, m->segment, m->offset},
+		.io = ck->s->io};
+	char why[256];
+
+	memcpy(cfg.uuid, ck->s->uuid, sizeof(cfg.uuid));
+	if (wal_check_place(&cfg, why) == 0)
+		ck->oldest = cfg.from;
+	else if (m->number != ck->taken)
+		check_say(ck, false, "MANIFEST.%" PRIu64 " is not used: %s",
+			m->number, why);
+}
+
+static void check_manifests(struct check *ck)
+{
+	uint64_t *number = NULL;
+	uint32_t n = 0;
+	int rc = manifest_list(ck->s->io, ck->s->dirfd, &number, &n);
+
+	ck->m = calloc(VG_MAX(n, 1u), sizeof(*ck->m));
+	if (rc == 0 && !ck->m)
+		rc = -ENOMEM;
+	for (uint32_t i = 0; i < n && rc == 0; i++) {
+		struct manifest *m = &ck->m[ck->n];
+
+		rc = manifest_load(ck->s->io, ck->s->dirfd, number[i], m);
+		if (rc == 0 && memcmp(m->store, ck->s->uuid, 16) != 0) {
+			manifest_fini(m);
+			rc = -VG_ECORRUPT;
+		}
+		if (rc == 0)
+			ck->n++;
+		else if (rc != -ENOMEM)
+			say_unread(ck, number[i], rc);
+		rc = rc == -ENOMEM ? rc : 0;
+	}
+	free(number);
+	ck->rc = rc;
+	for (uint32_t i = 0; i < ck->n && ck->rc == 0; i++) {
+		note_place(ck, &ck->m[i]);
+		check_manifest(ck, &ck->m[i]);
+	}
+}
+
+static int see_frame(void *ctx, const struct wal_frame *frame)
+{
+	(void)ctx;
+	assert(frame->lsn > 0);
+	return 0;
+}
+
+/* The log before the place that a mount would replay it from: copies that are
+ * under way, and older manifests, need it. */
+static void check_log(struct check *ck)
+{
+	struct wal_config cfg = {.dirfd = ck->s->waldirfd,
+		.from = ck->oldest,
+		.is_read_only = true,
+		.takes_damaged = true,
+		.io = ck->s->io};
+	struct wal_report rep;
+	struct wal_stat st;
+	struct wal *wal;
+	int rc;
+
+	wal_stat(ck->s->wal, &st);
+	ck->res->lsn = st.appended_lsn;
+	memcpy(cfg.uuid, ck->s->uuid, sizeof(cfg.uuid));
+	rc = wal_open(&cfg, see_frame, NULL, &rep, &wal);
+	if (rc < 0) {
+		ck->rc = rc;
+		return;
+	}
+	wal_close(wal);
+	if (rep.is_damaged && rep.last_lsn < st.appended_lsn)
+		check_say(ck, true,
+			"wal: %s: MANIFEST.%" PRIu64 " has what is there, "
+			"nothing is lost",
+			rep.error, ck->taken);
+	else if (rep.cut_len > 0)
+		check_say(ck, false,
+			"wal: a torn tail of %" PRIu64 " bytes in segment "
+			"%" PRIu64 ": nobody was told that it is safe, the "
+			"next mount cuts it",
+			rep.cut_len, rep.cut_segment);
+}
+
+/* ---- names that nobody names ---- */
+
+struct names {
+	struct check *ck;
+	const char *uuid; /* in c/uuid; NULL: elsewhere */
+	bool is_named;
+};
+
+static bool is_known(struct names *names, const char *name)
+{
+	char uuid[33];
+
+	for (uint32_t i = 0; i < names->ck->n; i++)
+		for (uint32_t k = 0; k < names->ck->m[i].n_colls; k++) {
+			const struct manifest_collection *mc =
+				&names->ck->m[i].coll[k];
+
+			collection_uuid_format(mc->uuid, uuid);
+			if (strcmp(uuid, names->uuid) == 0 &&
+				(!name || checkpoint_names(mc, name)))
+				return true;
+		}
+	return false;
+}
+
+static int see_file(void *ctx, const char *name)
+{
+	struct names *names = ctx;
+
+	if (!is_known(names, name))
+		check_say(names->ck, false,
+			"c/%s/%s: no manifest names it; what a checkpoint "
+			"left is removed by the next mount",
+			names->uuid, name);
+	return 0;
+}
+
+static int see_dir(void *ctx, const char *name)
+{
+	struct names *names = ctx;
+	struct io *io = names->ck->s->io;
+	int fd;
+
+	names->uuid = name;
+	if (!is_known(names, NULL)) {
+		check_say(names->ck, false,
+			"c/%s: no manifest names it; what a checkpoint left "
+			"is removed by the next mount",
+			name);
+		return 0;
+	}
+	fd = io->open(io, names->ck->s->checkpoint.coll_dirfd, name,
+		O_RDONLY | O_DIRECTORY);
+	if (fd < 0)
+		return 0; /* its manifest's files said so */
+	io->list(io, fd, see_file, names);
+	io->close(io, fd);
+	return 0;
+}
+
+static int see_root(void *ctx, const char *name)
+{
+	static const char *const ours[] = {"LOCK", "FORMAT", "IDENTITY", "wal",
+		"c", ".backup-hold", "lost+found"};
+	static const char *const unfinished[] = {"MANIFEST.new", "FORMAT.new",
+		"IDENTITY.new", "LOCK.new"};
+	struct names *names = ctx;
+	uint64_t number;
+
+	if (manifest_is_name(name, &number))
+		return 0;
+	for (size_t i = 0; i < VG_ARRAY_LEN(ours); i++)
+		if (strcmp(name, ours[i]) == 0)
+			return 0;
+	for (size_t i = 0; i < VG_ARRAY_LEN(unfinished); i++)
+		if (strcmp(name, unfinished[i]) == 0) {
+			check_say(names->ck, false,
+				"%s was never finished: nobody reads it", name);
+			return 0;
+		}
+	check_say(names->ck, false, "%s is no file of a data directory", name);
+	return 0;
+}
+
+static int see_segment(void *ctx, const char *name)
+{
+	struct names *names = ctx;
+	uint64_t number;
+
+	if (!wal_name_parse(name, &number))
+		check_say(names->ck, false, "wal/%s is no segment of the log",
+			name);
+	return 0;
+}
+
+static void check_names(struct check *ck)
+{
+	struct names names = {.ck = ck};
+	struct store *s = ck->s;
+	int rc = s->io->list(s->io, s->dirfd, see_root, &names);
+
+	if (rc == 0)
+		rc = s->io->list(s->io, s->waldirfd, see_segment, &names);
+	if (rc == 0 && s->checkpoint.coll_dirfd >= 0)
+		rc = s->io->list(
+			s->io, s->checkpoint.coll_dirfd, see_dir, &names);
+	if (rc < 0)
+		check_say(ck, true, "the names of the directory cannot be "
+				    "read: %s",
+			strerror(-rc));
+}
+
+/* ---- all of it ---- */
+
+/* Opens it; 1: it can be looked at, 0: a finding says why not, or an error. */
+static int open_it(struct check *ck)
+{
+	const struct check_config *cfg = ck->cfg;
+	struct store_config sc = {.dir = cfg->dir,
+		.io = cfg->io,
+		.has_dirfd = cfg->has_dirfd,
+		.dirfd = cfg->dirfd,
+		.no_uring = true,
+		.is_recovery = true,
+		.is_check = true};
+	struct store_report rep;
+	int rc = store_open(&sc, &rep, &ck->s);
+
+	if (rc == 0) {
+		ck->taken = ck->res->manifest = rep.manifest;
+		return 1;
+	}
+	snprintf(ck->res->error, sizeof(ck->res->error), "%s", rep.error);
+	if (rc != -VG_ECORRUPT)
+		return rc;
+	check_say(ck, true, "nothing can be opened: %s", rep.error);
+	return 0;
+}
+
+int check_each(const struct check_config *cfg, struct check_result *res)
+{
+	struct check ck = {.cfg = cfg, .res = res};
+	int rc;
+
+	*res = (struct check_result){0};
+	rc = open_it(&ck);
+	if (rc <= 0)
+		return rc;
+	check_identity(&ck);
+	check_losses(&ck);
+	check_manifests(&ck);
+	if (ck.rc == 0)
+		check_state(&ck);
+	if (ck.rc == 0)
+		check_log(&ck);
+	if (ck.rc == 0)
+		check_names(&ck);
+	for (uint32_t i = 0; i < ck.n; i++)
+		manifest_fini(&ck.m[i]);
+	free(ck.m);
+	if (ck.rc < 0)
+		snprintf(res->error, sizeof(res->error),
+			"it could not be looked at in full: %s",
+			strerror(-ck.rc));
+	store_close(ck.s);
+	return ck.rc;
+}
