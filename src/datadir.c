@@ -187,8 +187,6 @@ static int write_format(const struct datadir *d)
 	int len = snprintf(text, sizeof(text), "vecgridfs 1\nuuid ");
 	int fd, rc;
 
-	if (getrandom(d->uuid, 16, 0) != 16)
-		return -EIO;
 	for (int i = 0; i < 16; i++)
 		len += snprintf(text + len, 3, "%02x", d->uuid[i]);
 	text[len++] = '\n';
@@ -281,21 +279,72 @@ static int is_foreign(const struct datadir *d)
 	return rc > 0 && ours >= 0 ? !ours : ours;
 }
 
-/* Makes wal/, then FORMAT, where there is nothing yet. */
+/* Makes wal/, then FORMAT, where there is nothing yet; what stands there of
+ * wal/ is made again. d->uuid is given. */
 static int make_format(const char *dir, const struct datadir *d, char *why)
 {
-	int rc = has_data(d);
+	int rc = d->io->rmdir(d->io, *d->dirfd, "wal");
 
-	if (rc > 0)
-		return say(why, -VG_ECORRUPT, dir,
-			"FORMAT is missing; restore it from a copy");
-	if (rc == 0)
+	if (rc == 0 || rc == -ENOENT)
 		rc = d->io->mkdir(d->io, *d->dirfd, "wal");
-	if (rc == 0 || rc == -EEXIST)
+	if (rc == 0)
 		rc = d->io->sync(d->io, *d->dirfd);
 	if (rc == 0)
 		rc = write_format(d);
 	return rc < 0 ? say(why, rc, dir, "cannot be written") : 0;
+}
+
+static int note_log(void *ctx, const char *name)
+{
+	bool *has_log = ctx;
+
+	*has_log = *has_log || strcmp(name, "wal") == 0;
+	return note_ours(NULL, name) || strcmp(name, "c") == 0;
+}
+
+/*
+ * 1: nothing was ever logged here, so nobody knows that FORMAT and wal/ are
+ * durable: the sync of their names may have failed on this kernel, and the
+ * next one says nothing about them. 0: not; or an errno.
+ */
+static int is_unsure(const struct datadir *d)
+{
+	bool has_log = false;
+	int rc = d->io->list(d->io, *d->dirfd, note_log, &has_log);
+
+	if (rc != 0)
+		return VG_MIN(rc, 0);
+	rc = has_log ? has_data(d) : 1;
+	return rc < 0 ? rc : !rc;
+}
+
+/* Reads FORMAT, or makes it, again if need be. */
+static int take_format(const char *dir, const struct datadir *d, char *why)
+{
+	int rc = read_format(dir, d, why);
+
+	if (rc == 0) {
+		rc = is_unsure(d);
+		if (rc == 0)
+			return 0;
+		if (rc > 0)
+			rc = d->io->unlink(d->io, *d->dirfd, "FORMAT");
+		if (rc == 0)
+			rc = d->io->sync(d->io, *d->dirfd);
+		return rc < 0 ? say(why, rc, dir, "cannot be written") :
+				make_format(dir, d, why);
+	}
+	if (rc != -ENOENT)
+		return rc;
+	rc = has_data(d);
+	if (rc < 0)
+		return say(why, rc, dir, strerror(-rc));
+	if (rc > 0)
+		return say(why, -VG_ECORRUPT, dir,
+			"FORMAT is missing; restore it from a copy");
+	if (getrandom(d->uuid, 16, 0) != 16)
+		return -EIO;
+	return make_format(dir, d, why);
 }
 
 /* So that a new directory's name survives a power cut. What cannot be opened
@@ -392,8 +441,6 @@ int datadir_open(const char *dir, unsigned wait_ms, const struct datadir *d,
 	}
 	rc = d->is_locked ? 0 : take_lock(dir, wait_ms, d, why);
 	if (rc == 0)
-		rc = read_format(dir, d, why);
-	if (rc == -ENOENT)
-		rc = make_format(dir, d, why);
+		rc = take_format(dir, d, why);
 	return rc < 0 ? rc : open_wal(dir, d, why);
 }
