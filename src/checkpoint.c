@@ -185,7 +185,17 @@ static int each_collection(struct store *s,
 	return rc;
 }
 
-/* A graph that cannot be saved costs time at the next start, no more. */
+/* A sync that failed is not tried again: the kernel calls the next one of that
+ * file or directory a success, and what was to be synced is lost. */
+static int check_disk(struct store *s, int rc, const char *what)
+{
+	if (rc == -EIO)
+		store_fail(s, rc, what);
+	return rc;
+}
+
+/* A graph that cannot be saved costs time at the next start, no more; but its
+ * directory may have other names that are to be synced. */
 static int save_graph(struct store *s, struct generation *g, bool all)
 {
 	struct collection_files files = files_of(s);
@@ -198,7 +208,7 @@ static int save_graph(struct store *s, struct generation *g, bool all)
 
 	if (is_graph_due(g, all))
 		rc = collection_save_graph(&files, g, &pause);
-	if (rc < 0)
+	if (check_disk(s, rc, "writing a graph") < 0)
 		log_warn("a graph could not be saved: %s; the next start "
 			 "links its rows again",
 			strerror(-rc));
@@ -221,6 +231,7 @@ static int save_collections(struct store *s, struct cut *cut)
 		struct manifest_collection mc = {0};
 
 		rc = collection_save(&files, &cut->cut[i], &mc);
+		check_disk(s, rc, "writing a column");
 		mc.cursor = m->coll[i].cursor;
 		mc.name_len = m->coll[i].name_len;
 		memcpy(mc.name, m->coll[i].name, sizeof(mc.name));
@@ -271,28 +282,40 @@ static int save_manifest(struct store *s, struct manifest *m)
 		cp->kept[cp->n_kept++] = (struct checkpoint_kept){
 			.number = cp->number, .since_s = now_s()};
 	cp->number = m->number;
+	cp->is_found = false;
 	atomic_store_explicit(&cp->lsn, m->lsn, memory_order_relaxed);
 	atomic_fetch_add_explicit(&cp->n_made, 1, memory_order_relaxed);
 	return 0;
 }
 
+/*
+ * Makes c/, or makes it again if no manifest says that it is durable: the sync
+ * of its name may have failed. It is empty then, but for what is not ours.
+ */
 static int make_coll_dir(struct store *s)
 {
 	struct checkpointer *cp = &s->checkpoint;
-	int rc;
+	int rc = 0;
 
-	if (cp->coll_dirfd >= 0)
+	if (cp->coll_dirfd >= 0 && (cp->number > 0 || cp->has_coll_dir))
 		return 0;
-	rc = cp->io->mkdir(cp->io, s->dirfd, "c");
+	if (cp->coll_dirfd >= 0) {
+		cp->io->close(cp->io, cp->coll_dirfd);
+		cp->coll_dirfd = -1;
+		rc = cp->io->rmdir(cp->io, s->dirfd, "c");
+	}
+	if (rc == 0 || rc == -ENOTEMPTY || rc == -ENOENT)
+		rc = cp->io->mkdir(cp->io, s->dirfd, "c");
 	if (rc < 0 && rc != -EEXIST)
 		return rc;
-	rc = cp->io->sync(cp->io, s->dirfd);
+	rc = check_disk(s, cp->io->sync(cp->io, s->dirfd), "making c/");
 	if (rc == 0)
 		rc = cp->io->open(
 			cp->io, s->dirfd, "c", O_RDONLY | O_DIRECTORY);
 	if (rc < 0)
 		return rc;
 	cp->coll_dirfd = rc;
+	cp->has_coll_dir = true;
 	return 0;
 }
 
@@ -366,6 +389,24 @@ static bool is_held(struct store *s)
 	return fd != -ENOENT;
 }
 
+/*
+ * The newest manifest is durable, so that older ones may go. One that was found
+ * may have no name on the disk: the sync of it may have failed, and the kernel
+ * shows it all the same.
+ */
+static int sure_locked(struct store *s)
+{
+	struct checkpointer *cp = &s->checkpoint;
+	int rc = 0;
+
+	if (cp->is_found)
+		rc = check_disk(s,
+			manifest_renew(cp->io, s->dirfd, cp->number),
+			"writing a manifest again");
+	cp->is_found = cp->is_found && rc < 0;
+	return rc;
+}
+
 /* Drops the oldest manifest if its time is over. */
 static bool drop_oldest_locked(struct store *s)
 {
@@ -377,11 +418,15 @@ static bool drop_oldest_locked(struct store *s)
 	if (cp->n_kept == 0 || now_s() - cp->kept[0].since_s < cp->grace_s ||
 		is_held(s) || store_read_only(s))
 		return false;
-	rc = manifest_load(cp->io, s->dirfd, cp->kept[0].number, &old);
+	rc = sure_locked(s);
+	if (rc == 0)
+		rc = manifest_load(
+			cp->io, s->dirfd, cp->kept[0].number, &old);
 	if (rc == 0)
 		rc = manifest_load(cp->io, s->dirfd, number, &next);
 	if (rc == 0)
-		rc = drop_manifest(s, &old, &next);
+		rc = check_disk(s, drop_manifest(s, &old, &next),
+			"removing old files");
 	manifest_fini(&old);
 	manifest_fini(&next);
 	if (rc < 0 && rc != -ENOENT && rc != -VG_ECORRUPT) {

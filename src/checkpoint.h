@@ -48,6 +48,9 @@ struct checkpointer {
 				     so taken before any other lock */
 	struct io *io;		  /* the store's; run_lock, as all below */
 	int coll_dirfd;		  /* DATADIR/c; -1: not made yet */
+	bool has_coll_dir;	  /* this life made it */
+	bool is_found;		  /* the newest is of a life before, and not
+				     known to be durable */
 	uint64_t number;	  /* of the newest manifest; 0: none */
 	struct checkpoint_kept *kept; /* oldest first */
 	uint32_t n_kept, cap_kept;

@@ -149,6 +149,7 @@ static int load_one(struct store *s, uint64_t number, enum whole whole,
 	if (rc == 0) {
 		*from = (struct wal_place){m.lsn, m.segment, m.offset};
 		cp->number = number;
+		cp->is_found = true;
 		atomic_store(&cp->lsn, m.lsn);
 	} else {
 		catalogue_fini(&s->catalogue);

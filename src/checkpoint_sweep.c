@@ -149,6 +149,8 @@ static int load_manifests(struct store *s, struct sweep *sweep,
 	for (uint32_t i = 0; i < n && rc == 0; i++) {
 		if (number[i] > cp->number) {
 			rc = manifest_unlink(cp->io, s->dirfd, number[i]);
+			if (rc == -EIO) /* a sync is not tried again */
+				store_fail(s, rc, "removing a manifest");
 			continue;
 		}
 		rc = manifest_load(

@@ -114,6 +114,11 @@ int manifest_decode(const void *bytes, size_t len, struct manifest *out);
  */
 int manifest_save(struct io *io, int dirfd, const struct manifest *m);
 
+/* Makes a manifest that was found durable: writes it again, and gives it its
+ * name, in place of the file that has it. Errors as manifest_save; it is there
+ * as before then. */
+int manifest_renew(struct io *io, int dirfd, uint64_t number);
+
 /* Loads MANIFEST.<number>. -ENOENT; else as manifest_decode; -VG_ECORRUPT also
  * where the number inside is another. errno of the disk. */
 int manifest_load(

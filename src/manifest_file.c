@@ -169,6 +169,33 @@ int manifest_load(struct io *io, int dirfd, uint64_t number,
 	return 0;
 }
 
+int manifest_renew(struct io *io, int dirfd, uint64_t number)
+{
+	char name[NAME_CAP];
+	uint8_t *bytes = NULL;
+	size_t len = 0;
+	int fd, rc;
+
+	name_format(number, name);
+	fd = io->open(io, dirfd, name, O_RDONLY);
+	if (fd < 0)
+		return fd;
+	rc = load_bytes(io, fd, &bytes, &len);
+	io->close(io, fd);
+	if (rc < 0)
+		return rc;
+	assert(bytes && len > 0);
+	rc = write_new(io, dirfd, bytes, len);
+	free(bytes);
+	if (rc == 0)
+		rc = io->rename(io, dirfd, NEW, name);
+	if (rc < 0) {
+		name_del(io, dirfd, NEW);
+		return rc;
+	}
+	return io->sync(io, dirfd) < 0 ? -EIO : 0;
+}
+
 struct listing {
 	uint64_t *number; /* owned */
 	uint32_t n, cap;

@@ -228,6 +228,8 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 	if (rc == 0) {
 		if (!cfg->is_check)
 			start_backlog(s);
+		/* Before checkpoints: they sync the same directory. */
+		renew_identity(s);
 		rc = commit_init(s);
 	}
 	if (rc == 0)
@@ -239,7 +241,6 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 		store_close(s);
 		return rc;
 	}
-	renew_identity(s);
 	rep->manifest = s->checkpoint.number;
 	rep->n_losses = s->n_losses;
 	s->is_open = true;

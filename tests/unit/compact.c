@@ -24,7 +24,11 @@ static const char *dir_of(const char *name)
 
 static uint32_t n_versions(struct collection *c)
 {
-	return atomic_load(&c->gen->n_versions);
+	struct generation *g = collection_gen(c);
+	uint32_t n = atomic_load(&g->n_versions);
+
+	generation_unref(g);
+	return n;
 }
 
 /* ---- beside a model ---- */
