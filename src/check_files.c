@@ -219,6 +219,15 @@ static bool is_long_enough(struct look_at *at, const char *column,
 	return true;
 }
 
+/* Whether what m lacks was lost: not so in a copy, which may have been begun
+ * before m was, nor of a manifest that is about to go. */
+static bool is_lost(const struct check *ck, const struct manifest *m)
+{
+	return m->number == ck->taken ||
+	       (m->number > ck->taken &&
+		       ck->s->identity_state != IDENTITY_COPIED);
+}
+
 /* A column cannot be opened at all. */
 static void say_column(struct look_at *at, const struct manifest_column *column,
 	const char *name, uint32_t stride, const char *why)
@@ -233,7 +242,7 @@ static void say_column(struct look_at *at, const struct manifest_column *column,
 			"c/%s/%s: collection '%s' cannot be opened", at->uuid,
 			why, at->mc->name);
 	else
-		check_say(at->ck, is_whole,
+		check_say(at->ck, is_whole || is_lost(at->ck, at->m),
 			"MANIFEST.%" PRIu64 " is not used: c/%s/%s", at->m->number,
 			at->uuid, why);
 }
@@ -346,7 +355,7 @@ static void check_graph(struct look_at *at, const struct manifest_file *file)
 		io->close(io, fd);
 	if (why)
 		check_say(at->ck,
-			at->m->number == at->ck->taken ||
+			is_lost(at->ck, at->m) ||
 				strcmp(why, "is damaged") == 0,
 			"c/%s/%s %s; derived: it is rebuilt", at->uuid, name,
 			why);
@@ -386,7 +395,7 @@ void check_manifest(struct check *ck, const struct manifest *m)
 				       collection_file_open(&files,
 					       at.mc->uuid, &at.f);
 		if (rc < 0) {
-			check_say(ck, m->number == ck->taken,
+			check_say(ck, is_lost(ck, m),
 				"c/%s: %s: MANIFEST.%" PRIu64
 				" names it for collection '%s'",
 				at.uuid, strerror(-rc), m->number,

@@ -430,6 +430,11 @@ simdisk_tests = %D%/unit/simdisk %D%/cut/simdisk %D%/cut/power
 check_PROGRAMS += $(simdisk_tests)
 TESTS += $(simdisk_tests)
 sim_libs = libvgsimkit.a libvgsimdisk.a $(log_libs)
+# damage: everything in a data directory flipped, lost, cut, swapped.
+check_PROGRAMS += tests/cut/damage
+TESTS += tests/cut/damage
+tests_cut_damage_SOURCES = %D%/cut/damage.c
+tests_cut_damage_LDADD = libvgsimdisk.a $(store_libs)
 tests_unit_simdisk_SOURCES = %D%/unit/simdisk.c
 tests_unit_simdisk_LDADD = $(sim_libs)
 tests_cut_simdisk_SOURCES = %D%/cut/simdisk.c
