@@ -15,8 +15,8 @@ cmd = {
 }[how]
 child = subprocess.Popen(
     cmd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if how != "python" else None)
+    # What runs in the background of a shell begins with it ignored.
+    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 # An interpreter that is starting swallows a signal now and then.
 if how == "python":
     child.stdout.readline()
