@@ -67,3 +67,15 @@ void handle_free(struct fs *fs, struct handle *h)
 	pthread_mutex_destroy(&h->lock);
 	free(h);
 }
+
+struct collection *handle_find_coll(struct fs *fs, uint32_t no)
+{
+	struct collection *c = NULL;
+
+	pthread_mutex_lock(&fs->handles_lock);
+	for (struct handle *h = fs->handles; h && !c; h = h->next)
+		if (h->kind == HANDLE_VERSION && h->coll->no == no)
+			c = collection_ref(h->coll);
+	pthread_mutex_unlock(&fs->handles_lock);
+	return c;
+}

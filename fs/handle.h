@@ -12,6 +12,7 @@ enum handle_kind {
 	HANDLE_BYTES,  /* an answer, a rendered text, an export */
 	HANDLE_STAGE,  /* bytes that become a record */
 	HANDLE_VALUE,  /* a setting or .delete-where: each write is a change */
+	HANDLE_VERSION, /* a committed record, read as raw bytes */
 	HANDLE_RUN,    /* query/.run: requests in, answers out */
 	HANDLE_IMPORT, /* a stream of rows */
 	HANDLE_DIR,
@@ -44,6 +45,7 @@ struct handle {
 	struct query_open *opened;   /* BYTES of a leaf: its place there */
 	struct qnode *node;	     /* BYTES of a leaf, RUN: referenced */
 	struct stage *stage;	     /* STAGE: referenced */
+	const struct version *version; /* VERSION: borrowed of coll */
 	bool is_sync;		     /* STAGE: opened with O_SYNC */
 	bool is_writer;		     /* STAGE: opened for writing */
 	enum view view; /* VALUE; DIR: which directory; BYTES of an export */
@@ -60,6 +62,10 @@ struct handle *handle_new(
 
 /* Gives back what the handle holds, but for a stage's last bytes. */
 void handle_free(struct fs *fs, struct handle *h);
+
+/* A collection that is open by its records though it was removed, by its
+ * number, referenced, or NULL. */
+struct collection *handle_find_coll(struct fs *fs, uint32_t no);
 
 static inline struct handle *handle_of(const struct fuse_file_info *fi)
 {

@@ -58,6 +58,9 @@ int ops_node_get(struct fs *fs, fuse_ino_t ino, struct ops_node *out)
 	default:
 		node.coll = catalogue_find_no(
 			store_catalogue(fs->store), ref.coll);
+		if (!node.coll && ref.kind != NODE_COLL &&
+			ref.kind != NODE_VIEW)
+			node.coll = handle_find_coll(fs, ref.coll);
 		if (!node.coll)
 			return -ESTALE;
 	}

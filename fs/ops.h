@@ -125,6 +125,15 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 /* ops_create.c. ops_stage_handle takes st's reference if it succeeds. */
 struct handle *ops_stage_handle(struct fs *fs, struct stage *st,
 	const struct fuse_file_info *fi);
+
+/*
+ * Whether st is not for who opens it, who is to look the name up again. Two who
+ * write to one new name do not write into each other's bytes: the second one
+ * gets a stage of his own, unless his open was refused before. Who is not
+ * refused was counted as a writer, so that of two at once one is.
+ */
+bool ops_stage_is_taken(fuse_req_t req, struct stage *st,
+	const struct fuse_file_info *fi);
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m,
 	struct fuse_file_info *fi);
 void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m,

@@ -24,6 +24,35 @@ struct handle *ops_stage_handle(struct fs *fs, struct stage *st,
 	return h;
 }
 
+static bool is_committed(struct stage *st)
+{
+	bool is;
+
+	pthread_mutex_lock(&st->lock);
+	is = st->is_committed;
+	pthread_mutex_unlock(&st->lock);
+	return is;
+}
+
+bool ops_stage_is_taken(
+	fuse_req_t req, struct stage *st, const struct fuse_file_info *fi)
+{
+	struct stages *ss = &fs_of(req)->stages;
+	bool is_trunc, is;
+
+	if (!ops_wants_write(fi) || st->name[0] == '.')
+		return false;
+	is = atomic_fetch_add_explicit(&st->n_open, 1, memory_order_relaxed);
+	/* Without its name, its bytes are in and the name leads to them: who
+	 * looked it up before that comes too late. */
+	is = stages_has_name(ss, st) ? is : is_committed(st);
+	is = is && !stages_take_miss(ss, fuse_req_ctx(req)->pid, &is_trunc);
+	if (is)
+		atomic_fetch_sub_explicit(
+			&st->n_open, 1, memory_order_relaxed);
+	return is;
+}
+
 static int check_name(fuse_req_t req, const struct stage_place *place)
 {
 	char buf[VG_ID_MAX];

@@ -17,25 +17,6 @@ static void read_part(fuse_req_t req, const char *bytes, size_t len,
 		fuse_reply_buf(req, bytes + off, VG_MIN(size, len - (size_t)off));
 }
 
-static void read_record(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off)
-{
-	struct fs *fs = fs_of(req);
-	struct ops_node node;
-	int rc = ops_node_get(fs, ino, &node);
-
-	if (rc == 0 && node.ref.kind != NODE_RECORD) {
-		ops_node_put(fs, &node);
-		rc = -EBADF;
-	}
-	if (rc < 0) {
-		fuse_reply_err(req, fs_errno(rc));
-		return;
-	}
-	read_part(req, (const char *)version_vec(node.version),
-		node.version->cell->dim * sizeof(float), size, off);
-	ops_node_put(fs, &node);
-}
-
 /* Copied: once the reply is out the client may close, and the stage go. */
 static void read_stage(fuse_req_t req, struct stage *st, size_t size, off_t off)
 {
@@ -63,17 +44,18 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 {
 	struct handle *h = handle_of(fi);
 
-	if (!h) {
-		read_record(req, ino, size, off);
-		return;
-	}
-	switch (h->kind) {
+	(void)ino;
+	switch (h ? h->kind : HANDLE_DIR) {
 	case HANDLE_BYTES:
 		if (h->answer->rows)
 			bulk_read(req, h, size, (uint64_t)off);
 		else
 			read_part(req, h->answer->bytes, h->answer->len, size,
 				off);
+		break;
+	case HANDLE_VERSION:
+		read_part(req, (const char *)version_vec(h->version),
+			h->version->cell->dim * sizeof(float), size, off);
 		break;
 	case HANDLE_STAGE:
 		read_stage(req, h->stage, size, off);

@@ -109,6 +109,19 @@ static int open_version_write(fuse_req_t req, const struct ops_node *node,
 	return -ESTALE;
 }
 
+/* The handle keeps what it reads, also when the collection is removed. */
+static int open_record(fuse_req_t req, const struct ops_node *node,
+	struct fuse_file_info *fi)
+{
+	struct handle *h = handle_new(fs_of(req), HANDLE_VERSION, node->coll);
+
+	if (!h)
+		return -ENOMEM;
+	h->version = node->version;
+	reply_open(req, h, fi);
+	return 0;
+}
+
 static int open_version(fuse_req_t req, const struct ops_node *node,
 	struct fuse_file_info *fi)
 {
@@ -128,30 +141,14 @@ static int open_version(fuse_req_t req, const struct ops_node *node,
 	}
 	fi->keep_cache = 1;
 	fi->noflush = 1;
-	if (as.kind == NODE_RECORD) {
-		fi->fh = 0;
-		fuse_reply_open(req, fi);
-		return 0;
-	}
+	if (as.kind == NODE_RECORD)
+		return open_record(req, node, fi);
 	len = version_format(&as, node->version, NULL, 0);
 	bytes = malloc(len);
 	if (!bytes)
 		return -ENOMEM;
 	version_format(&as, node->version, bytes, len);
 	return open_bytes(req, node->coll, bytes, len, fi);
-}
-
-/* Two who write to one new name do not write into each other's bytes: the
- * second one gets a stage of his own, unless his open was refused before. */
-static bool is_taken(
-	fuse_req_t req, struct stage *st, const struct fuse_file_info *fi)
-{
-	bool is_trunc;
-
-	return ops_wants_write(fi) && st->name[0] != '.' && st->is_named &&
-	       atomic_load_explicit(&st->n_open, memory_order_relaxed) > 0 &&
-	       !stages_take_miss(&fs_of(req)->stages, fuse_req_ctx(req)->pid,
-		       &is_trunc);
 }
 
 static int open_stage(fuse_req_t req, struct ops_node *node,
@@ -164,7 +161,7 @@ static int open_stage(fuse_req_t req, struct ops_node *node,
 	struct handle *h;
 	int rc = 0;
 
-	if (is_taken(req, st, fi)) {
+	if (ops_stage_is_taken(req, st, fi)) {
 		rc = ops_offer_stage(req, &place, NULL, true, &own);
 		if (rc < 0)
 			return rc;
@@ -172,6 +169,10 @@ static int open_stage(fuse_req_t req, struct ops_node *node,
 		return -ESTALE;
 	}
 	h = ops_stage_handle(fs, st, fi);
+	/* It counts for itself. */
+	if (ops_wants_write(fi) && st->name[0] != '.')
+		atomic_fetch_sub_explicit(
+			&st->n_open, 1, memory_order_relaxed);
 	if (!h)
 		return -ENOMEM;
 	/* The node's reference is the handle's from here on. */

@@ -259,6 +259,16 @@ void stages_unref(struct stages *ss, struct stage *st)
 		stage_free(ss, st);
 }
 
+bool stages_has_name(struct stages *ss, const struct stage *st)
+{
+	bool has;
+
+	pthread_mutex_lock(&ss->lock);
+	has = st->is_named;
+	pthread_mutex_unlock(&ss->lock);
+	return has;
+}
+
 void stages_del_name(struct stages *ss, struct stage *st)
 {
 	pthread_mutex_lock(&ss->lock);

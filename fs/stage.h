@@ -129,6 +129,9 @@ bool stages_take_miss(struct stages *ss, int pid, bool *is_trunc);
 void stages_unref(struct stages *ss, struct stage *st);
 
 /* Takes the name away; at the last unref the bytes go. */
+/* Whether its name resolves to it. Any thread. */
+bool stages_has_name(struct stages *ss, const struct stage *st);
+
 void stages_del_name(struct stages *ss, struct stage *st);
 
 /* Gives it another name of the same collection, area and form; what had that

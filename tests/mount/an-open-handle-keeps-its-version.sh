@@ -3,7 +3,7 @@
 # Who has a vector open, or mapped, keeps what was opened; who opens the name
 # again gets the new one; nobody ever reads a mixture.
 . "$(dirname "$0")/lib.sh"
-plan 20
+plan 23
 vgmount
 mkdir "$M/c"
 cd "$M/c" || exit 99
@@ -27,6 +27,23 @@ is "$(numbers /dev/fd/4)" "1 2 3" "the oldest handle is still the oldest"
 exec 3<&- 4<&-
 
 report 8 "$PYTHON3" "$HERE/versions.py"
+
+report 3 "$PYTHON3" - <<'PY'
+import mmap, os, struct, time
+def say(holds, sentence):
+    print("yes" if holds else "no", sentence, sep=": ")
+os.mkdir("../gone")
+with open("../gone/x", "wb") as f:
+    f.write(struct.pack("<3f", 3, 2, 1))
+f = os.open("../gone/x", os.O_RDONLY)
+os.unlink("../gone/x")
+os.rmdir("../gone")
+time.sleep(1.2)  # longer than what the kernel may remember
+say(os.fstat(f).st_size == 12, "a handle outlives its collection")
+say(os.pread(f, 99, 0) == struct.pack("<3f", 3, 2, 1), "with its bytes")
+say(mmap.mmap(f, 12, prot=mmap.PROT_READ)[:4] == struct.pack("<f", 3),
+    "that can be mapped")
+PY
 
 raw a 0 0 1
 report 3 "$PYTHON3" - <<'PY'

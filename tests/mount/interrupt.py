@@ -10,13 +10,16 @@ how, path = sys.argv[1:]
 cmd = {
     "cat": ["cat", path],
     "stat": ["stat", "-c", "%s", path],
-    "python": [sys.executable, "-c", "import sys; open(sys.argv[1]).read()",
-               path],
+    "python": [sys.executable, "-c", "import sys; print('up', flush=True); "
+               "open(sys.argv[1]).read()", path],
 }[how]
 child = subprocess.Popen(
-    cmd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if how != "python" else None)
+    cmd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    # What runs in the background of a shell begins with it ignored.
+    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+# An interpreter that is starting swallows a signal now and then.
+if how == "python":
+    child.stdout.readline()
 try:
     child.wait(0.5)
     print("too fast: ended with", child.returncode)

@@ -120,7 +120,7 @@ static double recall(struct ground *g, uint32_t ef)
 	data_init(&queries, 50, g->data.dim, false);
 	for (size_t i = 0; i < (size_t)queries.n * queries.dim; i++)
 		/* As long as the rows, whatever their scale. */
-		queries.vecs[i] = draw() * g->data.vecs[0] / 4;
+		queries.vecs[i] = draw() / 4 * g->data.vecs[0];
 	nearest = truth_new(&t);
 	for (uint32_t q = 0; q < queries.n; q++) {
 		const float *vec = queries.vecs + (size_t)q * queries.dim;
