@@ -134,8 +134,13 @@ int collection_file_open(const struct collection_files *files,
 	return 0;
 }
 
-/* The files of a collection that has none yet. What lies in its directory is
- * of a checkpoint that was not finished: numbers go on above it. */
+/*
+ * The files of a collection that has none yet. A directory that is there is of
+ * a checkpoint that was not finished, and swept; its name may not be durable,
+ * since the sync of it may have failed: it is made again. One that is not empty
+ * has files that a manifest names, or somebody else's: it stays, and numbers go
+ * on above what is in it.
+ */
 static int make_file(const struct collection_files *files,
 	struct generation *g)
 {
@@ -144,7 +149,12 @@ static int make_file(const struct collection_files *files,
 
 	collection_uuid_format(g->coll->uuid, name);
 	rc = files->io->mkdir(files->io, files->dirfd, name);
-	if (rc < 0 && rc != -EEXIST)
+	if (rc == -EEXIST) {
+		rc = files->io->rmdir(files->io, files->dirfd, name);
+		if (rc == 0)
+			rc = files->io->mkdir(files->io, files->dirfd, name);
+	}
+	if (rc < 0 && rc != -ENOTEMPTY)
 		return rc;
 	rc = collection_file_open(files, g->coll->uuid, &g->file);
 	if (rc == 0)

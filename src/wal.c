@@ -372,7 +372,7 @@ static int sync_written(struct wal *wal)
 
 	if (rc < 0) {
 		wal->failed = true;
-		return rc;
+		return io_sync_error(rc);
 	}
 	store(&wal->durable_lsn, load(&wal->written_lsn));
 	store(&wal->syncs, load(&wal->syncs) + 1);
@@ -513,7 +513,7 @@ static int write_undo(struct wal *wal, int full)
 		rc = wal->io->sync(wal->io, wal->fd);
 	if (rc < 0) {
 		wal->failed = true;
-		return rc;
+		return io_sync_error(rc); /* it may be there */
 	}
 	store(&wal->durable_lsn, load(&wal->written_lsn));
 	wal->allocated = wal->end; /* the cut gave back what was behind it */
