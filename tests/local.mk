@@ -442,6 +442,17 @@ tests_cut_simdisk_LDADD = $(sim_libs)
 tests_cut_power_SOURCES = %D%/cut/power.c
 tests_cut_power_LDADD = $(sim_libs)
 
+# power: the whole store on such a disk, and what notices that a protection is
+# missing.
+noinst_LIBRARIES += libvgpowerkit.a
+libvgpowerkit_a_SOURCES = %D%/powerkit.c %D%/powerkit.h \
+	%D%/powermodel.c %D%/powermodel.h
+power_libs = libvgpowerkit.a libvgsimdisk.a $(store_libs)
+check_PROGRAMS += tests/cut/store_power
+TESTS += tests/cut/store_power
+tests_cut_store_power_SOURCES = %D%/cut/store_power.c
+tests_cut_store_power_LDADD = $(power_libs)
+
 # colfile: columns on disk, their files cut and flipped, disks that fail.
 noinst_LIBRARIES += libvgcolkit.a
 libvgcolkit_a_SOURCES = %D%/colkit.c %D%/colkit.h

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store_power.c: the whole store, its power cut at every moment, in every way. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "src/log.h"
+#include "tests/powerkit.h"
+#include "tests/tap.h"
+
+/*
+ * A run's kind and seed say all about it, but for those in which the store
+ * makes checkpoints by itself: VG_POWER_KIND=kind VG_POWER_RUN=seed repeats it.
+ */
+enum kind { HONEST, FULL, FULL_GROWS, SYNC, WRITE, CALL, NO_SPACE, KINDS };
+
+static const struct {
+	const char *what;
+	unsigned share;	/* of ten */
+	unsigned calls; /* that fail */
+	int rc;
+} kinds[KINDS] = {
+	[HONEST] = {"that come at any moment", 4, 0, 0},
+	[FULL] = {"of a disk that is full for a while", 1, 0, 0},
+	[FULL_GROWS] = {"of one that cannot allocate ahead", 1, 0, 0},
+	[SYNC] = {"around a failed sync", 1, SIM_BIT(SIM_SYNC), -EIO},
+	[WRITE] = {"around a failed write", 1, SIM_BIT(SIM_WRITE), -EIO},
+	[CALL] = {"around any failed call", 1, SIM_ANY, -EIO},
+	[NO_SPACE] = {"around a call without space", 1, SIM_CHANGES, -ENOSPC},
+};
+
+static uint64_t dice; /* of the seeds of runs */
+
+static uint64_t next_seed(void)
+{
+	dice = dice * 6364136223846793005ull + 1442695040888963407ull;
+	return dice >> 16;
+}
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static void run(enum kind kind, uint64_t seed, struct pk_tally *t)
+{
+	struct pk_config cfg;
+
+	pk_draw_config(seed, &cfg);
+	if (kind != HONEST) {
+		cfg.flips = 0;
+		cfg.batch = 1;
+	}
+	if (kind == FULL || kind == FULL_GROWS) {
+		cfg.disk.no_allocate = kind == FULL_GROWS;
+		cfg.full_at = 1 + seed % 30 * 4096;
+		cfg.full_for = (unsigned)(seed % 25);
+	}
+	if (kinds[kind].calls)
+		cfg.fault = (struct sim_fault){.calls = kinds[kind].calls,
+			.nth = 1 + seed / 8 % (kind == SYNC ? 120 : 400),
+			.for_ever = seed % 2,
+			.partly = seed % 4 < 2,
+			.rc = kinds[kind].rc};
+	pk_run(&cfg, seed, t);
+}
+
+static void test_kind(enum kind kind, uint64_t states)
+{
+	struct pk_tally t = {.stops = true};
+	double from = now();
+
+	while (t.states < states && t.lost == 0)
+		run(kind, next_seed(), &t);
+	diag("%.0f states a second; %llu restarts, %llu checkpoints, %llu "
+	     "opened from a manifest, %llu damaged, %llu of them refused, "
+	     "%llu found it full",
+		(double)t.states / (now() - from),
+		(unsigned long long)t.restarts,
+		(unsigned long long)t.checkpoints,
+		(unsigned long long)t.from_manifest,
+		(unsigned long long)t.flips, (unsigned long long)t.refused,
+		(unsigned long long)t.full);
+	if (t.lost)
+		diag("VG_POWER_KIND=%d", (int)kind);
+	pk_tell(&t);
+	ok(t.lost == 0 && t.twice > 0,
+		"%llu power cuts %s, %llu of them the second: nothing "
+		"acknowledged is missing, and all is as it once was",
+		(unsigned long long)t.states, kinds[kind].what,
+		(unsigned long long)t.twice);
+}
+
+static void test_one(enum kind kind, uint64_t seed, const char *what)
+{
+	struct pk_tally t = {.stops = true};
+
+	run(kind, seed, &t);
+	pk_tell(&t);
+	ok(t.lost == 0, "%s: a run with %llu power cuts %s", what,
+		(unsigned long long)t.states, kinds[kind].what);
+}
+
+/* What runs found once. */
+static const struct {
+	enum kind kind;
+	uint64_t seed;
+	const char *what;
+} found[] = {
+	{CALL, 71616619052901, "FORMAT whose name was not synced"},
+	{SYNC, 194543401132823, "the same, its directory's sync failed"},
+	{NO_SPACE, 40933055203235, "wal/ whose name was not synced"},
+	{NO_SPACE, 205203916994249, "a change refused, and there all the same"},
+	{SYNC, 211011367586306, "a collection's directory, its sync failed"},
+	{SYNC, 242961345721268, "the same, named by an older manifest"},
+};
+
+int main(void)
+{
+	long most = env_long("VG_SOAK", 0) ? 100000 : 2000;
+	uint64_t states = (uint64_t)env_long("VG_POWER_STATES", most);
+	const char *given = getenv("VG_POWER_RUN");
+	long kind = env_long("VG_POWER_KIND", given ? HONEST : KINDS);
+
+	plan(kind < KINDS ? 1 : KINDS + (int)VG_ARRAY_LEN(found));
+	log_level_set(env_long("VG_POWER_LOG", LOG_ERR));
+	dice = seed();
+	if (given)
+		test_one((enum kind)kind, strtoull(given, NULL, 0), "given");
+	else if (kind < KINDS)
+		test_kind((enum kind)kind, states);
+	for (int i = 0; kind == KINDS && i < KINDS; i++)
+		test_kind((enum kind)i, states / 10 * kinds[i].share);
+	for (size_t i = 0; kind == KINDS && i < VG_ARRAY_LEN(found); i++)
+		test_one(found[i].kind, found[i].seed, found[i].what);
+	return done();
+}
