@@ -357,8 +357,10 @@ static void check_graph(struct look_at *at, const struct manifest_file *file)
 		check_say(at->ck,
 			is_lost(at->ck, at->m) ||
 				strcmp(why, "is damaged") == 0,
-			"c/%s/%s %s; derived: it is rebuilt", at->uuid, name,
-			why);
+			"c/%s/%s %s; derived: %s", at->uuid, name, why,
+			at->m->number == at->ck->taken ?
+				"it is rebuilt" :
+				"an older manifest's, it goes with that");
 }
 
 /* ---- a manifest ---- */

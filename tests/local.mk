@@ -143,6 +143,10 @@ mount_tests = \
 	%D%/mount/what-the-readme-shows-works.sh \
 	%D%/mount/what-was-deleted-is-not-brought-back.sh \
 	%D%/mount/xargs-writes-from-sixteen-processes.sh
+# backup: copies, damage, recovery.
+mount_tests += \
+	%D%/mount/a-damaged-store-is-checked-and-recovered.sh
+EXTRA_DIST += %D%/mount/cut_log.py
 dist_check_SCRIPTS = $(mount_tests)
 TESTS += $(mount_tests)
 EXTRA_DIST += %D%/mount/lib.sh \
