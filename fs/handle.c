@@ -63,19 +63,29 @@ void handle_free(struct fs *fs, struct handle *h)
 	free(h->run.request);
 	import_free(h->import);
 	look_fini(&h->look);
+	generation_unref(h->gen);
 	collection_unref(h->coll);
 	pthread_mutex_destroy(&h->lock);
 	free(h);
 }
 
-struct collection *handle_find_coll(struct fs *fs, uint32_t no)
+void handle_keep_version(struct fs *fs, struct handle *h,
+	struct generation *gen, const struct version *version)
 {
-	struct collection *c = NULL;
+	pthread_mutex_lock(&fs->handles_lock);
+	h->gen = generation_ref(gen);
+	h->version = version;
+	pthread_mutex_unlock(&fs->handles_lock);
+}
+
+struct generation *handle_find_gen(struct fs *fs, uint32_t no)
+{
+	struct generation *g = NULL;
 
 	pthread_mutex_lock(&fs->handles_lock);
-	for (struct handle *h = fs->handles; h && !c; h = h->next)
-		if (h->kind == HANDLE_VERSION && h->coll->no == no)
-			c = collection_ref(h->coll);
+	for (struct handle *h = fs->handles; h && !g; h = h->next)
+		if (h->gen && h->gen->no == no)
+			g = generation_ref(h->gen);
 	pthread_mutex_unlock(&fs->handles_lock);
-	return c;
+	return g;
 }

@@ -45,7 +45,8 @@ struct handle {
 	struct query_open *opened;   /* BYTES of a leaf: its place there */
 	struct qnode *node;	     /* BYTES of a leaf, RUN: referenced */
 	struct stage *stage;	     /* STAGE: referenced */
-	const struct version *version; /* VERSION: borrowed of coll */
+	struct generation *gen; /* fs->handles_lock: VERSION: referenced */
+	const struct version *version; /* VERSION: borrowed of gen */
 	bool is_sync;		     /* STAGE: opened with O_SYNC */
 	bool is_writer;		     /* STAGE: opened for writing */
 	enum view view; /* VALUE; DIR: which directory; BYTES of an export */
@@ -63,9 +64,14 @@ struct handle *handle_new(
 /* Gives back what the handle holds, but for a stage's last bytes. */
 void handle_free(struct fs *fs, struct handle *h);
 
-/* A collection that is open by its records though it was removed, by its
- * number, referenced, or NULL. */
-struct collection *handle_find_coll(struct fs *fs, uint32_t no);
+/* The handle, which nobody else has yet, keeps a version and references its
+ * generation. */
+void handle_keep_version(struct fs *fs, struct handle *h,
+	struct generation *gen, const struct version *version);
+
+/* A generation by its number that is open by its records, though its
+ * collection was removed, referenced, or NULL. */
+struct generation *handle_find_gen(struct fs *fs, uint32_t no);
 
 static inline struct handle *handle_of(const struct fuse_file_info *fi)
 {

@@ -51,6 +51,8 @@ int ops_node_get(struct fs *fs, fuse_ino_t ino, struct ops_node *out)
 		node.gen = catalogue_find_gen(
 			store_catalogue(fs->store), ref.coll);
 		if (!node.gen)
+			node.gen = handle_find_gen(fs, ref.coll);
+		if (!node.gen)
 			return -ESTALE;
 		node.coll = collection_ref(node.gen->coll);
 		rc = find_version(node.gen, ref.low, &node.version);
@@ -58,9 +60,6 @@ int ops_node_get(struct fs *fs, fuse_ino_t ino, struct ops_node *out)
 	default:
 		node.coll = catalogue_find_no(
 			store_catalogue(fs->store), ref.coll);
-		if (!node.coll && ref.kind != NODE_COLL &&
-			ref.kind != NODE_VIEW)
-			node.coll = handle_find_coll(fs, ref.coll);
 		if (!node.coll)
 			return -ESTALE;
 	}

@@ -117,7 +117,7 @@ static int open_record(fuse_req_t req, const struct ops_node *node,
 
 	if (!h)
 		return -ENOMEM;
-	h->version = node->version;
+	handle_keep_version(fs_of(req), h, node->gen, node->version);
 	reply_open(req, h, fi);
 	return 0;
 }
