@@ -15,6 +15,9 @@
 #include "src/store_int.h"
 
 #define LOOK_S 5 /* between two looks at graphs and at what may go */
+#define IDLE_LOOKS 12 /* that find nothing new, until a few changes count... */
+#define IDLE_BYTES (64u << 10) /* ...as more than these do at once */
+#define ROTATE_MIN (1u << 20) /* bytes of a segment that is worth a new one */
 
 /* Rows that a graph learnt since it was saved: past it it is saved again. */
 #define GRAPH_MIN 20000u
@@ -43,6 +46,7 @@ struct cut {
 	struct commit commit;
 	struct store *s;
 	struct manifest *m; /* filled but for what the files say */
+	bool rotate; /* the log goes on in a new segment: the old can go */
 	struct collection_cut *cut; /* m->n_colls, each gen referenced */
 	int rc;
 };
@@ -118,6 +122,10 @@ static void take_cut(struct commit *commit)
 	struct wal_place place;
 
 	wal_get_place(s->wal, &place);
+	if (cut->rotate && place.offset > ROTATE_MIN) {
+		cut->rc = wal_rotate(s->wal);
+		wal_get_place(s->wal, &place);
+	}
 	cut->m->lsn = place.lsn;
 	cut->m->segment = place.segment;
 	cut->m->offset = place.offset;
@@ -319,12 +327,13 @@ static int make_coll_dir(struct store *s)
 	return 0;
 }
 
-static int run_locked(struct store *s, bool all)
+static int run_locked(struct store *s, bool all, bool rotate)
 {
 	struct manifest m = {0};
 	struct cut cut = {
 		.s = s,
 		.m = &m,
+		.rotate = rotate,
 		.commit = {.sync = true, .at_rest = take_cut},
 	};
 	int rc = make_coll_dir(s);
@@ -461,7 +470,7 @@ static int sweep_locked(struct store *s)
 
 /* ---- when ---- */
 
-int store_checkpoint(struct store *s, bool all)
+static int checkpoint(struct store *s, bool all, bool rotate)
 {
 	struct checkpointer *cp = &s->checkpoint;
 	struct wal_stat ws;
@@ -474,11 +483,16 @@ int store_checkpoint(struct store *s, bool all)
 	rc = store_read_only(s) ? -EROFS : sweep_locked(s);
 	if (rc == 0 && (ws.appended_lsn + 1 != atomic_load(&cp->lsn) ||
 			       each_collection(s, graph_is_due, all)))
-		rc = run_locked(s, all);
+		rc = run_locked(s, all, rotate);
 	if (rc == 0)
 		drop_old_locked(s);
 	pthread_mutex_unlock(&cp->run_lock);
 	return rc;
+}
+
+int store_checkpoint(struct store *s, bool all)
+{
+	return checkpoint(s, all, all);
 }
 
 void checkpoint_note(struct store *s, size_t bytes)
@@ -513,10 +527,35 @@ static bool wait_wanted_locked(struct checkpointer *cp)
 	return is_wanted;
 }
 
+/* What a look saw, and how many saw the same. */
+struct looks {
+	uint64_t lsn;
+	unsigned n;
+};
+
+/*
+ * Whether changes were logged since the last checkpoint and none of late: who
+ * has stopped writing finds a short log. A few changes wait for a minute, or
+ * now and then one would cost a manifest each.
+ */
+static bool is_idle(struct store *s, struct looks *looks)
+{
+	struct wal_stat ws;
+
+	wal_stat(s->wal, &ws);
+	looks->n = ws.appended_lsn == looks->lsn ? looks->n + 1 : 0;
+	looks->lsn = ws.appended_lsn;
+	return ws.appended_lsn + 1 != atomic_load(&s->checkpoint.lsn) &&
+	       looks->n >= (atomic_load(&s->checkpoint.logged) > IDLE_BYTES
+					   ? 1
+					   : IDLE_LOOKS);
+}
+
 static void *checkpoint_main(void *arg)
 {
 	struct store *s = arg;
 	struct checkpointer *cp = &s->checkpoint;
+	struct looks looks = {0};
 	int swept;
 
 	pthread_mutex_lock(&cp->run_lock);
@@ -527,14 +566,16 @@ static void *checkpoint_main(void *arg)
 			strerror(-swept));
 	pthread_mutex_lock(&cp->lock);
 	while (!cp->is_stopping) {
-		bool is_wanted = wait_wanted_locked(cp);
+		bool is_wanted = wait_wanted_locked(cp), idle;
 		int rc = 0;
 
 		if (cp->is_stopping)
 			break;
 		pthread_mutex_unlock(&cp->lock);
-		if (is_wanted || each_collection(s, graph_is_due, false)) {
-			rc = store_checkpoint(s, false);
+		idle = !is_wanted && is_idle(s, &looks);
+		if (is_wanted || idle ||
+			each_collection(s, graph_is_due, false)) {
+			rc = checkpoint(s, false, idle);
 		} else {
 			pthread_mutex_lock(&cp->run_lock);
 			drop_old_locked(s);
