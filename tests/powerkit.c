@@ -13,6 +13,8 @@
 #include "tests/storekit.h"
 #include "tests/tap.h"
 
+struct pk_flip pk_flip;
+
 #define CHANGES_MAX 8 /* of a commit */
 #define MORE 12	      /* steps of a life that follows a power cut */
 
@@ -29,6 +31,7 @@ struct history {
 struct life {
 	const struct pk_config *cfg;
 	struct sim *sim;
+	struct io *wrapped; /* NULL: the disk's own table is used */
 	struct store *s; /* NULL: closed, or being opened */
 	struct history h;
 	uint64_t dice;
@@ -105,6 +108,13 @@ static void all_durable(struct history *h)
 
 /* ---- one life ---- */
 
+static void unwrap(struct life *l)
+{
+	if (l->wrapped)
+		l->cfg->unwrap(l->wrapped);
+	l->wrapped = NULL;
+}
+
 /* What the store's own thread does first, done now: calls come in the same
  * order each time. */
 static void sweep(struct store *s)
@@ -134,14 +144,16 @@ static int open_store(struct life *l, struct store_report *rep)
 		.dirfd = sim_root(l->sim),
 	};
 
-	if (cfg->wrap && l->t)
-		sc.io = cfg->wrap(l->sim);
+	if (cfg->wrap)
+		sc.io = l->wrapped = cfg->wrap(l->sim);
 
 	struct store *s = NULL;
 	int rc = store_open(&sc, rep, &s);
 
 	if (rc == 0)
 		sweep(s);
+	else
+		unwrap(l);
 	l->s = s;
 	return rc;
 }
@@ -192,6 +204,7 @@ static void life_close(struct life *l)
 {
 	store_close(l->s);
 	l->s = NULL;
+	unwrap(l);
 }
 
 static bool is_sound(struct life *l, const char *when)
@@ -445,6 +458,7 @@ static int pick_file(void *ctx, const char *path, bool is_dir,
 static void damage(struct life *l, uint64_t *dice, char path[160])
 {
 	struct pick p = {.dice = dice};
+	uint8_t bits;
 	uint64_t at;
 
 	sim_each(l->sim, pick_file, &p);
@@ -452,13 +466,16 @@ static void damage(struct life *l, uint64_t *dice, char path[160])
 	if (!p.path[0])
 		return;
 	at = pm_roll(dice, (uint32_t)p.size);
-	if (pm_roll(dice, 4))
-		must(sim_flip(l->sim, p.path, at,
-			     (uint8_t)(1u << pm_roll(dice, 8)),
+	bits = (uint8_t)(1u << pm_roll(dice, 8));
+	pk_flip = (struct pk_flip){.offset = at, .bits = bits};
+	if (pm_roll(dice, 4)) {
+		must(sim_flip(l->sim, p.path, at, bits,
 			     pm_roll(dice, 2)) == 0);
-	else
+		snprintf(pk_flip.path, sizeof(pk_flip.path), "%s", p.path);
+	} else {
 		must(sim_bad(l->sim, p.path, (struct sim_range){at, 1}, -EIO,
 			     pm_roll(dice, 2)) == 0);
+	}
 }
 
 /*
@@ -476,6 +493,7 @@ static bool judge_damaged(struct life *run, struct life *l, uint64_t *dice)
 	damage(l, dice, path);
 	run->t->flips++;
 	rc = open_store(l, &rep);
+	pk_flip.path[0] = '\0';
 	snprintf(what, sizeof(what), "damaged in %s", path);
 	if (rc == 0) {
 		if (strncmp(path, "wal/", 4) == 0 && rep.cut_len > 0)
@@ -581,6 +599,7 @@ static bool restart(struct life *l, bool is_killed)
 		sim_set_capacity(killed, 0);
 		l->s = NULL;
 		store_close(s);
+		unwrap(l);
 		sim_free(killed);
 		set_faults(l);
 	} else {
@@ -666,7 +685,7 @@ void pk_run(const struct pk_config *cfg, uint64_t seed, struct pk_tally *t)
 	life_free(l);
 }
 
-void pk_draw_config(uint64_t seed, struct pk_config *cfg)
+static void draw_any(uint64_t seed, struct pk_config *cfg)
 {
 	uint64_t dice = seed ^ 0x5851f42d4c957f2dull;
 
@@ -679,14 +698,45 @@ void pk_draw_config(uint64_t seed, struct pk_config *cfg)
 			.no_allocate = pm_roll(&dice, 5) == 0},
 		.durability = pm_roll(&dice, 2) ? STORE_CLOSE : STORE_FSYNC,
 		.segment_size = 1000 + pm_roll(&dice, 5000),
-		.checkpoint_bytes =
-			pm_roll(&dice, 6) ? 1ull << 40 : 1000 + pm_roll(&dice, 4000),
+		.checkpoint_bytes = pm_roll(&dice, 6)
+					    ? 1ull << 40
+					    : 1000 + pm_roll(&dice, 4000),
 		.keeps = pm_roll(&dice, 3) == 0,
 		.steps = 30 + pm_roll(&dice, 50),
 		.one_in = 10 + pm_roll(&dice, 50),
 		.flips = 6,
 		.batch = 1 + pm_roll(&dice, CHANGES_MAX),
 	};
+}
+
+void pk_draw_config(enum pk_kind kind, uint64_t seed, struct pk_config *cfg)
+{
+	static const struct {
+		unsigned calls;
+		int rc;
+	} faults[PK_KINDS] = {
+		[PK_SYNC] = {SIM_BIT(SIM_SYNC), -EIO},
+		[PK_WRITE] = {SIM_BIT(SIM_WRITE), -EIO},
+		[PK_CALL] = {SIM_ANY, -EIO},
+		[PK_NO_SPACE] = {SIM_CHANGES, -ENOSPC},
+	};
+
+	draw_any(seed, cfg);
+	if (kind == PK_HONEST)
+		return;
+	cfg->flips = 0;
+	cfg->batch = 1;
+	if (kind == PK_FULL || kind == PK_FULL_GROWS) {
+		cfg->disk.no_allocate = kind == PK_FULL_GROWS;
+		cfg->full_at = 1 + seed % 30 * 4096;
+		cfg->full_for = (unsigned)(seed % 25);
+		return;
+	}
+	cfg->fault = (struct sim_fault){.calls = faults[kind].calls,
+		.nth = 1 + seed / 8 % (kind == PK_SYNC ? 120 : 400),
+		.for_ever = seed % 2,
+		.partly = seed % 4 < 2,
+		.rc = faults[kind].rc};
 }
 
 void pk_tell(const struct pk_tally *t)

@@ -17,6 +17,17 @@
  * Where a call fails, the program that failed is started again on the same
  * kernel, which goes on with what it did not write.
  */
+enum pk_kind {
+	PK_HONEST,     /* nothing but the power fails; flipped bits */
+	PK_FULL,       /* the disk is full for a while */
+	PK_FULL_GROWS, /* and cannot allocate ahead */
+	PK_SYNC,       /* a sync fails, once or from then on */
+	PK_WRITE,
+	PK_CALL,
+	PK_NO_SPACE, /* a call fails as if the disk were full */
+	PK_KINDS,
+};
+
 struct pk_config {
 	struct sim_config disk;
 	enum store_durability durability;
@@ -29,19 +40,27 @@ struct pk_config {
 	unsigned flips; /* of how many states one has a flipped bit; 0: none */
 	unsigned batch; /* changes of a commit, at most */
 	struct sim_fault fault; /* of the first life */
-	unsigned faults; /* set again after so many restarts */
 	uint64_t full_at; /* after some steps so many bytes of capacity... */
 	unsigned full_for; /* ...for so many steps */
-	struct io *(*wrap)(struct sim *sim); /* or NULL: stands between the
-						store and the run's disk */
+	/* Or NULL: what stands between the stores and their disks; ended by
+	 * unwrap, when the store is closed. */
+	struct io *(*wrap)(struct sim *sim);
+	void (*unwrap)(struct io *io);
 };
+
+/* The bit that is flipped at the moment, for who wants to overlook it. */
+struct pk_flip {
+	char path[160]; /* "": none */
+	uint64_t offset;
+	uint8_t bits;
+};
+extern struct pk_flip pk_flip;
 
 struct pk_tally {
 	uint64_t states;  /* judged */
 	uint64_t twice;	  /* second power cuts among them */
 	uint64_t lost;	  /* bad ones, or answers */
-	uint64_t restarts, checkpoints, full, flips, refused, from_manifest,
-		deltas;
+	uint64_t restarts, checkpoints, full, flips, refused, from_manifest;
 	bool stops;	  /* at the first bad one */
 	char why[600];	  /* the first bad one */
 	uint64_t seed;	  /* of its run */
@@ -50,8 +69,8 @@ struct pk_tally {
 /* One run with these dice; what it finds is added to t. */
 void pk_run(const struct pk_config *cfg, uint64_t seed, struct pk_tally *t);
 
-/* One more run, its settings drawn too. The seed says them all. */
-void pk_draw_config(uint64_t seed, struct pk_config *cfg);
+/* A run's settings: kind and seed say them all. */
+void pk_draw_config(enum pk_kind kind, uint64_t seed, struct pk_config *cfg);
 
 /* Says what was found, as a diagnostic. */
 void pk_tell(const struct pk_tally *t);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* store_power.c: the whole store, its power cut at every moment, in every way. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,21 +13,17 @@
  * A run's kind and seed say all about it, but for those in which the store
  * makes checkpoints by itself: VG_POWER_KIND=kind VG_POWER_RUN=seed repeats it.
  */
-enum kind { HONEST, FULL, FULL_GROWS, SYNC, WRITE, CALL, NO_SPACE, KINDS };
-
 static const struct {
 	const char *what;
-	unsigned share;	/* of ten */
-	unsigned calls; /* that fail */
-	int rc;
-} kinds[KINDS] = {
-	[HONEST] = {"that come at any moment", 4, 0, 0},
-	[FULL] = {"of a disk that is full for a while", 1, 0, 0},
-	[FULL_GROWS] = {"of one that cannot allocate ahead", 1, 0, 0},
-	[SYNC] = {"around a failed sync", 1, SIM_BIT(SIM_SYNC), -EIO},
-	[WRITE] = {"around a failed write", 1, SIM_BIT(SIM_WRITE), -EIO},
-	[CALL] = {"around any failed call", 1, SIM_ANY, -EIO},
-	[NO_SPACE] = {"around a call without space", 1, SIM_CHANGES, -ENOSPC},
+	unsigned share; /* of ten */
+} kinds[PK_KINDS] = {
+	[PK_HONEST] = {"that come at any moment", 4},
+	[PK_FULL] = {"of a disk that is full for a while", 1},
+	[PK_FULL_GROWS] = {"of one that cannot allocate ahead", 1},
+	[PK_SYNC] = {"around a failed sync", 1},
+	[PK_WRITE] = {"around a failed write", 1},
+	[PK_CALL] = {"around any failed call", 1},
+	[PK_NO_SPACE] = {"around a call without space", 1},
 };
 
 static uint64_t dice; /* of the seeds of runs */
@@ -47,30 +42,15 @@ static double now(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-static void run(enum kind kind, uint64_t seed, struct pk_tally *t)
+static void run(enum pk_kind kind, uint64_t seed, struct pk_tally *t)
 {
 	struct pk_config cfg;
 
-	pk_draw_config(seed, &cfg);
-	if (kind != HONEST) {
-		cfg.flips = 0;
-		cfg.batch = 1;
-	}
-	if (kind == FULL || kind == FULL_GROWS) {
-		cfg.disk.no_allocate = kind == FULL_GROWS;
-		cfg.full_at = 1 + seed % 30 * 4096;
-		cfg.full_for = (unsigned)(seed % 25);
-	}
-	if (kinds[kind].calls)
-		cfg.fault = (struct sim_fault){.calls = kinds[kind].calls,
-			.nth = 1 + seed / 8 % (kind == SYNC ? 120 : 400),
-			.for_ever = seed % 2,
-			.partly = seed % 4 < 2,
-			.rc = kinds[kind].rc};
+	pk_draw_config(kind, seed, &cfg);
 	pk_run(&cfg, seed, t);
 }
 
-static void test_kind(enum kind kind, uint64_t states)
+static void test_kind(enum pk_kind kind, uint64_t states)
 {
 	struct pk_tally t = {.stops = true};
 	double from = now();
@@ -96,7 +76,7 @@ static void test_kind(enum kind kind, uint64_t states)
 		(unsigned long long)t.twice);
 }
 
-static void test_one(enum kind kind, uint64_t seed, const char *what)
+static void test_one(enum pk_kind kind, uint64_t seed, const char *what)
 {
 	struct pk_tally t = {.stops = true};
 
@@ -108,16 +88,16 @@ static void test_one(enum kind kind, uint64_t seed, const char *what)
 
 /* What runs found once. */
 static const struct {
-	enum kind kind;
+	enum pk_kind kind;
 	uint64_t seed;
 	const char *what;
 } found[] = {
-	{CALL, 71616619052901, "FORMAT whose name was not synced"},
-	{SYNC, 194543401132823, "the same, its directory's sync failed"},
-	{NO_SPACE, 40933055203235, "wal/ whose name was not synced"},
-	{NO_SPACE, 205203916994249, "a change refused, and there all the same"},
-	{SYNC, 211011367586306, "a collection's directory, its sync failed"},
-	{SYNC, 242961345721268, "the same, named by an older manifest"},
+	{PK_CALL, 71616619052901, "FORMAT whose name was not synced"},
+	{PK_SYNC, 194543401132823, "the same, its directory's sync failed"},
+	{PK_NO_SPACE, 40933055203235, "wal/ whose name was not synced"},
+	{PK_NO_SPACE, 205203916994249, "a change refused, and there all the same"},
+	{PK_SYNC, 211011367586306, "a collection's directory, its sync failed"},
+	{PK_SYNC, 242961345721268, "the same, named by an older manifest"},
 };
 
 int main(void)
@@ -125,18 +105,18 @@ int main(void)
 	long most = env_long("VG_SOAK", 0) ? 100000 : 2000;
 	uint64_t states = (uint64_t)env_long("VG_POWER_STATES", most);
 	const char *given = getenv("VG_POWER_RUN");
-	long kind = env_long("VG_POWER_KIND", given ? HONEST : KINDS);
+	long kind = env_long("VG_POWER_KIND", given ? PK_HONEST : PK_KINDS);
 
-	plan(kind < KINDS ? 1 : KINDS + (int)VG_ARRAY_LEN(found));
+	plan(kind < PK_KINDS ? 1 : PK_KINDS + (int)VG_ARRAY_LEN(found));
 	log_level_set(env_long("VG_POWER_LOG", LOG_ERR));
 	dice = seed();
 	if (given)
-		test_one((enum kind)kind, strtoull(given, NULL, 0), "given");
-	else if (kind < KINDS)
-		test_kind((enum kind)kind, states);
-	for (int i = 0; kind == KINDS && i < KINDS; i++)
-		test_kind((enum kind)i, states / 10 * kinds[i].share);
-	for (size_t i = 0; kind == KINDS && i < VG_ARRAY_LEN(found); i++)
+		test_one((enum pk_kind)kind, strtoull(given, NULL, 0), "given");
+	else if (kind < PK_KINDS)
+		test_kind((enum pk_kind)kind, states);
+	for (int i = 0; kind == PK_KINDS && i < PK_KINDS; i++)
+		test_kind((enum pk_kind)i, states / 10 * kinds[i].share);
+	for (size_t i = 0; kind == PK_KINDS && i < VG_ARRAY_LEN(found); i++)
 		test_one(found[i].kind, found[i].seed, found[i].what);
 	return done();
 }
