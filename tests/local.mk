@@ -145,8 +145,9 @@ mount_tests = \
 	%D%/mount/xargs-writes-from-sixteen-processes.sh
 # backup: copies, damage, recovery.
 mount_tests += \
-	%D%/mount/a-damaged-store-is-checked-and-recovered.sh
-EXTRA_DIST += %D%/mount/cut_log.py
+	%D%/mount/a-damaged-store-is-checked-and-recovered.sh \
+	%D%/mount/copies-made-under-load-are-data-directories.sh
+EXTRA_DIST += %D%/mount/backup_rounds.py %D%/mount/cut_log.py
 dist_check_SCRIPTS = $(mount_tests)
 TESTS += $(mount_tests)
 EXTRA_DIST += %D%/mount/lib.sh \
