@@ -337,7 +337,7 @@ static void *compact_main(void *arg)
 		pthread_mutex_unlock(&cp->lock);
 		/* Files are of use only when they say so. */
 		if (look_at_all(s))
-			store_checkpoint(s, false);
+			store_checkpoint(s, true);
 		pthread_mutex_lock(&cp->lock);
 	}
 	pthread_mutex_unlock(&cp->lock);
