@@ -24,7 +24,7 @@ damage() {
 	printf '?' | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
 }
 
-echo 1..8
+echo 1..11
 "$make_log" "$dir/data" >"$dir/want" || exit 99
 reader "$dir/data" >"$dir/got"
 ok $? "the reader takes a data directory"
@@ -54,3 +54,15 @@ damage "$dir/header/wal/0002.wal" 20
 reader "$dir/header" >"$dir/got"
 [ $? -eq 1 ] && grep -q 'segment 2 has a damaged header' "$dir/errors"
 ok $? "so is a damaged header"
+
+make_store=${VG_BUILD:-.}/tests/format_store
+"$make_store" "$dir/store" >"$dir/want" 2>/dev/null || exit 99
+python3 -I -B "$src/tests/manifest_reader.py" "$dir/store" >"$dir/got"
+ok $? "the reader of manifests takes a data directory"
+cmp -s "$dir/want" "$dir/got" && [ "$(wc -l <"$dir/want")" -gt 600 ]
+ok $? "and reads every record of it as it was written"
+part=$(find "$dir/store/c" -name 'vec.0001')
+damage "$part" 5000
+python3 -I -B "$src/tests/manifest_reader.py" "$dir/store" >"$dir/got" 2>"$dir/errors"
+[ $? -eq 1 ] && grep -q 'vec.0001 is damaged' "$dir/errors"
+ok $? "a damaged block is refused"

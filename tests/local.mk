@@ -328,9 +328,12 @@ tests_fuzz_hnsw_LDADD = libvgtap.a libvgindex.a
 # format: a reader in another language.
 check_PROGRAMS += tests/format_log
 TESTS += tests/format.sh
-EXTRA_DIST += %D%/format.sh %D%/format_reader.py %D%/xxh3.py
+EXTRA_DIST += %D%/format.sh %D%/format_reader.py %D%/manifest_reader.py %D%/xxh3.py
 tests_format_log_SOURCES = %D%/format_log.c
 tests_format_log_LDADD = libvgcore.a $(log_libs)
+check_PROGRAMS += tests/format_store
+tests_format_store_SOURCES = %D%/format_store.c
+tests_format_store_LDADD = $(store_libs)
 
 # the store's parts: blob to search, and the store cut.
 noinst_LIBRARIES += libvgstorekit.a
@@ -461,6 +464,15 @@ check_PROGRAMS += tests/cut/store_power
 TESTS += tests/cut/store_power
 tests_cut_store_power_SOURCES = %D%/cut/store_power.c
 tests_cut_store_power_LDADD = $(power_libs)
+check_PROGRAMS += tests/cut/store_mutants
+TESTS += tests/cut/store_mutants
+tests_cut_store_mutants_SOURCES = %D%/cut/store_mutants.c \
+	%D%/mutants.c %D%/mutants.h
+tests_cut_store_mutants_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=wire_frame_check,--wrap=wire_hash,--wrap=wire_hash_pair \
+	-Wl,--wrap=wal_write,--wrap=collection_sync,--wrap=manifest_save \
+	-Wl,--wrap=manifest_renew,--wrap=store_fail,--wrap=checkpoint_sweep
+tests_cut_store_mutants_LDADD = $(power_libs)
 
 # colfile: columns on disk, their files cut and flipped, disks that fail.
 noinst_LIBRARIES += libvgcolkit.a
