@@ -130,6 +130,12 @@ static void take_cut(struct commit *commit)
 	cut->m->segment = place.segment;
 	cut->m->offset = place.offset;
 	memcpy(cut->m->seq, now->seq, sizeof(cut->m->seq));
+	cut->m->n_origins = 0;
+	cut->m->origin = malloc(ORIGINS_MAX * sizeof(*cut->m->origin));
+	if (cut->m->origin)
+		cut->m->n_origins = origins_list(&s->origins, cut->m->origin);
+	else
+		cut->rc = -ENOMEM;
 	moment_unref(&s->moments, now);
 	pthread_rwlock_rdlock(&s->catalogue.lock);
 	cut_catalogue_locked(cut);

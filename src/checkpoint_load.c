@@ -146,6 +146,8 @@ static int load_one(struct store *s, uint64_t number, enum whole whole,
 		rc = fill_catalogue(s, &m, &files, whole, why);
 	if (rc == 0)
 		rc = publish_moment(s, &m);
+	for (uint32_t i = 0; i < m.n_origins && rc == 0; i++)
+		origins_add(&s->origins, &m.origin[i]);
 	if (rc == 0) {
 		*from = (struct wal_place){m.lsn, m.segment, m.offset};
 		cp->number = number;

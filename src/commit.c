@@ -199,7 +199,13 @@ static int add_change(struct store *s, struct change *ch)
 	struct batch *b = &s->batch;
 	uint64_t hash[2];
 	unsigned n;
-	int rc = store_read_only(s) ? -EROFS : plan_change(s, ch);
+	int rc = 0;
+
+	/* A repeated request that was applied needs no disk any more. */
+	if (ch->is_repeat && ch->origin.session &&
+		origins_find(&s->origins, &ch->origin, &rc))
+		return rc;
+	rc = store_read_only(s) ? -EROFS : plan_change(s, ch);
 
 	if (rc)
 		return rc;
@@ -254,6 +260,7 @@ static void apply_group(struct store *s)
 
 		ch->version = ch->r.version;
 		store_apply(s, ch->coll, &ch->op, &ch->r);
+		origins_add(&s->origins, &ch->op.origin);
 	}
 	moment_publish(&s->moments, b->next);
 	b->next = NULL;

@@ -72,6 +72,8 @@ libvgcore_a_SOURCES += \
 	%D%/check.c %D%/check.h %D%/check_files.c %D%/check_int.h \
 	%D%/checkpoint_sweep.c \
 	%D%/identity.c %D%/identity.h
+# origins: which requests were applied lately.
+libvgcore_a_SOURCES += %D%/origins.c %D%/origins.h
 
 # manifest: the root of all files.
 libvgcore_a_SOURCES += \

@@ -18,6 +18,7 @@
  *   u32 n_colls, then for each: COLLECTION
  *   u32 n_aliases, then for each:
  *           u64 cursor  i64 mtime_ns  str name  str target
+ *   u32 n_origins, then for each: u64 session, request  i32 result
  *
  *   COLLECTION  u32 no, gen  uuid[16]  u64 cursor  str name  CONFIG  ATTR
  *               i64 mtime_ns  i64 commit_ns  u32 dim
@@ -48,6 +49,7 @@ static const char magic[8] = {'v', 'g', 'm', 'a', 'n', '\r', '\n', '\x1a'};
 #define PART_LEN (3 * 4 + 2 * 8u)
 #define COLL_MIN (8 + 16 + 8 + 5 + 24 + 12 + 2 * 8 + 4u)
 #define ALIAS_MIN (2 * 8 + 2 * 5u)
+#define ORIGIN_LEN (2 * 8 + 4u)
 
 static_assert(sizeof(((struct op_config *)0)->dim_body_len) == 4 &&
 		      sizeof(struct op_config) == 24,
@@ -70,6 +72,7 @@ void manifest_fini(struct manifest *m)
 		free(m->alias[i].name);
 	free(m->coll);
 	free(m->alias);
+	free(m->origin);
 	*m = (struct manifest){0};
 }
 
@@ -163,6 +166,12 @@ static void put_body(struct wire_out *out, const struct manifest *m)
 		wire_put_u64(out, (uint64_t)a->mtime_ns);
 		wire_put_str(out, a->name, a->name_len);
 		wire_put_str(out, a->target, a->target_len);
+	}
+	wire_put_u32(out, m->n_origins);
+	for (uint32_t i = 0; i < m->n_origins; i++) {
+		wire_put_u64(out, m->origin[i].session);
+		wire_put_u64(out, m->origin[i].request);
+		wire_put_u32(out, (uint32_t)m->origin[i].result);
 	}
 }
 
@@ -362,6 +371,26 @@ static int get_aliases(struct wire_in *in, struct manifest *m)
 	return rc;
 }
 
+static int get_origins(struct wire_in *in, struct manifest *m)
+{
+	uint32_t n;
+	int rc = get_count(in, ORIGIN_LEN, &n);
+
+	if (rc < 0 || n == 0)
+		return rc;
+	m->origin = calloc(n, sizeof(*m->origin));
+	if (!m->origin)
+		return -ENOMEM;
+	m->n_origins = n;
+	for (uint32_t i = 0; i < n; i++) {
+		m->origin[i].session = wire_get_u64(in);
+		m->origin[i].request = wire_get_u64(in);
+		m->origin[i].result = (int32_t)wire_get_u32(in);
+	}
+	assert(!in->failed);
+	return 0;
+}
+
 static int get_body(struct wire_in *in, struct manifest *m)
 {
 	unsigned has_root_attr;
@@ -388,6 +417,8 @@ static int get_body(struct wire_in *in, struct manifest *m)
 	rc = get_collections(in, m);
 	if (rc == 0)
 		rc = get_aliases(in, m);
+	if (rc == 0)
+		rc = get_origins(in, m);
 	if (rc == 0 && (in->failed || in->left > 0))
 		rc = -VG_ECORRUPT;
 	return rc;

@@ -4,7 +4,7 @@
 #define VG_MANIFEST_H
 
 #include "src/colfile.h"
-#include "src/op.h"
+#include "src/origins.h"
 
 /*
  * MANIFEST.<n> says what the store was at one moment, which files hold it, and
@@ -79,6 +79,8 @@ struct manifest {
 	uint32_t n_colls;
 	struct manifest_alias *alias; /* owned */
 	uint32_t n_aliases;
+	struct op_origin *origin; /* owned: of the last ops, oldest first */
+	uint32_t n_origins;
 };
 
 /* Frees what m owns; a zeroed one is legal. */

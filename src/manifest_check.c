@@ -26,6 +26,7 @@
  *       files grow from the graph's on
  *   R7  no two have the same name or cursor; no two collections the same
  *       number or uuid
+ *   R8  origins are of a session, and no more than a store remembers
  */
 
 /* Counters that only grow end here: nobody overflows by adding to one. */
@@ -231,6 +232,11 @@ int manifest_check(const struct manifest *m)
 	}
 	for (uint32_t i = 0; i < m->n_aliases; i++)
 		if (!alias_is_valid(m, &m->alias[i]))
+			return -VG_ECORRUPT;
+	if (m->n_origins > ORIGINS_MAX)
+		return -VG_ECORRUPT;
+	for (uint32_t i = 0; i < m->n_origins; i++)
+		if (m->origin[i].session == 0)
 			return -VG_ECORRUPT;
 	return keys_check(m);
 }

@@ -174,6 +174,7 @@ static int replay_op(struct replay *rp, const struct op *op, const char **why)
 		return rc;
 	assert(op->type != OP_PUT || r.slot < r.cell->n_reserved);
 	store_apply(rp->s, rp->coll, op, &r);
+	origins_add(&rp->s->origins, &op->origin);
 	store_published(rp->coll, op);
 	rp->rep->replayed++;
 	return 0;

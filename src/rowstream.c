@@ -368,6 +368,43 @@ int rowstream_feed(struct rowstream *s, const void *bytes, size_t len)
 	return s->rc;
 }
 
+void rowstream_get_mark(const struct rowstream *s, bool is_in_row,
+	struct rowstream_mark *out)
+{
+	assert(!is_in_row || s->number > 0);
+	*out = (struct rowstream_mark){
+		.passed = s->passed,
+		.number = s->number - is_in_row,
+		.line = s->line,
+		.rows_left = s->rows_left,
+		.npy_rows = s->npy.rows,
+		.dim = s->dim,
+		.npy_dim = s->npy.dim,
+		.npy_kind = s->npy.kind,
+		.npy_size = s->npy.size,
+		.is_npy_big = s->npy.is_big,
+		.is_skipping = s->is_skipping,
+	};
+	if (is_in_row && s->kind == ROWSTREAM_NPY)
+		out->rows_left++;
+}
+
+void rowstream_put_mark(struct rowstream *s, const struct rowstream_mark *mark)
+{
+	assert(s->passed == 0 && s->held_len == 0);
+	s->passed = mark->passed;
+	s->number = mark->number;
+	s->line = mark->line;
+	s->rows_left = mark->rows_left;
+	s->dim = mark->dim;
+	s->npy = (struct record_npy){.rows = mark->npy_rows,
+		.dim = mark->npy_dim,
+		.kind = mark->npy_kind,
+		.size = mark->npy_size,
+		.is_big = mark->is_npy_big};
+	s->is_skipping = mark->is_skipping;
+}
+
 static int end_npy(struct rowstream *s)
 {
 	unsigned long long row = s->npy.rows - s->rows_left;

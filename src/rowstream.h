@@ -75,6 +75,27 @@ void rowstream_fini(struct rowstream *s);
 int rowstream_feed(struct rowstream *s, const void *bytes, size_t len);
 
 /*
+ * A place between two rows, from which another stream can go on: what is fed
+ * to it then are the bytes from `passed` on. All zeros but line 1: the begin.
+ */
+struct rowstream_mark {
+	uint64_t passed, number, line;
+	uint64_t rows_left, npy_rows;
+	uint32_t dim, npy_dim;
+	char npy_kind;
+	uint8_t npy_size, is_npy_big, is_skipping;
+	uint8_t pad[4];
+};
+
+/* The place before the row that is being given, inside row; else before the
+ * next one. What end has made a row of is behind it. */
+void rowstream_get_mark(const struct rowstream *s, bool is_in_row,
+	struct rowstream_mark *out);
+
+/* Goes on from mark; before anything was fed. */
+void rowstream_put_mark(struct rowstream *s, const struct rowstream_mark *mark);
+
+/*
  * The stream is over, it seems: a last line without a newline is a row if it
  * is one. -EINVAL with s->error where it ends in the middle ("the stream ends
  * inside row 17 of 100"); then feeding may go on nevertheless, since a shell's

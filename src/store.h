@@ -149,6 +149,8 @@ struct change {
 	int64_t time_ns;
 	struct op_attr attr; /* CREATE, ATTR */
 	struct op_origin origin;
+	bool is_repeat; /* the request came before: answer it from its origin if
+			   it was applied then */
 
 	int rc;		  /* answered */
 	uint32_t version; /* answered: PUT, SET, RENAME */

@@ -9,6 +9,7 @@
 #include "src/compact.h"
 #include "src/identity.h"
 #include "src/indexer.h"
+#include "src/origins.h"
 #include "src/store.h"
 #include "src/wal.h"
 
@@ -77,6 +78,7 @@ struct store {
 	bool has_committer, has_syncer;
 
 	struct batch batch; /* the leader's */
+	struct origins origins; /* the leader's */
 
 	_Atomic(const char *) read_only; /* a constant; set once */
 

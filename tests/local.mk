@@ -251,6 +251,12 @@ tests_unit_uring_LDADD = $(log_libs)
 tests_cut_wal_SOURCES = %D%/cut/wal.c
 tests_cut_wal_LDADD = libvgcore.a $(log_libs)
 
+# origins: what was applied lately.
+check_PROGRAMS += tests/unit/origins
+TESTS += tests/unit/origins
+tests_unit_origins_SOURCES = %D%/unit/origins.c
+tests_unit_origins_LDADD = $(store_libs)
+
 # pool, import, rowfile: bulk in and out.
 check_PROGRAMS += tests/unit/pool tests/unit/import tests/unit/rowfile
 TESTS += tests/unit/pool tests/unit/import tests/unit/rowfile

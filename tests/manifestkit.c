@@ -66,6 +66,11 @@ static struct manifest_alias aliases[] = {
 		.name = names[2], .target = names[3]},
 };
 
+static struct op_origin origins[] = {
+	{.session = 0x1234, .request = 8, .result = 0},
+	{.session = 0x1234, .request = ORIGIN_IS_ROW | 3, .result = -5},
+};
+
 struct manifest kit_manifest(void)
 {
 	struct manifest m = {
@@ -85,6 +90,8 @@ struct manifest kit_manifest(void)
 		.n_colls = 2,
 		.alias = aliases,
 		.n_aliases = 2,
+		.origin = origins,
+		.n_origins = 2,
 	};
 
 	for (uint32_t i = 0; i < VG_SEQS; i++)
@@ -150,8 +157,14 @@ static bool alias_equal(
 
 bool kit_manifest_equal(const struct manifest *a, const struct manifest *b)
 {
-	if (a->n_colls != b->n_colls || a->n_aliases != b->n_aliases)
+	if (a->n_colls != b->n_colls || a->n_aliases != b->n_aliases ||
+		a->n_origins != b->n_origins)
 		return false;
+	for (uint32_t i = 0; i < a->n_origins; i++)
+		if (a->origin[i].session != b->origin[i].session ||
+			a->origin[i].request != b->origin[i].request ||
+			a->origin[i].result != b->origin[i].result)
+			return false;
 	for (uint32_t i = 0; i < a->n_colls; i++)
 		if (!collection_equal(&a->coll[i], &b->coll[i]))
 			return false;

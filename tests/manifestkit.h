@@ -33,7 +33,9 @@ enum {
 	AT_BARE = AT_FULL + 330,  /* ...and the second */
 	AT_N_ALIASES = AT_BARE + 96,
 	AT_ALIAS = AT_N_ALIASES + 4, /* each has a name of four bytes */
-	AT_END = AT_ALIAS + 32 + 35,
+	AT_N_ORIGINS = AT_ALIAS + 32 + 35,
+	AT_ORIGIN = AT_N_ORIGINS + 4,
+	AT_END = AT_ORIGIN + 2 * 20,
 
 	/* In a collection whose name has four bytes. */
 	IN_GEN = 4,

@@ -17,8 +17,8 @@ static struct io io;
 
 /* kit_manifest's bytes; "|" stands for the seqs 0, 1, ... */
 static const char golden[] =
-	"76676d616e0d0a1a" "01000000" "00000000" "d20a000000000000"
-	"8850583d0febab17"
+	"76676d616e0d0a1a" "01000000" "00000000" "fe0a000000000000"
+	"4c4e7b15cf93d508"
 	"0700000000000000" "66656463626139383736353433323130"
 	"0807060504030201" "2211000000000000" "0300000000000000"
 	"0010000000000000" "|" "09000000" "05008000" "0c00000000000000"
@@ -59,7 +59,10 @@ static const char golden[] =
 	"0500000000000000" "0900000000000000" "04000000" "646f6378"
 	"04000000" "646f6373"
 	"0600000000000000" "ffffffffffffffff" "04000000" "6c696e6b"
-	"07000000" "2e2e2f2e2e2f78";
+	"07000000" "2e2e2f2e2e2f78"
+	"02000000" /* origins */
+	"3412000000000000" "0800000000000000" "00000000"
+	"3412000000000000" "0300000000000040" "fbffffff";
 
 static bool is_golden(const uint8_t *bytes, size_t len)
 {
@@ -248,6 +251,10 @@ static const struct change head_changes[] = {
 	{"an alias called a/b", {{AT_ALIAS + 21, '/', 1}}},
 	{"an alias with a NUL", {{AT_ALIAS + 23, 0, 1}}},
 	{"an alias without a target", {{AT_ALIAS + 24, 0, 4}}},
+	{"2^32 - 1 origins", {{AT_N_ORIGINS, UINT32_MAX, 4}}},
+	{"an origin more than there is", {{AT_N_ORIGINS, 3, 4}}},
+	{"an origin less than there is", {{AT_N_ORIGINS, 1, 4}}},
+	{"an origin of nobody", {{AT_ORIGIN, 0, 8}}},
 	{"a target of 256 bytes", {{AT_ALIAS + 24, 256, 4}}},
 	{"a target with a NUL", {{AT_ALIAS + 28, 0, 1}}},
 	{"two aliases with one cursor", {{AT_ALIAS, 6, 8}}},
