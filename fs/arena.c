@@ -5,9 +5,10 @@
  * The memory file:
  *
  *   0         head      magic, version, limits, session, n_high
- *   4 KiB     -
+ *   4 KiB     small     32 KiB of the caller's
  *   64 KiB    table     65,536 records of 1 KiB; those below n_high were used
  *   + 64 MiB  -
+ *   128 MiB   large     64 * 2 MiB of the caller's
  *   256 MiB   space     blocks of 4 KiB << order, order 0..16, buddy.h
  *
  * No pointers: a block is named by its place in the space. Numbers are the
@@ -58,12 +59,14 @@
 #include "fs/buddy.h"
 
 #define MAGIC 0x616e657261677661ull /* "avgarena" */
-#define ARENA_VERSION 1
+#define ARENA_VERSION 2
 #define PAGE 4096u
 #define CHUNK (64u << 10)
 #define CHUNK_ORDER 4 /* PAGE << CHUNK_ORDER == CHUNK */
 #define TABLE_OFF CHUNK
 #define RECORD 1024u
+#define LARGE_OFF (128ull << 20)
+#define LARGE_STEP (2u << 20)
 #define SPACE_OFF (256ull << 20)
 #define TOP_BLOCK ((uint64_t)PAGE << BUDDY_TOP) /* 256 MiB */
 #define SPARES_MAX 256 /* chunks: 16 MiB of memory kept for small files */
@@ -78,6 +81,7 @@ struct head {
 	uint64_t session;
 	_Atomic uint32_t n_high; /* I5 */
 	uint32_t pad;
+	_Atomic uint64_t last_number; /* only grows */
 };
 
 struct part {
@@ -95,10 +99,15 @@ struct record {
 };
 
 static_assert(sizeof(struct head) <= PAGE, "the head has its place");
-static_assert(sizeof(struct arena_attr) == 320, "an arena's format");
+static_assert(sizeof(struct arena_attr) == 352, "an arena's format");
 static_assert(sizeof(struct record) <= RECORD, "a record has its place");
-static_assert(TABLE_OFF + (uint64_t)ARENA_FILES_MAX * RECORD <= SPACE_OFF,
-	"the table has its place");
+static_assert(PAGE + ARENA_SMALL_LEN <= TABLE_OFF &&
+		      TABLE_OFF + (uint64_t)ARENA_FILES_MAX * RECORD <=
+			      LARGE_OFF &&
+		      ARENA_LARGE_LEN <= LARGE_STEP &&
+		      LARGE_OFF + (uint64_t)ARENA_LARGE_MAX * LARGE_STEP <=
+			      SPACE_OFF,
+	"the table and the caller's memory have their places");
 static_assert(VG_BODY_MAX <= TOP_BLOCK, "a body fits the largest block");
 static_assert(PAGE << CHUNK_ORDER == CHUNK, "a chunk is a block");
 
@@ -607,6 +616,30 @@ int arena_each(struct arena *a, arena_each_fn *each, void *ctx)
 uint64_t arena_session(const struct arena *a)
 {
 	return a->head->session;
+}
+
+uint64_t arena_number(struct arena *a)
+{
+	return atomic_fetch_add(&a->head->last_number, 1) + 1;
+}
+
+int arena_get_region(struct arena *a, enum arena_region region, unsigned idx,
+	void **out)
+{
+	bool is_large = region == ARENA_LARGE;
+	uint64_t off = is_large ? LARGE_OFF + (uint64_t)idx * LARGE_STEP : PAGE;
+	size_t len = is_large ? ARENA_LARGE_LEN : ARENA_SMALL_LEN;
+	int rc = back(a, off, len);
+
+	assert(idx < (is_large ? ARENA_LARGE_MAX : 1u));
+	if (rc < 0)
+		return rc;
+	for (size_t at = 0; at < len; at += PAGE)
+		atomic_fetch_or_explicit(
+			(_Atomic char *)(void *)(a->map + off + at), 0,
+			memory_order_relaxed);
+	*out = a->map + off;
+	return 0;
 }
 
 void arena_stat(struct arena *a, struct arena_stat *out)

@@ -38,6 +38,7 @@ struct arena_attr {
 	uint8_t name_len; /* 1..VG_ID_MAX */
 	char name[VG_ID_MAX + 1]; /* not terminated */
 	uint8_t pad[6];	  /* zero */
+	uint64_t extra[4];
 };
 
 enum arena_part { ARENA_BODY, ARENA_META };
@@ -68,6 +69,23 @@ void arena_close(struct arena *a);
 
 /* A random number that the arena keeps: the session of op_origin. Not 0. */
 uint64_t arena_session(const struct arena *a);
+
+/* A number from 1 on that no daemon of this arena was given before. */
+uint64_t arena_number(struct arena *a);
+
+/*
+ * Memory of fixed places, for what is no file: zeros at first, then whatever
+ * was stored there. SMALL has 32 KiB; LARGE has ARENA_LARGE_LEN for each idx
+ * below ARENA_LARGE_MAX, whose pages are all there when this returns, so that
+ * a system call that is interrupted by a kill can still write to them. *out is
+ * borrowed until arena_close. -ENOMEM.
+ */
+enum arena_region { ARENA_SMALL, ARENA_LARGE };
+#define ARENA_SMALL_LEN (32u << 10)
+#define ARENA_LARGE_LEN ((1u << 20) + (64u << 10))
+#define ARENA_LARGE_MAX 64u
+int arena_get_region(struct arena *a, enum arena_region region, unsigned idx,
+	void **out);
 
 /*
  * Makes a file with these attributes and no bytes; it is there wholly or not

@@ -210,21 +210,32 @@ static int run_search(struct ask *ask, const struct source *src,
 	return rc;
 }
 
+static void fill_spec(const struct query *q, struct rowfile_spec *spec)
+{
+	spec->kind = ROWFILE_ALL;
+	spec->threads = q->threads;
+	spec->fmt = q->fmt;
+	spec->fields = q->fields;
+	spec->n_fields = q->n_fields;
+	spec->offset = q->offset;
+	spec->k = q->has_k ? q->k : 0;
+	spec->trailer = q->trailer;
+}
+
+int ask_open_rows(struct fs *fs, struct qnode *node,
+	struct rowfile_spec *spec, struct rowfile **out)
+{
+	fill_spec(&node->query, spec);
+	return rowfile_open(fs->store, node->coll, spec, NULL, out);
+}
+
 static int run_all(struct ask *ask, struct answer_bytes *out)
 {
-	const struct query *q = ask->query;
-	struct rowfile_spec spec = {
-		.kind = ROWFILE_ALL,
-		.pool = &ask->fs->pool,
-		.threads = q->threads,
-		.fmt = q->fmt,
-		.fields = q->fields,
-		.n_fields = q->n_fields,
-		.offset = q->offset,
-		.k = q->has_k ? q->k : 0,
-		.trailer = q->trailer,
-	};
-	int rc = rowfile_open(ask->fs->store, ask->coll, &spec, ask->cancel,
+	struct rowfile_spec spec = {.pool = &ask->fs->pool};
+	int rc;
+
+	fill_spec(ask->query, &spec);
+	rc = rowfile_open(ask->fs->store, ask->coll, &spec, ask->cancel,
 		&out->rows);
 
 	if (rc == 0)

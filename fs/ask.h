@@ -26,6 +26,12 @@ int ask_run(struct ask *ask, struct answer_bytes **out);
 /* Whether it may take so long that a thread of the pool should do it. */
 bool ask_is_long(struct ask *ask);
 
+/* Opens the rows of an answer to `all` over spec->look once more; spec has
+ * that and a pool. Errors of rowfile_open. */
+struct rowfile_spec;
+int ask_open_rows(struct fs *fs, struct qnode *node,
+	struct rowfile_spec *spec, struct rowfile **out);
+
 /*
  * Copies the answer's bytes from off on into buf[len]. Returns how many, 0 at
  * the end, or a negative errno.

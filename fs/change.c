@@ -85,6 +85,7 @@ struct fs_change *fs_change_new(
 	fc->change.coll = coll;
 	fc->change.origin.session = fc->fs->session;
 	fc->change.origin.request = loop_unique().unique;
+	fc->change.is_repeat = loop_unique().resent;
 	fc->commit.changes = &fc->change;
 	fc->commit.n = 1;
 	fc->commit.ctx = fc;

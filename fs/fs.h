@@ -16,6 +16,7 @@
 
 struct boards;
 struct handle;
+struct inflight;
 
 /*
  * fs/ops*.c hold the operations as pairs: op_x is what libfuse calls, do_x the
@@ -34,6 +35,12 @@ struct fs {
 	struct boards *boards; /* states of imports; owned by serve() */
 	pthread_mutex_t handles_lock; /* a leaf */
 	struct handle *handles;	      /* handles_lock: all that are open */
+	struct handle *_Atomic *open; /* owned: by arena file, those with a
+					 number; acquire and release */
+	struct inflight *inflight;    /* owned by serve() */
+	_Atomic uint64_t init_unique; /* INIT's, when it was answered before */
+	uint32_t restarts;	      /* daemons that crashed before us */
+	int64_t crash_ns;	      /* wall clock of the last crash, or 0 */
 	uint64_t session;      /* of op_origin: random, kept in the arena */
 	uint32_t max_read;     /* -o max_read=; 0: not given */
 	uint32_t uid, gid;     /* of who mounted: owner of what has none */

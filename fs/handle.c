@@ -2,9 +2,49 @@
 /* handle.c: see handle.h. */
 #include "fs/handle.h"
 
+#include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include "fs/import.h"
+#include "fs/inflight.h"
+#include "fs/kept.h"
+#include "fs/ops.h"
+#include "fs/rowfile.h"
+
+/* What the arena is told of a handle. Its file's serial is the number's upper
+ * part, its uuid the collection's. Of the machine that wrote it. */
+struct kept_handle {
+	uint64_t ino, made_by;
+	uint64_t stage; /* serial */
+	int64_t mtime_ns;
+	uint64_t len; /* BYTES: the answer's; RUN: the request's */
+	uint64_t run_end, run_base, run_last;
+	int32_t pid;
+	uint32_t uid;
+	uint8_t kind, view, flags, pad[5];
+	struct import_mark mark;
+};
+
+enum {
+	KEPT_SYNC = 1,
+	KEPT_WRITER = 2,
+	KEPT_PARTIAL = 4,
+	KEPT_ASKED = 8,
+	KEPT_BODY = 16,	 /* the body has what it reads as */
+	KEPT_ROWS = 32,	 /* the body has its moment */
+	KEPT_LEAF = 64,	 /* it is one of its node's open answers */
+	KEPT_LOST = 128, /* IMPORT: it cannot go on */
+};
+
+/* What rows and listings are rendered from: the file's body. */
+struct kept_look {
+	uint32_t gen, pad;
+	uint64_t seq[VG_SEQS];
+};
+
+static_assert(sizeof(struct kept_handle) <= KEPT_LEN_MAX,
+	"a handle fits where names do");
 
 struct handle *handle_new(
 	struct fs *fs, enum handle_kind kind, struct collection *coll)
@@ -15,6 +55,8 @@ struct handle *handle_new(
 		return NULL;
 	h->kind = kind;
 	h->coll = coll ? collection_ref(coll) : NULL;
+	h->file = KEPT_NONE;
+	h->chunks_end = &h->chunks;
 	pthread_mutex_init(&h->lock, NULL);
 	pthread_mutex_lock(&fs->handles_lock);
 	h->next = fs->handles;
@@ -40,10 +82,8 @@ static void leave_node(struct handle *h)
 	free(h->opened);
 }
 
-void handle_free(struct fs *fs, struct handle *h)
+void handle_forget(struct fs *fs, struct handle *h)
 {
-	if (!h)
-		return;
 	pthread_mutex_lock(&fs->handles_lock);
 	*h->link = h->next;
 	if (h->next)
@@ -62,6 +102,12 @@ void handle_free(struct fs *fs, struct handle *h)
 	answer_unref(h->run.answer);
 	free(h->run.request);
 	import_free(h->import);
+	while (h->chunks) {
+		struct chunk *next = h->chunks->next;
+
+		free(h->chunks);
+		h->chunks = next;
+	}
 	look_fini(&h->look);
 	generation_unref(h->gen);
 	collection_unref(h->coll);
@@ -88,4 +134,472 @@ struct generation *handle_find_gen(struct fs *fs, uint32_t no)
 			g = generation_ref(h->gen);
 	pthread_mutex_unlock(&fs->handles_lock);
 	return g;
+}
+
+void handle_free(struct fs *fs, struct handle *h)
+{
+	uint32_t file;
+
+	if (!h)
+		return;
+	file = h->file;
+	for (struct chunk *c = h->chunks; c; c = c->next)
+		arena_file_del(fs->arena, c->file);
+	if (file != KEPT_NONE)
+		atomic_store_explicit(
+			&fs->open[file], NULL, memory_order_release);
+	handle_forget(fs, h);
+	if (file != KEPT_NONE)
+		arena_file_del(fs->arena, file);
+}
+
+/* ---- into the arena ---- */
+
+static void fill_attr(const struct handle *h, struct arena_attr *attr)
+{
+	struct kept_handle kept = {
+		.ino = h->ino,
+		.made_by = h->made_by,
+		.kind = (uint8_t)h->kind,
+		.view = (uint8_t)h->view,
+		.pid = h->opened ? h->opened->pid : h->pid,
+		.uid = h->opened ? h->opened->uid : 0,
+		.len = h->run.len,
+		.run_end = h->run.end,
+		.run_base = h->run.base,
+		.run_last = h->run.last,
+		.mark = h->mark,
+	};
+
+	kept.flags |= h->is_sync ? KEPT_SYNC : 0;
+	kept.flags |= h->is_writer ? KEPT_WRITER : 0;
+	kept.flags |= h->run.is_asked ? KEPT_ASKED : 0;
+	kept.flags |= h->opened ? KEPT_LEAF : 0;
+	kept.flags |= h->is_unkept ? KEPT_LOST : 0;
+	kept.flags |= h->has_body ? KEPT_BODY : 0;
+	if (h->stage)
+		kept.stage = h->stage->serial;
+	if (h->answer) {
+		kept.len = h->answer->len;
+		kept.mtime_ns = h->answer->mtime_ns;
+		kept.flags |= h->answer->is_partial ? KEPT_PARTIAL : 0;
+		kept.flags |= h->answer->rows ? KEPT_ROWS : 0;
+	}
+	*attr = (struct arena_attr){
+		.serial = h->number >> 16, .area = KEPT_HANDLE};
+	if (h->coll)
+		memcpy(attr->uuid, h->coll->uuid, sizeof(attr->uuid));
+	kept_put(attr, &kept, sizeof(kept));
+}
+
+static int save_look(
+	struct fs *fs, const struct handle *h, const struct look *look)
+{
+	struct kept_look kept = {.gen = look->gen->no};
+
+	static_assert(sizeof(kept.seq) == sizeof(look->moment->seq),
+		"a moment is kept whole");
+	memcpy(kept.seq, look->moment->seq, sizeof(kept.seq));
+	return arena_pwrite(
+		fs->arena, h->file, ARENA_BODY, 0, &kept, sizeof(kept));
+}
+
+/* What the handle reads as, or what that is rendered from. */
+static bool save_body(struct fs *fs, const struct handle *h)
+{
+	const struct answer_bytes *a = h->answer;
+
+	if (h->kind != HANDLE_BYTES)
+		return false; /* a listing's look comes with its begin */
+	if (a->rows)
+		return save_look(fs, h, rowfile_look(a->rows)) == 0;
+	return a->len <= HANDLE_KEPT_MAX &&
+	       arena_pwrite(fs->arena, h->file, ARENA_BODY, 0, a->bytes,
+		       a->len) == 0;
+}
+
+int handle_keep(
+	struct fs *fs, struct handle *h, uint64_t ino, uint64_t made_by)
+{
+	struct arena_attr attr;
+
+	assert(h->file == KEPT_NONE);
+	h->ino = ino;
+	h->made_by = made_by;
+	h->number = arena_number(fs->arena) << 16;
+	fill_attr(h, &attr);
+	if (arena_file_new(fs->arena, &attr, &h->file) < 0)
+		return -ENFILE;
+	h->number |= h->file;
+	h->has_body = save_body(fs, h);
+	if (h->has_body)
+		handle_save(fs, h);
+	if (h->node && nodes_keep(&fs->nodes, h->node) < 0)
+		h->has_body = false;
+	atomic_store_explicit(&fs->open[h->file], h, memory_order_release);
+	return 0;
+}
+
+void handle_save(struct fs *fs, const struct handle *h)
+{
+	struct arena_attr attr;
+
+	fill_attr(h, &attr);
+	arena_file_put(fs->arena, h->file, &attr);
+}
+
+void handle_save_look(struct fs *fs, const struct handle *h)
+{
+	assert(h->kind == HANDLE_DIR);
+	/* Where there is no room the listing goes on in the present. */
+	if (save_look(fs, h, &h->look) < 0)
+		arena_truncate(fs->arena, h->file, ARENA_BODY, 0);
+}
+
+void handle_reply(fuse_req_t req, struct handle *h, uint64_t ino,
+	uint64_t made_by, struct fuse_file_info *fi)
+{
+	struct fs *fs = fs_of(req); /* the reply ends req, also in vain */
+	int rc = handle_keep(fs, h, ino, made_by);
+
+	if (rc < 0) {
+		handle_free(fs, h);
+		fuse_reply_err(req, -rc);
+		return;
+	}
+	fi->fh = h->number;
+	if (fuse_reply_open(req, fi) < 0)
+		handle_free(fs, h);
+}
+
+struct handle *handle_get(struct fs *fs, const struct fuse_file_info *fi)
+{
+	uint64_t number = fi ? fi->fh : 0;
+	struct handle *h;
+
+	if (!number)
+		return NULL;
+	h = atomic_load_explicit(
+		&fs->open[number & 0xffff], memory_order_acquire);
+	return h && h->number == number ? h : NULL;
+}
+
+/* ---- bytes of imports ---- */
+
+/* What the arena is told of a chunk; its serial is the place in the stream. */
+struct kept_chunk {
+	uint64_t handle, made_by, len;
+};
+
+static void put_chunk(struct handle *h, struct chunk *c)
+{
+	struct chunk **link = &h->chunks;
+
+	while (*link && (*link)->off < c->off)
+		link = &(*link)->next;
+	c->next = *link;
+	*link = c;
+	if (!c->next)
+		h->chunks_end = &c->next;
+}
+
+int handle_put_chunk(struct fs *fs, struct handle *h, const void *bytes,
+	size_t len, uint64_t made_by)
+{
+	struct kept_chunk kept = {h->number, made_by, len};
+	struct arena_attr attr = {.serial = h->import_end, .area = KEPT_CHUNK};
+	struct chunk *c = malloc(sizeof(*c));
+	int rc = c ? 0 : -ENOMEM;
+
+	kept_put(&attr, &kept, sizeof(kept));
+	if (rc == 0)
+		rc = arena_file_new(fs->arena, &attr, &c->file);
+	if (rc < 0) {
+		free(c);
+		return rc;
+	}
+	rc = arena_pwrite(fs->arena, c->file, ARENA_BODY, 0, bytes, len);
+	if (rc < 0) {
+		arena_file_del(fs->arena, c->file);
+		free(c);
+		return rc;
+	}
+	c->off = h->import_end;
+	c->len = len;
+	c->next = NULL;
+	*h->chunks_end = c;
+	h->chunks_end = &c->next;
+	return 0;
+}
+
+void handle_drop_chunks(struct fs *fs, struct handle *h)
+{
+	uint64_t passed = h->mark.stream.passed;
+
+	import_get_mark(h->import, &h->mark);
+	if (h->mark.stream.passed == passed)
+		return;
+	handle_save(fs, h); /* first: then nobody asks for them */
+	while (h->chunks &&
+		h->chunks->off + h->chunks->len <= h->mark.stream.passed) {
+		struct chunk *c = h->chunks;
+
+		h->chunks = c->next;
+		if (!h->chunks)
+			h->chunks_end = &h->chunks;
+		arena_file_del(fs->arena, c->file);
+		free(c);
+	}
+}
+
+/* One whose bytes are not all there was not fed: its write comes again. */
+static int load_chunk(void *ctx, uint32_t idx, const struct arena_attr *attr)
+{
+	struct fs *fs = ctx;
+	struct kept_chunk kept;
+	struct handle *h = NULL;
+	struct chunk *c;
+	size_t len;
+
+	if (attr->area != KEPT_CHUNK)
+		return 0;
+	if (kept_get(attr, &kept, sizeof(kept)))
+		h = handle_get(fs,
+			&(struct fuse_file_info){.fh = kept.handle});
+	arena_bytes(fs->arena, idx, ARENA_BODY, &len);
+	if (!h || h->kind != HANDLE_IMPORT || len != kept.len ||
+		attr->serial + len <= h->mark.stream.passed) {
+		arena_file_del(fs->arena, idx);
+		return 0;
+	}
+	c = malloc(sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	*c = (struct chunk){.off = attr->serial, .len = len, .file = idx};
+	put_chunk(h, c);
+	h->is_cut = true;
+	h->import_end = VG_MAX(h->import_end, c->off + len);
+	return 0;
+}
+
+/* ---- out of the arena ---- */
+
+/* -ESTALE: what it looked at was compacted away since. */
+static int load_look(struct fs *fs, struct handle *h)
+{
+	struct look look = {.moments = store_moments(fs->store)};
+	struct kept_look kept;
+	const void *body;
+	size_t len;
+	int rc;
+
+	body = arena_bytes(fs->arena, h->file, ARENA_BODY, &len);
+	if (len != sizeof(kept))
+		return -ESTALE;
+	memcpy(&kept, body, sizeof(kept));
+	look.gen = catalogue_find_gen(store_catalogue(fs->store), kept.gen);
+	if (!look.gen)
+		return -ESTALE;
+	rc = look.gen->coll == h->coll ? moment_new(look.moments, &look.moment)
+				       : -ESTALE;
+	if (rc < 0) {
+		generation_unref(look.gen);
+		return rc;
+	}
+	memcpy(look.moment->seq, kept.seq, sizeof(kept.seq));
+	look.cell = atomic_load(&look.gen->cell);
+	if (look.cell)
+		look.tail_from = atomic_load(&look.cell->tail_from);
+	h->look = look;
+	return 0;
+}
+
+static int load_answer(struct fs *fs, struct handle *h,
+	const struct kept_handle *kept)
+{
+	struct answer_bytes *a = calloc(1, sizeof(*a));
+	const void *body;
+	size_t len;
+
+	if (!a)
+		return -ENOMEM;
+	atomic_init(&a->refs, 1);
+	h->answer = a;
+	a->mtime_ns = kept->mtime_ns;
+	a->is_partial = kept->flags & KEPT_PARTIAL;
+	a->changes = UINT64_MAX; /* of another daemon's count: never fresh */
+	a->len = kept->len;
+	body = arena_bytes(fs->arena, h->file, ARENA_BODY, &len);
+	if (kept->flags & KEPT_ROWS)
+		return load_look(fs, h);
+	if (!(kept->flags & KEPT_BODY) || len != kept->len)
+		return -ESTALE;
+	a->bytes = malloc(len ? len : 1);
+	if (!a->bytes)
+		return -ENOMEM;
+	memcpy(a->bytes, body, len);
+	return 0;
+}
+
+static int load_leaf(struct handle *h, const struct kept_handle *kept)
+{
+	struct query_open *opened = calloc(1, sizeof(*opened));
+
+	if (!opened)
+		return -ENOMEM;
+	opened->answer = answer_ref(h->answer);
+	opened->pid = kept->pid;
+	opened->uid = kept->uid;
+	opened->next = h->node->opens;
+	h->node->opens = opened;
+	h->opened = opened;
+	return 0;
+}
+
+static int load_run(struct fs *fs, struct handle *h,
+	const struct kept_handle *kept)
+{
+	struct run_state *run = &h->run;
+	struct answer_bytes *a;
+	const void *body;
+	size_t len;
+
+	run->end = kept->run_end;
+	run->base = kept->run_base;
+	run->last = kept->run_last;
+	body = arena_bytes(fs->arena, h->file, ARENA_BODY, &len);
+	if (kept->len > len)
+		return -ESTALE;
+	run->request = malloc(kept->len + 1);
+	if (!run->request)
+		return -ENOMEM;
+	memcpy(run->request, body, kept->len);
+	run->len = run->cap = kept->len;
+	if (!(kept->flags & KEPT_ASKED))
+		return 0;
+	/* Without its answer it is asked again by the next read. */
+	body = arena_bytes(fs->arena, h->file, ARENA_META, &len);
+	if (!len)
+		return 0;
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return -ENOMEM;
+	atomic_init(&a->refs, 1);
+	run->answer = a;
+	a->bytes = malloc(len);
+	if (!a->bytes)
+		return -ENOMEM;
+	memcpy(a->bytes, body, len);
+	a->len = len;
+	run->is_asked = true;
+	return 0;
+}
+
+/* A listing that was begun goes on where it was, or in the present. */
+static int load_dir(struct fs *fs, struct handle *h)
+{
+	if (h->coll && load_look(fs, h) < 0)
+		look_init(&h->look, h->coll, store_moments(fs->store));
+	return 0;
+}
+
+/* Its nodeid says which it is. */
+static int load_version(struct fs *fs, struct handle *h)
+{
+	struct ops_node node;
+	int rc = ops_node_get(fs, h->ino, &node);
+
+	if (rc < 0)
+		return rc;
+	if (node.version)
+		handle_keep_version(fs, h, node.gen, node.version);
+	ops_node_put(fs, &node);
+	return h->version ? 0 : -ESTALE;
+}
+
+static int load_kind(struct fs *fs, struct handle *h,
+	const struct kept_handle *kept)
+{
+	int rc;
+
+	switch (h->kind) {
+	case HANDLE_BYTES:
+		rc = load_answer(fs, h, kept);
+		if (rc == 0 && (kept->flags & KEPT_LEAF))
+			rc = h->node ? load_leaf(h, kept) : -ESTALE;
+		return rc;
+	case HANDLE_STAGE:
+		h->stage = stages_get(&fs->stages, kept->stage);
+		if (h->stage && h->is_writer)
+			atomic_fetch_add(&h->stage->n_open, 1);
+		return h->stage ? 0 : -ESTALE;
+	case HANDLE_RUN:
+		return h->node ? load_run(fs, h, kept) : -ESTALE;
+	case HANDLE_DIR:
+		return load_dir(fs, h);
+	case HANDLE_VERSION:
+		return load_version(fs, h);
+	case HANDLE_VALUE:
+		return 0;
+	case HANDLE_IMPORT:
+		h->mark = kept->mark;
+		h->import_end = kept->mark.stream.passed;
+		return kept->flags & KEPT_LOST ? -ESTALE
+					       : bulk_load_import(fs, h);
+	}
+	return -ESTALE;
+}
+
+/* One that cannot be had again goes: who uses it is told so. */
+static int load_handle(void *ctx, uint32_t idx, const struct arena_attr *attr)
+{
+	static const uint8_t none[16];
+	struct fs *fs = ctx;
+	struct collection *coll = NULL;
+	struct kept_handle kept;
+	struct handle *h;
+	int rc = 0;
+
+	if (attr->area != KEPT_HANDLE)
+		return 0;
+	if (memcmp(attr->uuid, none, sizeof(none)) != 0) {
+		coll = catalogue_find_uuid(
+			store_catalogue(fs->store), attr->uuid);
+		rc = coll ? 0 : -ESTALE;
+	}
+	if (rc < 0 || !kept_get(attr, &kept, sizeof(kept)) ||
+		inflight_is_pending(fs->inflight, kept.made_by)) {
+		collection_unref(coll);
+		arena_file_del(fs->arena, idx);
+		return 0;
+	}
+	h = handle_new(fs, (enum handle_kind)kept.kind, coll);
+	collection_unref(coll);
+	if (!h)
+		return -ENOMEM;
+	h->file = idx;
+	h->number = attr->serial << 16 | idx;
+	h->ino = kept.ino;
+	h->made_by = kept.made_by;
+	h->view = (enum view)kept.view;
+	h->pid = kept.pid;
+	h->is_sync = kept.flags & KEPT_SYNC;
+	h->is_writer = kept.flags & KEPT_WRITER;
+	h->has_body = kept.flags & KEPT_BODY;
+	if (node_decode(h->ino).kind == NODE_QUERY)
+		h->node = nodes_get(&fs->nodes, h->ino);
+	rc = load_kind(fs, h, &kept);
+	if (rc < 0) {
+		handle_free(fs, h);
+		return rc == -ENOMEM ? rc : 0;
+	}
+	atomic_store_explicit(&fs->open[idx], h, memory_order_release);
+	return 0;
+}
+
+int handles_load(struct fs *fs)
+{
+	int rc = arena_each(fs->arena, load_handle, fs);
+
+	return rc < 0 ? rc : arena_each(fs->arena, load_chunk, fs);
 }

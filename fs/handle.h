@@ -4,9 +4,8 @@
 #define FS_HANDLE_H
 
 #include "fs/fs.h"
+#include "fs/import.h"
 #include "fs/view.h"
-
-struct import;
 
 enum handle_kind {
 	HANDLE_BYTES,  /* an answer, a rendered text, an export */
@@ -27,17 +26,32 @@ struct run_state {
 	char *request; /* owned */
 	size_t len, cap;
 	uint64_t end;  /* the file offset behind the last write */
+	uint64_t last; /* the number of the request that wrote last */
 	uint64_t base; /* the offset that the answer's byte 0 has */
 	bool is_asked; /* the request was answered; a write begins a new one */
 	struct answer_bytes *answer; /* referenced */
 };
 
 /*
- * fi->fh points to one. What is fixed is set at open; the rest is guarded by
- * lock, or used by one request at a time because the kernel orders them.
+ * fi->fh is the number of one, the same for the next daemon if this one
+ * crashes: what the handle is lies in a file of the arena, whose idx is the
+ * number's low 16 bits. 0 is the handle that needs nothing: a record's.
+ *
+ * What is fixed is set at open; the rest is guarded by lock, or used by one
+ * request at a time because the kernel orders them.
+ *
+ * What an open file reads as is kept with it up to HANDLE_KEPT_MAX bytes. More
+ * is lost with the daemon, reads fail with ESTALE then; but for exports and
+ * `all`, which are rendered again from the moment that they had.
  */
+#define HANDLE_KEPT_MAX (1u << 20)
+
 struct handle {
 	struct handle *next, **link; /* fs->handles_lock: all that are open */
+	uint64_t number; /* 0 before handle_keep */
+	uint64_t ino;	 /* whose it is */
+	uint64_t made_by; /* the request that opened it */
+	uint32_t file;	 /* of the arena */
 	enum handle_kind kind;
 	pthread_mutex_t lock; /* RUN, IMPORT; taken before any other lock */
 	struct collection *coll; /* referenced, or NULL */
@@ -49,19 +63,40 @@ struct handle {
 	const struct version *version; /* VERSION: borrowed of gen */
 	bool is_sync;		     /* STAGE: opened with O_SYNC */
 	bool is_writer;		     /* STAGE: opened for writing */
+	bool has_body;		     /* the arena has what it reads as */
 	enum view view; /* VALUE; DIR: which directory; BYTES of an export */
 	int pid;	/* of who opened it: BYTES of an export */
-	struct look look;	     /* DIR: of a collection's */
+	struct look look;	     /* DIR: of a collection's; BYTES whose
+					rows are to be rendered again: theirs */
 	struct run_state run;
 	struct import *import;	     /* owned */
 	uint64_t import_end;	     /* offset behind what was fed */
+	struct chunk *chunks, **chunks_end; /* IMPORT: what is fed and may be
+					       needed again, in order */
+	bool is_cut; /* IMPORT: a crash cut it off, chunks are to be fed */
+	bool is_unkept; /* IMPORT: some of its bytes are not in the arena */
+	struct import_mark mark; /* IMPORT: how far it is for good */
 };
+
+/* Bytes of an import in a file of the arena, as a write brought them. */
+struct chunk {
+	struct chunk *next;
+	uint64_t off, len;
+	uint32_t file;
+};
+
+/* Keeps what an import is given, before it takes it; and drops what it has no
+ * need of any more, as its mark says. h->lock is held. */
+int handle_put_chunk(struct fs *fs, struct handle *h, const void *bytes,
+	size_t len, uint64_t made_by);
+void handle_drop_chunks(struct fs *fs, struct handle *h);
 
 /* -ENOMEM: NULL. coll is referenced. */
 struct handle *handle_new(
 	struct fs *fs, enum handle_kind kind, struct collection *coll);
 
-/* Gives back what the handle holds, but for a stage's last bytes. */
+/* Gives back what the handle holds, but for a stage's last bytes; and takes it
+ * out of the arena. */
 void handle_free(struct fs *fs, struct handle *h);
 
 /* The handle, which nobody else has yet, keeps a version and references its
@@ -73,9 +108,39 @@ void handle_keep_version(struct fs *fs, struct handle *h,
  * collection was removed, referenced, or NULL. */
 struct generation *handle_find_gen(struct fs *fs, uint32_t no);
 
-static inline struct handle *handle_of(const struct fuse_file_info *fi)
+/* Frees what this daemon knows of it; it stays in the arena. */
+void handle_forget(struct fs *fs, struct handle *h);
+
+/*
+ * Gives it a number and tells the arena of it, as the handle of ino that the
+ * request made_by opened. -ENFILE: 65,536 files are open.
+ */
+int handle_keep(
+	struct fs *fs, struct handle *h, uint64_t ino, uint64_t made_by);
+
+/* handle_keep, and the answer to an open; frees it if nobody waits for that any
+ * more, or it cannot be kept. */
+void handle_reply(fuse_req_t req, struct handle *h, uint64_t ino,
+	uint64_t made_by, struct fuse_file_info *fi);
+
+/* Tells the arena of what changed: RUN, IMPORT. */
+void handle_save(struct fs *fs, const struct handle *h);
+
+/* Tells the arena which moment a listing is of. */
+void handle_save_look(struct fs *fs, const struct handle *h);
+
+/* The handle that a request comes with, or NULL: none, or it was lost in a
+ * crash (handle_is_lost). */
+struct handle *handle_get(struct fs *fs, const struct fuse_file_info *fi);
+
+static inline bool handle_is_lost(struct fs *fs,
+	const struct fuse_file_info *fi)
 {
-	return fi ? (struct handle *)(uintptr_t)fi->fh : NULL;
+	return fi && fi->fh && !handle_get(fs, fi);
 }
+
+/* Finds the handles that a former daemon left, once the stages and the nodes
+ * are there. -ENOMEM. Before threads are made. */
+int handles_load(struct fs *fs);
 
 #endif

@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fs/arena.h"
@@ -45,7 +46,12 @@ struct holder {
 	int signal_fd;
 	uint64_t mount_id; /* 0: this kernel does not tell */
 	pid_t daemon;
-	bool is_ready;
+	bool is_ready;	/* the tree was usable, once */
+	bool is_up;	/* this daemon makes it so */
+	bool is_ending; /* somebody wants it to end */
+	unsigned restarts;
+	int64_t crash_ns;		     /* wall clock, of the last */
+	time_t crash_s[HOLDER_CRASHES]; /* monotonic: a ring, by number */
 };
 
 static int complain(int status, const char *fmt, ...) VG_PRINTF(2, 3);
@@ -232,6 +238,8 @@ static _Noreturn void run_daemon(struct holder *h, pid_t holder, int ready_fd)
 		.arena_fd = h->arena_fd,
 		.fuse_fd = fuse_session_fd(h->se),
 		.ready_fd = ready_fd,
+		.restarts = h->restarts,
+		.crash_ns = h->crash_ns,
 	};
 	sigset_t set;
 	int rc;
@@ -265,6 +273,7 @@ static int start_daemon(struct holder *h)
 	if (pipe2(fd, O_CLOEXEC) < 0)
 		return -errno;
 	h->ready_fd = fd[0];
+	h->is_up = false;
 	fflush(NULL);
 	h->daemon = fork();
 	rc = h->daemon < 0 ? -errno : 0;
@@ -280,9 +289,9 @@ static void hear_ready(struct holder *h)
 	char byte;
 
 	if (read(h->ready_fd, &byte, 1) == 1 && byte == READY) {
-		h->is_ready = true;
-		if (!h->o->foreground)
+		if (!h->is_ready && !h->o->foreground)
 			leave_terminal();
+		h->is_ready = h->is_up = true;
 		if (h->command_fd >= 0 && write(h->command_fd, &byte, 1) < 0) {
 			/* The command was killed; the tree is mounted. */
 			assert(errno == EPIPE);
@@ -300,7 +309,8 @@ static void hear_signals(struct holder *h)
 		if (si.ssi_signo == SIGCHLD)
 			continue;
 		/* A start can be cut at any point, as by a power failure. */
-		kill(h->daemon, h->is_ready ? (int)si.ssi_signo : SIGKILL);
+		kill(h->daemon, h->is_up ? (int)si.ssi_signo : SIGKILL);
+		h->is_ending = true;
 	}
 }
 
@@ -328,6 +338,7 @@ static int watch_daemon(struct holder *h)
 		/* Nobody waits for a half-started tree any more. */
 		if (h->command_fd >= 0 && (p[2].revents & POLLERR)) {
 			kill(h->daemon, SIGKILL);
+			h->is_ending = true;
 			close_fd(&h->command_fd);
 		}
 	}
@@ -349,10 +360,57 @@ static int explain(const struct holder *h, int status)
 	return h->is_ready ? HOLDER_SIGNAL + sig : HOLDER_MOUNT;
 }
 
+static bool is_unmounted(const struct holder *h)
+{
+	struct pollfd p = {.fd = fuse_session_fd(h->se)};
+
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
+}
+
+/* Whether a daemon that ended so is to be followed by another one. */
+static bool is_to_restart(struct holder *h, int status)
+{
+	struct timespec now, wall;
+	time_t *first = &h->crash_s[(h->restarts + 1) % HOLDER_CRASHES];
+
+	if (!WIFSIGNALED(status) || !h->is_ready || h->is_ending ||
+		h->o->norestart || is_unmounted(h))
+		return false;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(CLOCK_REALTIME, &wall);
+	h->crash_s[h->restarts % HOLDER_CRASHES] = now.tv_sec;
+	if (h->restarts + 1 >= HOLDER_CRASHES &&
+		now.tv_sec - *first < HOLDER_CRASHES_S) {
+		complain(0, "the daemon of '%s' crashed %d times within a "
+			 "minute: it is not started again", h->o->mountpoint,
+			HOLDER_CRASHES);
+		return false;
+	}
+	h->restarts++;
+	h->crash_ns = wall.tv_sec * 1000000000LL + wall.tv_nsec;
+	complain(0, "the daemon of '%s' was ended by signal %d (%s): it is "
+		 "started again", h->o->mountpoint, WTERMSIG(status),
+		strsignal(WTERMSIG(status)));
+	return true;
+}
+
+/* Starts daemons until one ends for good: what waitpid told of that one. */
+static int keep_daemon(struct holder *h, int *status)
+{
+	int rc;
+
+	do {
+		rc = start_daemon(h);
+		if (rc == 0)
+			*status = watch_daemon(h);
+	} while (rc == 0 && is_to_restart(h, *status));
+	return rc;
+}
+
 /* The holder's life. Returns its exit status. */
 static int hold(struct holder *h)
 {
-	int rc = take_signals(&h->signal_fd), status = HOLDER_MOUNT;
+	int rc = take_signals(&h->signal_fd), status = HOLDER_MOUNT, ended;
 
 	if (rc)
 		goto close_all;
@@ -365,9 +423,9 @@ static int hold(struct holder *h)
 		goto close_all; /* libfuse or fusermount3 has said why */
 	if (!is_given_fd(h->o))
 		h->mount_id = top_mount_id(h->o->mountpoint);
-	rc = start_daemon(h);
+	rc = keep_daemon(h, &ended);
 	if (!rc)
-		status = explain(h, watch_daemon(h));
+		status = explain(h, ended);
 	unmount(h);
 close_all:
 	if (rc)
@@ -469,7 +527,7 @@ int holder_main(const struct options *o, holder_serve_fn *serve, void *ctx)
 	return o->foreground ? hold(&h) : hold_in_background(&h);
 }
 
-static ssize_t io_writev(int fd, struct iovec *iov, int n, void *userdata)
+ssize_t holder_writev(int fd, struct iovec *iov, int n, void *userdata)
 {
 	(void)userdata;
 	/*
@@ -487,11 +545,11 @@ static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 	return read(fd, buf, len);
 }
 
-int holder_session(struct holder_env *env, const struct fuse_lowlevel_ops *ops,
-	size_t ops_size, void *userdata, struct fuse_session **out)
+int holder_session(struct holder_env *env, const struct holder_calls *calls,
+	struct fuse_session **out)
 {
-	static const struct fuse_custom_io io = {
-		.writev = io_writev,
+	struct fuse_custom_io io = {
+		.writev = calls->writev ? calls->writev : holder_writev,
 		.read = io_read,
 	};
 	struct fuse_session *se;
@@ -501,7 +559,8 @@ int holder_session(struct holder_env *env, const struct fuse_lowlevel_ops *ops,
 	if (rc)
 		return rc;
 	assert(env->fuse_fd >= 0);
-	se = fuse_session_new(&args, ops, ops_size, userdata);
+	se = fuse_session_new(
+		&args, calls->ops, calls->ops_size, calls->userdata);
 	fuse_opt_free_args(&args);
 	if (!se)
 		return -EINVAL;
@@ -515,13 +574,10 @@ int holder_session(struct holder_env *env, const struct fuse_lowlevel_ops *ops,
 	return 0;
 }
 
-int holder_ready(struct holder_env *env, struct fuse_session *se)
+int holder_ready(struct holder_env *env)
 {
 	static const char byte = READY;
-	int rc = loop_init(se);
 
-	if (rc)
-		return rc;
 	assert(env->ready_fd >= 0);
 	if (!env->options->foreground)
 		leave_terminal();

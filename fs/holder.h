@@ -3,6 +3,8 @@
 #ifndef FS_HOLDER_H
 #define FS_HOLDER_H
 
+#include <sys/uio.h>
+
 #include "src/vg.h"
 
 struct fuse_lowlevel_ops;
@@ -20,6 +22,11 @@ struct options;
  * arena and the kernel in the connection outlives the daemon. Killing the
  * holder kills the daemon. With -f the command is the holder itself.
  *
+ * A daemon that was ended by a signal is started again, on the connection and
+ * the arena that it had; those who use the tree wait meanwhile. The holder
+ * gives up after HOLDER_CRASHES of them within a minute, and at the first one
+ * with -o norestart, before the tree was usable, or when it is ending.
+ *
  * The tree ends in one of these ways, and each leaves no mount and no process:
  *   umount            the session ends, the daemon flushes, all exit 0
  *   SIGTERM, SIGINT   to the holder, who hands them to the daemon: likewise;
@@ -28,6 +35,8 @@ struct options;
  *   kill -9 holder    the daemon dies with it; the mount is dead (ENOTCONN)
  *                     until umount, or until the next mount, which removes it
  */
+#define HOLDER_CRASHES 5
+#define HOLDER_CRASHES_S 60
 
 /* Exit statuses, as mount(8) knows them. */
 enum holder_status {
@@ -43,13 +52,17 @@ struct holder_env {
 	int arena_fd;  /* the memory of staged bytes, fs/arena.h */
 	int fuse_fd;   /* the connection; holder_session takes it */
 	int ready_fd;  /* private to holder.c */
+	unsigned restarts; /* daemons that crashed before this one */
+	int64_t crash_ns;  /* wall clock of the last crash; 0: none */
 	bool is_ready; /* holder_ready returned 0 */
 	char why[512]; /* what went wrong, a sentence for the user */
 };
 
 /*
  * Runs in the daemon's main thread; it opens the store, makes the session
- * (holder_session), calls holder_ready, then loop_run, then flushes and closes.
+ * (holder_session), agrees with the kernel (loop_init), calls holder_ready, then
+ * loop_run, then flushes and closes. Called again after a crash, in a process
+ * that knows no more than the first one did: env->restarts is not 0 then.
  * Threads are made here, never before. SIGTERM, SIGINT and SIGHUP are blocked
  * for loop_run. The tree is already mounted but answers nobody yet: touching
  * the mountpoint here waits for ever.
@@ -67,19 +80,32 @@ typedef int holder_serve_fn(void *ctx, struct holder_env *env);
  */
 int holder_main(const struct options *o, holder_serve_fn *serve, void *ctx);
 
+/* What a session is made of. Borrowed for its life. */
+struct holder_calls {
+	const struct fuse_lowlevel_ops *ops;
+	size_t ops_size;
+	void *userdata; /* of ops */
+	/* How answers are written, with userdata: holder_writev and what is
+	 * to be done beside it; NULL: that alone. */
+	ssize_t (*writev)(int fd, struct iovec *iov, int n, void *userdata);
+};
+
 /*
  * Makes the daemon's session on the holder's connection. *out is returned
  * owned: fuse_session_destroy is due. -ENOMEM; -EINVAL: libfuse has printed
  * which option it refuses.
  */
-int holder_session(struct holder_env *env, const struct fuse_lowlevel_ops *ops,
-	size_t ops_size, void *userdata, struct fuse_session **out);
+int holder_session(struct holder_env *env, const struct holder_calls *calls,
+	struct fuse_session **out);
+
+/* Writes an answer, as writev(2). userdata is not used. Any thread. */
+ssize_t holder_writev(int fd, struct iovec *iov, int n, void *userdata);
 
 /*
- * Answers the kernel's INIT, then lets the command return. Standard input and
- * output become /dev/null without -f. Errors of loop_init; -EPIPE: the holder
- * is gone.
+ * The session is agreed on with the kernel (loop_init, loop_init_again): lets
+ * the command return. Standard input and output become /dev/null without -f.
+ * -EPIPE: the holder is gone.
  */
-int holder_ready(struct holder_env *env, struct fuse_session *se);
+int holder_ready(struct holder_env *env);
 
 #endif

@@ -10,6 +10,12 @@
 #include <string.h>
 
 #include "src/number.h"
+#include "src/origins.h"
+
+/* A row's request: above these bits is the number of its stream. */
+#define ROW_BITS 40
+#define ROW_MASK ((1ull << ROW_BITS) - 1)
+#define BAD_TOLD_MAX 1000000ull
 
 #define LOT_VECS (IMPORT_VECS / sizeof(float))
 #define LOT_TEXT (VG_META_MAX + (64u << 10))
@@ -24,6 +30,8 @@ struct lot {
 	struct import *im;
 	bool is_flying; /* im->lock: between store_commit and done */
 	size_t vecs_len, text_len;
+	struct rowstream_mark begin; /* before its first row */
+	uint64_t n_bad_begin; /* rows that were no rows, before that one */
 	uint64_t place[IMPORT_ROWS]; /* the line or row of a change */
 	struct change changes[IMPORT_ROWS];
 	char text[LOT_TEXT]; /* ids and metadata */
@@ -41,6 +49,12 @@ struct import {
 	pthread_mutex_t lock; /* a leaf */
 	pthread_cond_t cond;  /* a lot has landed */
 	uint64_t n_bad, first_bad;
+	uint64_t n_refused; /* of n_bad: by the store */
+	uint64_t n_rows;    /* that are in */
+	struct import_mark mark;
+	struct op_origin origin; /* of row 0 */
+	bool is_repeat;
+	bool is_in_row; /* the stream is giving a row, which is in no lot */
 	char first_why[256];
 	int rc;		   /* what stopped it, or 0 */
 	bool is_flushed;   /* nothing was written since */
@@ -109,6 +123,7 @@ static void settle(struct import *im, struct lot *lot)
 			rows++;
 		} else if (!is_fatal(im, ch->rc)) {
 			put_bad(im, lot->place[i], ch->why);
+			im->n_refused++;
 		} else if (im->rc == 0) {
 			im->rc = ch->rc;
 			put_bad(im, lot->place[i], ch->why);
@@ -123,8 +138,29 @@ static void settle(struct import *im, struct lot *lot)
 		}
 	}
 	import_board_add(im->board, im->number, rows, 0);
+	im->n_rows += rows;
 	lot->commit.n = 0;
 	lot->vecs_len = lot->text_len = 0;
+}
+
+/* The lot before the one that is being filled has landed: all before its first
+ * row is settled, or all before the next row if it is empty. */
+static void put_mark(struct import *im)
+{
+	const struct lot *lot = im->lot[im->filling];
+	struct import_mark *mark = &im->mark;
+
+	if (im->rc < 0)
+		return;
+	mark->n_bad = im->n_bad;
+	if (lot->commit.n) {
+		mark->stream = lot->begin;
+		mark->n_bad = im->n_refused + lot->n_bad_begin;
+	} else {
+		rowstream_get_mark(&im->stream, im->is_in_row, &mark->stream);
+	}
+	mark->n_rows = im->n_rows;
+	mark->first_bad = im->first_bad;
 }
 
 static void wait_lot(struct import *im, struct lot *lot)
@@ -143,6 +179,7 @@ static int send_lot(struct import *im)
 	struct lot *lot = im->lot[im->filling];
 
 	wait_lot(im, im->lot[!im->filling]);
+	put_mark(im);
 	if (im->rc < 0 || lot->commit.n == 0)
 		return im->rc;
 	lot->is_flying = true;
@@ -188,12 +225,19 @@ static void put_row(struct import *im, const struct record *r, uint64_t number,
 	struct lot *lot = im->lot[im->filling];
 	struct change *ch = &lot->changes[lot->commit.n];
 
+	if (lot->commit.n == 0) {
+		rowstream_get_mark(&im->stream, true, &lot->begin);
+		lot->n_bad_begin = im->n_bad - im->n_refused;
+	}
 	*ch = (struct change){
 		.type = r->vec ? OP_PUT : OP_SET,
 		.coll = im->coll,
 		.id = put_id(im, lot, r, number),
 		.meta_mode = r->meta ? CHANGE_META_MERGE : CHANGE_META_KEEP,
+		.origin = im->origin,
+		.is_repeat = im->is_repeat,
 	};
+	ch->origin.request |= number & ROW_MASK;
 	if (r->meta)
 		ch->meta = (struct meta){put_text(lot, r->meta, r->meta_len),
 			r->meta_len};
@@ -234,7 +278,9 @@ static int take_row(void *ctx, const struct record *r, uint64_t number)
 		return 0;
 	}
 	if (!has_room(im->lot[im->filling], r)) {
+		im->is_in_row = true;
 		rc = send_lot(im);
+		im->is_in_row = false;
 		if (rc < 0)
 			return rc;
 		assert(has_room(im->lot[im->filling], r));
@@ -298,8 +344,40 @@ int import_new(struct store *s, struct collection *c, enum rowstream_kind kind,
 		memcpy(im->prefix, prefix.bytes, prefix.len);
 	rowstream_init(&im->stream, kind, known_dim(c),
 		&(struct rowstream_calls){take_row, take_bad, im});
+	im->mark.stream.line = 1;
+	im->mark.stream.dim = im->stream.dim;
 	*out = im;
 	return 0;
+}
+
+void import_get_mark(const struct import *im, struct import_mark *out)
+{
+	*out = im->mark;
+}
+
+void import_put_mark(struct import *im, const struct import_mark *mark)
+{
+	im->mark = *mark;
+	im->n_rows = mark->n_rows;
+	im->n_bad = im->n_refused = mark->n_bad;
+	im->first_bad = mark->first_bad;
+	if (mark->n_bad)
+		snprintf(im->first_why, sizeof(im->first_why),
+			"what was wrong with it is no longer known");
+	rowstream_put_mark(&im->stream, &mark->stream);
+	import_board_add(
+		im->board, im->number, mark->n_rows, mark->stream.passed);
+	for (uint64_t i = 0; i < VG_MIN(mark->n_bad, BAD_TOLD_MAX); i++)
+		import_board_put(im->board, im->number, 0, NULL);
+}
+
+void import_put_origin(struct import *im, uint64_t session, uint64_t stream,
+	bool is_repeat)
+{
+	im->origin = (struct op_origin){.session = session,
+		.request = ORIGIN_IS_ROW |
+			   (stream << ROW_BITS & (ORIGIN_IS_ROW - 1))};
+	im->is_repeat = is_repeat;
 }
 
 /* Says why in im->error and returns rc, which a stream or the store gave. */
@@ -333,6 +411,7 @@ static void drain(struct import *im)
 {
 	if (send_lot(im) == 0)
 		wait_lot(im, im->lot[!im->filling]);
+	put_mark(im);
 }
 
 /* Why the stream ended in the middle, was unreadable or was stopped: into
@@ -364,6 +443,11 @@ int import_flush(struct import *im)
 		(unsigned long long)im->n_bad, im->n_bad == 1 ? "" : "s",
 		unit(im), (unsigned long long)im->first_bad, im->first_why);
 	return rc < 0 ? rc : -EINVAL;
+}
+
+void import_settle(struct import *im)
+{
+	drain(im);
 }
 
 const char *import_error(const struct import *im)

@@ -39,6 +39,27 @@ int import_new(struct store *s, struct collection *c, enum rowstream_kind kind,
 	struct vg_id prefix, struct import_board *board, struct import **out);
 
 /*
+ * How far an import is for good: rows before it are in, or refused and told
+ * of. Whoever keeps the bytes of the stream from there on, and the mark, can go
+ * on in another process: import_new with the same arguments and the same
+ * origin, import_put_mark, and those bytes, with is_repeat.
+ */
+struct import_mark {
+	struct rowstream_mark stream;
+	uint64_t n_rows, n_bad, first_bad;
+};
+void import_get_mark(const struct import *im, struct import_mark *out);
+void import_put_mark(struct import *im, const struct import_mark *mark);
+
+/*
+ * Rows have an origin of their own from here on: session and a number of the
+ * stream, so that one that was applied by the process before is not applied
+ * again. is_repeat: what is written now may be such. Any order of calls.
+ */
+void import_put_origin(struct import *im, uint64_t session, uint64_t stream,
+	bool is_repeat);
+
+/*
  * Takes the next bytes of the stream. 0: all of them were taken, bad rows or
  * not. -EINVAL: the stream is unreadable from here on: what came before goes
  * in, no more is taken. Or what stopped it, as above.
@@ -52,6 +73,10 @@ int import_write(struct import *im, const void *bytes, size_t len);
  * at each flush: a later one says the same again unless something was written.
  */
 int import_flush(struct import *im);
+
+/* Waits until all rows so far are in or refused: import_get_mark is behind them
+ * then. */
+void import_settle(struct import *im);
 
 /* One sentence why the last call failed; "" if it did not. Borrowed until the
  * next call. */

@@ -20,6 +20,8 @@ libvgfs_a_SOURCES += \
 	%D%/arena.c %D%/arena.h \
 	%D%/buddy.c %D%/buddy.h \
 	%D%/holder.c %D%/holder.h \
+	%D%/inflight.c %D%/inflight.h \
+	%D%/kept.h \
 	%D%/loop.c %D%/loop.h \
 	%D%/options.c %D%/options.h
 

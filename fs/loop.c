@@ -22,6 +22,8 @@
 #include <cpuid.h>
 #endif
 
+#include "fs/inflight.h"
+
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
@@ -31,6 +33,8 @@
 #define UNIQUE_RESENT (1ull << 63)    /* kernel 6.9 */
 #define PRUNE_BATCH 1024	      /* nodes of one notification */
 #define THREADS_MAX 64
+#define BUF_LEN ((1u << 20) + (64u << 10)) /* a write of 1 MiB, and heads */
+#define REPEAT_WAIT_MS 100
 
 /*
  * Two threads look for requests, spinning or asleep on the connection, beside
@@ -45,6 +49,7 @@ struct loop {
 	struct fuse_session *se;
 	int fd;
 	int stop_fd; /* an eventfd: readable from the end on, never read */
+	struct inflight *inflight; /* or NULL */
 	long spin_ns;
 	_Atomic int error; /* the first failure; relaxed: read after join */
 	_Atomic int n_looking; /* a count; who parks confirms it under lock */
@@ -59,7 +64,12 @@ struct worker {
 	struct loop *loop;
 	pthread_t thread;
 	int epoll_fd;
+	unsigned no;
+	void *mem; /* BUF_LEN; owned if there is no loop->inflight */
 };
+
+static_assert(BUF_LEN <= INFLIGHT_LEN && THREADS_MAX <= ARENA_LARGE_MAX,
+	"each worker has a slot that takes what it reads");
 
 static _Thread_local struct loop_request serving;
 
@@ -154,7 +164,8 @@ void loop_request_comes(void)
 #endif
 
 /* Serves the request in buf; the handler may ask loop_unique who it is. */
-static void serve(struct fuse_session *se, const struct fuse_buf *buf)
+static void serve(
+	struct fuse_session *se, const struct fuse_buf *buf, bool resent)
 {
 	struct fuse_in_header head;
 
@@ -162,7 +173,7 @@ static void serve(struct fuse_session *se, const struct fuse_buf *buf)
 		memcpy(&head, buf->mem, sizeof(head));
 		serving.unique = head.unique & ~UNIQUE_RESENT;
 		serving.opcode = head.opcode;
-		serving.resent = (head.unique & UNIQUE_RESENT) != 0;
+		serving.resent = resent || (head.unique & UNIQUE_RESENT) != 0;
 	}
 	fuse_session_process_buf(se, buf);
 	serving = (struct loop_request){0};
@@ -181,20 +192,47 @@ static void sleep_until_work(struct worker *w)
 		;
 }
 
+/*
+ * Reads a request to where it outlives us. Not libfuse's own way of receiving,
+ * which has its own idea of the memory. Returns its length; 0: unmounted.
+ */
+static int receive(struct worker *w)
+{
+	ssize_t n;
+
+	do {
+		n = read(w->loop->fd, w->mem, BUF_LEN);
+	} while (n < 0 && errno == ENOENT); /* its caller has gone away */
+	if (n < 0)
+		return errno == ENODEV ? 0 : -errno;
+	return n < (ssize_t)sizeof(struct fuse_in_header) ? -EIO : (int)n;
+}
+
+static void serve_one(struct worker *w, int n)
+{
+	struct fuse_buf buf = {.size = (size_t)n, .mem = w->mem};
+	struct inflight *fl = w->loop->inflight;
+
+	if (fl)
+		inflight_begin(fl, w->no);
+	serve(w->loop->se, &buf, false);
+	if (fl)
+		inflight_end(fl, w->no);
+}
+
 static void *work(void *arg)
 {
 	struct worker *w = arg;
 	struct loop *loop = w->loop;
-	struct fuse_buf buf = {0};
 	long idle_since = now_ns();
 
 	while (!fuse_session_exited(loop->se)) {
-		int n = fuse_session_receive_buf(loop->se, &buf);
+		int n = receive(w);
 
 		if (n > 0) {
 			loop_request_comes();
 			leave_looking(loop);
-			serve(loop->se, &buf);
+			serve_one(w, n);
 			atomic_fetch_add(&loop->n_looking, 1);
 			if (loop->spin_ns)
 				idle_since = now_ns();
@@ -217,7 +255,6 @@ static void *work(void *arg)
 		}
 	}
 	stop(loop);
-	free(buf.mem);
 	return NULL;
 }
 
@@ -257,16 +294,23 @@ void loop_block_signals(void)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-static int worker_init(struct worker *w, struct loop *loop)
+static int worker_init(struct worker *w, struct loop *loop, unsigned no)
 {
 	struct epoll_event work_ev = {.events = EPOLLIN | EPOLLEXCLUSIVE};
 	struct epoll_event stop_ev = {.events = EPOLLIN};
 	int rc;
 
 	w->loop = loop;
+	w->no = no;
+	w->mem = loop->inflight ? inflight_slot(loop->inflight, no)
+				: malloc(BUF_LEN);
+	if (!w->mem)
+		return -ENOMEM;
 	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (w->epoll_fd < 0)
-		return -errno;
+	if (w->epoll_fd < 0) {
+		rc = -errno;
+		goto free_mem;
+	}
 	if (epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, loop->fd, &work_ev) < 0 ||
 		epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, loop->stop_fd, &stop_ev) <
 			0) {
@@ -282,6 +326,9 @@ static int worker_init(struct worker *w, struct loop *loop)
 	return 0;
 close_epoll:
 	close(w->epoll_fd);
+free_mem:
+	if (!loop->inflight)
+		free(w->mem);
 	return rc;
 }
 
@@ -289,6 +336,8 @@ static void worker_fini(struct worker *w)
 {
 	pthread_join(w->thread, NULL);
 	close(w->epoll_fd);
+	if (!w->loop->inflight)
+		free(w->mem);
 }
 
 /* Waits for a signal to end by, or for a worker to have seen the end. */
@@ -309,6 +358,7 @@ int loop_run(struct fuse_session *se, const struct loop_config *cfg)
 	struct loop loop = {
 		.se = se,
 		.fd = fuse_session_fd(se),
+		.inflight = cfg->inflight,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.called = PTHREAD_COND_INITIALIZER,
 	};
@@ -336,7 +386,7 @@ int loop_run(struct fuse_session *se, const struct loop_config *cfg)
 		goto close_stop;
 	}
 	for (; made < n && !rc; made += !rc)
-		rc = worker_init(&worker[made], &loop);
+		rc = worker_init(&worker[made], &loop, (unsigned)made);
 	if (rc)
 		stop(&loop);
 	else
@@ -352,7 +402,7 @@ close_signal:
 	return rc;
 }
 
-int loop_init(struct fuse_session *se)
+int loop_init(struct fuse_session *se, struct inflight *inflight)
 {
 	struct pollfd p = {.fd = fuse_session_fd(se), .events = POLLIN};
 	struct fuse_in_header head = {0};
@@ -367,6 +417,8 @@ int loop_init(struct fuse_session *se)
 	if (n > 0) {
 		if (buf.size >= sizeof(head))
 			memcpy(&head, buf.mem, sizeof(head));
+		if (inflight && head.opcode == FUSE_INIT)
+			inflight_put_init(inflight, buf.mem, buf.size);
 		fuse_session_process_buf(se, &buf);
 		n = head.opcode == FUSE_INIT && !fuse_session_exited(se) ?
 			0 :
@@ -376,6 +428,44 @@ int loop_init(struct fuse_session *se)
 	}
 	free(buf.mem);
 	return n;
+}
+
+int loop_init_again(struct fuse_session *se, struct inflight *inflight,
+	_Atomic uint64_t *unique)
+{
+	struct fuse_buf buf = {0};
+	struct fuse_in_header head;
+	const void *kept = inflight_get_init(inflight, &buf.size);
+
+	if (!kept || buf.size < sizeof(head))
+		return -EPROTO;
+	/* A copy: libfuse may look at as much as it had room for. */
+	buf.mem = calloc(1, BUF_LEN);
+	if (!buf.mem)
+		return -ENOMEM;
+	memcpy(buf.mem, kept, buf.size);
+	memcpy(&head, kept, sizeof(head));
+	atomic_store(unique, head.unique);
+	fuse_session_process_buf(se, &buf);
+	free(buf.mem);
+	return fuse_session_exited(se) ? -EPROTO : 0;
+}
+
+int loop_repeat(struct fuse_session *se, struct inflight *inflight)
+{
+	struct fuse_in_header head;
+	struct fuse_buf buf = {0};
+	int n = 0, rc;
+
+	while ((rc = inflight_next(inflight, &buf.mem, &buf.size)) == 0) {
+		memcpy(&head, buf.mem, sizeof(head));
+		serve(se, &buf, true);
+		inflight_wait(inflight, head.unique & ~UNIQUE_RESENT,
+			REPEAT_WAIT_MS);
+		free(buf.mem);
+		n++;
+	}
+	return rc == -ENOENT ? n : rc;
 }
 
 /* The record of FUSE_NOTIFY_PRUNE; node numbers follow it. */

@@ -6,6 +6,7 @@
 #include "src/vg.h"
 
 struct fuse_session;
+struct inflight;
 
 /*
  * Why not libfuse's loop: on a virtual machine what a request costs is decided
@@ -18,6 +19,8 @@ struct fuse_session;
 struct loop_config {
 	int n_threads; /* 1..; 0: the CPUs we may use, at least 2, at most 8 */
 	int spin_us;   /* 0..; below 0: 50 under a hypervisor, else 0 */
+	struct inflight *inflight; /* borrowed: where requests are read to, so
+				      that they outlive us; NULL: nowhere */
 };
 
 /*
@@ -42,10 +45,28 @@ void loop_block_signals(void);
 
 /*
  * Takes and serves one request, which the kernel makes the first: INIT. Waits
- * for it. 0: INIT was answered. -ENOTCONN: the tree was unmounted meanwhile.
- * -EPROTO: the kernel and the library could not agree; -EIO, -ENOMEM.
+ * for it. 0: INIT was answered, and is kept in `inflight` (may be NULL).
+ * -ENOTCONN: the tree was unmounted meanwhile. -EPROTO: the kernel and the
+ * library could not agree; -EIO, -ENOMEM.
  */
-int loop_init(struct fuse_session *se);
+int loop_init(struct fuse_session *se, struct inflight *inflight);
+
+/*
+ * Tells a new session what the first one and the kernel agreed on: serves the
+ * INIT that was kept once more. The caller's writev keeps that answer from the
+ * kernel, who has had it: its number goes to *unique first. -EPROTO: none was
+ * kept, or it is refused now; -ENOMEM.
+ */
+int loop_init_again(struct fuse_session *se, struct inflight *inflight,
+	_Atomic uint64_t *unique);
+
+/*
+ * Serves the requests that the former daemon left unanswered, one after the
+ * other, in this thread: each is waited for a while, so that one that ends us
+ * too is not begun among others. loop_request.resent is true in them. Returns
+ * how many they were, or -ENOMEM.
+ */
+int loop_repeat(struct fuse_session *se, struct inflight *inflight);
 
 /*
  * The request that the calling thread is serving: its number is unique per
@@ -55,7 +76,7 @@ int loop_init(struct fuse_session *se);
 struct loop_request {
 	uint64_t unique;
 	uint32_t opcode; /* enum fuse_opcode */
-	bool resent;	 /* the kernel says it has sent it before */
+	bool resent;	 /* a daemon before us may have done it */
 };
 struct loop_request loop_unique(void);
 

@@ -8,6 +8,16 @@
 #include <string.h>
 #include <time.h>
 
+#include "fs/kept.h"
+
+/* What the arena is told; the vectors are the file's body. */
+struct named_kept {
+	int64_t mtime_ns;
+	uint32_t uid, n, dim;
+	char name[72];
+	char pad[4];
+};
+
 static int64_t now(clockid_t clock)
 {
 	struct timespec ts;
@@ -16,9 +26,9 @@ static int64_t now(clockid_t clock)
 	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
 }
 
-void named_init(struct named *nd)
+void named_init(struct named *nd, struct arena *arena)
 {
-	*nd = (struct named){0};
+	*nd = (struct named){.arena = arena};
 	pthread_mutex_init(&nd->lock, NULL);
 }
 
@@ -66,6 +76,8 @@ static void take_locked(struct named *nd, struct named_request **link)
 
 	*link = r->next;
 	nd->bytes -= bytes_of(r);
+	if (r->file != KEPT_NONE)
+		arena_file_del(nd->arena, r->file);
 	named_unref(r);
 }
 
@@ -80,6 +92,91 @@ static void make_room_locked(struct named *nd, uint64_t more)
 				oldest = link;
 		take_locked(nd, oldest);
 	}
+}
+
+/* Tells the arena; what does not fit there is lost in a crash. */
+static void keep(struct named *nd, const struct named_key *key,
+	struct named_request *r)
+{
+	struct arena_attr attr = {.area = KEPT_NAMED};
+	struct named_kept kept = {.mtime_ns = r->mtime_ns,
+		.uid = r->uid,
+		.n = r->n,
+		.dim = r->dim};
+	size_t len = (size_t)r->n * r->dim * sizeof(float);
+	uint32_t file;
+
+	r->file = KEPT_NONE;
+	if (!nd->arena)
+		return;
+	attr.serial = arena_number(nd->arena);
+	memcpy(attr.uuid, key->coll->uuid, sizeof(attr.uuid));
+	memcpy(kept.name, r->name, sizeof(kept.name));
+	kept_put(&attr, &kept, sizeof(kept));
+	if (arena_file_new(nd->arena, &attr, &file) < 0)
+		return;
+	if (arena_pwrite(nd->arena, file, ARENA_BODY, 0, r->vecs, len) < 0)
+		arena_file_del(nd->arena, file);
+	else
+		r->file = file;
+}
+
+static void put_locked(struct named *nd, struct named_request *r)
+{
+	r->number = ++nd->last_number;
+	r->next = nd->list;
+	nd->list = r;
+	nd->bytes += bytes_of(r);
+}
+
+struct named_loading {
+	struct named *nd;
+	struct catalogue *cat;
+};
+
+/* One that was not written to its end was not answered: it comes again. */
+static int load(void *ctx, uint32_t idx, const struct arena_attr *attr)
+{
+	struct named_loading *l = ctx;
+	struct named_kept kept;
+	struct named_request *r;
+	struct collection *c;
+	const void *vecs;
+	size_t len;
+
+	if (attr->area != KEPT_NAMED)
+		return 0;
+	c = catalogue_find_uuid(l->cat, attr->uuid);
+	vecs = arena_bytes(l->nd->arena, idx, ARENA_BODY, &len);
+	if (!c || !kept_get(attr, &kept, sizeof(kept)) ||
+		len != (size_t)kept.n * kept.dim * sizeof(float) || !len) {
+		collection_unref(c);
+		arena_file_del(l->nd->arena, idx);
+		return 0;
+	}
+	r = malloc(sizeof(*r) + len);
+	if (r) {
+		*r = (struct named_request){.coll_no = c->no,
+			.uid = kept.uid,
+			.n = kept.n,
+			.dim = kept.dim,
+			.file = idx,
+			.used_ns = now(CLOCK_MONOTONIC),
+			.mtime_ns = kept.mtime_ns};
+		atomic_init(&r->refs, 1);
+		memcpy(r->name, kept.name, sizeof(r->name));
+		memcpy(r->vecs, vecs, len);
+		put_locked(l->nd, r);
+	}
+	collection_unref(c);
+	return r ? 0 : -ENOMEM;
+}
+
+int named_load(struct named *nd, struct catalogue *cat)
+{
+	struct named_loading l = {nd, cat};
+
+	return arena_each(nd->arena, load, &l);
 }
 
 int named_put(struct named *nd, const struct named_key *key, const float *vecs,
@@ -103,15 +200,13 @@ int named_put(struct named *nd, const struct named_key *key, const float *vecs,
 	atomic_init(&r->refs, 1);
 	memcpy(r->name, key->name.bytes, key->name.len);
 	memcpy(r->vecs, vecs, len);
+	keep(nd, key, r);
 	pthread_mutex_lock(&nd->lock);
 	link = find_link(nd, key);
 	if (*link)
 		take_locked(nd, link);
 	make_room_locked(nd, bytes_of(r));
-	r->number = ++nd->last_number;
-	r->next = nd->list;
-	nd->list = r;
-	nd->bytes += bytes_of(r);
+	put_locked(nd, r);
 	pthread_mutex_unlock(&nd->lock);
 	return 0;
 }

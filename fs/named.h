@@ -5,6 +5,8 @@
 
 #include <pthread.h>
 
+#include "fs/arena.h"
+#include "src/catalogue.h"
 #include "src/collection.h"
 
 /*
@@ -20,6 +22,7 @@ struct named_request {
 	uint64_t number;   /* 1, 2, ... of all writes */
 	int64_t used_ns;   /* named->lock: monotonic */
 	int64_t mtime_ns;  /* when it was written */
+	uint32_t file;	   /* of the arena, or KEPT_NONE: lost in a crash */
 	char name[72];
 	float vecs[]; /* n rows of dim */
 };
@@ -28,14 +31,19 @@ struct named_request {
 #define NAMED_BYTES_MAX (1ull << 30)
 
 struct named {
-	pthread_mutex_t lock; /* a leaf */
+	struct arena *arena;  /* borrowed; NULL: nothing is kept */
+	pthread_mutex_t lock; /* a leaf, but for the arena's */
 	struct named_request *list;
 	uint64_t bytes;
 	uint64_t last_number;
 };
 
-void named_init(struct named *nd);
+void named_init(struct named *nd, struct arena *arena);
 void named_fini(struct named *nd);
+
+/* Finds the requests that a former daemon left. -ENOMEM. Before threads are
+ * made. */
+int named_load(struct named *nd, struct catalogue *cat);
 
 /* Whose request. */
 struct named_key {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/kept.h"
 #include "fs/rowfile.h"
 
 #define LOW_60 ((1ull << 56) - 1)
@@ -62,9 +63,10 @@ void answer_unref(struct answer_bytes *a)
 	free(a);
 }
 
-void nodes_init(struct nodes *ns, uint64_t seed)
+void nodes_init(struct nodes *ns, uint64_t seed, struct arena *arena)
 {
 	memset(ns, 0, sizeof(*ns));
+	ns->arena = arena;
 	pthread_mutex_init(&ns->lock, NULL);
 	pthread_cond_init(&ns->prune_cond, NULL);
 	ns->seed = seed;
@@ -162,6 +164,7 @@ static struct qnode *qnode_new(const struct qnode_path *p, struct query *query)
 	node->kind = p->kind;
 	node->uid = p->uid;
 	node->query = *query;
+	node->file = KEPT_NONE;
 	query_init(query);
 	pthread_mutex_init(&node->lock, NULL);
 	node->path_len = p->path.len;
@@ -206,6 +209,81 @@ int nodes_add(struct nodes *ns, const struct qnode_path *path,
 	return 0;
 }
 
+/* A short path lies behind struct qnode_kept, where names of stages are. */
+#define SHORT_PATH (KEPT_LEN_MAX - sizeof(struct qnode_kept))
+
+static int keep_locked(struct nodes *ns, struct qnode *node)
+{
+	struct arena_attr attr = {.serial = node->nodeid, .area = KEPT_QNODE};
+	struct qnode_kept kept = {.parent = node->parent,
+		.uid = node->uid,
+		.kind = (uint8_t)node->kind};
+	bool is_short = node->path_len <= SHORT_PATH;
+	uint32_t file;
+	int rc;
+
+	assert(node->path_len > 0);
+	kept.path_len = is_short ? (uint8_t)node->path_len : 0;
+	memcpy(attr.uuid, node->coll->uuid, sizeof(attr.uuid));
+	kept_put(&attr, &kept, sizeof(kept));
+	memcpy(attr.name + sizeof(kept), node->path, kept.path_len);
+	rc = arena_file_new(ns->arena, &attr, &file);
+	if (rc < 0)
+		return rc;
+	if (!is_short)
+		rc = arena_pwrite(ns->arena, file, ARENA_BODY, 0, node->path,
+			node->path_len);
+	if (rc < 0)
+		arena_file_del(ns->arena, file);
+	else
+		node->file = file;
+	return rc;
+}
+
+int nodes_keep(struct nodes *ns, struct qnode *node)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&ns->lock);
+	if (ns->arena && node->file == KEPT_NONE)
+		rc = keep_locked(ns, node);
+	pthread_mutex_unlock(&ns->lock);
+	return rc;
+}
+
+bool nodes_get_kept(struct nodes *ns, uint32_t file, struct qnode_kept *kept,
+	struct vg_id *path)
+{
+	const struct arena_attr *attr = arena_file_get(ns->arena, file);
+	size_t len;
+
+	if (attr->area != KEPT_QNODE || !kept_get(attr, kept, sizeof(*kept)))
+		return false;
+	path->bytes = arena_bytes(ns->arena, file, ARENA_BODY, &len);
+	path->len = (uint32_t)len;
+	if (kept->path_len)
+		*path = (struct vg_id){
+			attr->name + sizeof(*kept), kept->path_len};
+	return path->len > 0;
+}
+
+int nodes_load(struct nodes *ns, const struct qnode_path *path,
+	struct query *query, uint64_t nodeid, uint32_t file)
+{
+	struct qnode *node = qnode_new(path, query);
+
+	query_fini(query);
+	if (!node)
+		return -ENOMEM;
+	node->nodeid = nodeid;
+	node->n_lookup = 1;
+	node->file = file;
+	pthread_mutex_lock(&ns->lock);
+	link_locked(ns, node);
+	pthread_mutex_unlock(&ns->lock);
+	return 0;
+}
+
 struct qnode *nodes_get(struct nodes *ns, uint64_t nodeid)
 {
 	struct qnode *node;
@@ -224,6 +302,8 @@ static bool leave_locked(struct nodes *ns, struct qnode *node)
 	if (node->n_refs || node->n_lookup)
 		return false;
 	unlink_locked(ns, node);
+	if (node->file != KEPT_NONE)
+		arena_file_del(ns->arena, node->file);
 	return true;
 }
 

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "fs/arena.h"
 #include "fs/name.h"
 #include "fs/query.h"
 #include "src/collection.h"
@@ -99,6 +100,7 @@ struct qnode {
 	uint64_t n_lookup;    /* nodes->lock: what the kernel counts */
 	uint32_t n_refs;      /* nodes->lock: handles and work on it */
 	bool is_asked_back;   /* nodes->lock: the kernel was asked to forget */
+	uint32_t file;	      /* nodes->lock: of the arena, or KEPT_NONE */
 	struct collection *coll; /* referenced */
 	enum qnode_kind kind;
 	struct query query; /* parsed, the path's parameters included */
@@ -124,6 +126,7 @@ struct qnode {
 #define NODES_PRUNE 500u
 
 struct nodes {
+	struct arena *arena; /* borrowed; NULL: nothing is kept */
 	pthread_mutex_t lock;
 	pthread_cond_t prune_cond; /* the pruner's */
 	struct qnode *bucket[NODES_BUCKETS];
@@ -133,7 +136,7 @@ struct nodes {
 	bool is_stopping;
 };
 
-void nodes_init(struct nodes *ns, uint64_t seed);
+void nodes_init(struct nodes *ns, uint64_t seed, struct arena *arena);
 void nodes_fini(struct nodes *ns);
 
 /*
@@ -150,6 +153,26 @@ struct qnode_path {
 };
 int nodes_add(struct nodes *ns, const struct qnode_path *path,
 	struct query *query, struct qnode **out);
+
+/* Tells the arena of a node, so that the next daemon knows it. -ENOSPC: to a
+ * daemon that does not know a node the kernel says its name again, once. */
+int nodes_keep(struct nodes *ns, struct qnode *node);
+
+/* A node that the arena has: made anew under the nodeid it had, with one lookup
+ * and no reference. query is taken. -ENOMEM, query is freed then too. */
+int nodes_load(struct nodes *ns, const struct qnode_path *path,
+	struct query *query, uint64_t nodeid, uint32_t file);
+
+/* What the arena has of a node; path borrows of it. False: it is none. */
+struct qnode_kept {
+	uint64_t parent;
+	uint32_t uid;
+	uint8_t kind, pad;
+	uint8_t path_len; /* 0: the path is the file's body, else behind this */
+	uint8_t pad2;
+};
+bool nodes_get_kept(struct nodes *ns, uint32_t file, struct qnode_kept *kept,
+	struct vg_id *path);
 
 /* The node, referenced, or NULL. */
 struct qnode *nodes_get(struct nodes *ns, uint64_t nodeid);

@@ -193,6 +193,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 				  FUSE_CAP_READDIRPLUS |
 				  FUSE_CAP_READDIRPLUS_AUTO);
 	conn->max_background = 64;
+	/* A request fits where it outlives us: fs/inflight.h. */
+	conn->max_write = VG_MIN(conn->max_write, 1u << 20);
 }
 
 static void forget(struct fs *fs, fuse_ino_t ino, uint64_t n)

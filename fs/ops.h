@@ -92,6 +92,10 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 int ops_find_root(fuse_req_t req, struct fs *fs, const char *name,
 	struct fuse_entry_param *out);
 
+/* Finds the nodes below query/ that a former daemon left. -ENOMEM. Before
+ * threads are made. */
+int ops_load_nodes(struct fs *fs);
+
 /* ops_dir.c */
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m);
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
@@ -158,7 +162,7 @@ void query_open_leaf(fuse_req_t req, struct qnode *node,
 void query_getattr(fuse_req_t req, struct qnode *node);
 void query_read_run(fuse_req_t req, struct handle *h, size_t size,
 	uint64_t off);
-int query_write_run(struct handle *h, const char *buf, size_t size,
+int query_write_run(struct fs *fs, struct handle *h, const char *buf, size_t size,
 	uint64_t off);
 /* Whether the answer that the caller sees of a leaf is partial. */
 bool query_is_partial(struct qnode *node, int pid);
@@ -168,8 +172,11 @@ void bulk_open_export(fuse_req_t req, struct collection *c, enum view view,
 	struct fuse_file_info *fi);
 void bulk_getattr(fuse_req_t req, struct collection *c, enum view view,
 	struct handle *h);
-void bulk_open_import(fuse_req_t req, const struct ops_node *node,
+/* Takes node->qnode's reference. */
+void bulk_open_import(fuse_req_t req, struct ops_node *node,
 	struct fuse_file_info *fi);
+/* Makes the import of a handle that a former daemon left, where its mark is. */
+int bulk_load_import(struct fs *fs, struct handle *h);
 void bulk_write(fuse_req_t req, struct handle *h, const char *buf,
 	size_t size, uint64_t off);
 void bulk_flush(fuse_req_t req, struct handle *h);

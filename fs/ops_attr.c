@@ -35,7 +35,7 @@ static bool is_export(const struct ops_node *node)
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *fs = fs_of(req);
-	struct handle *h = handle_of(fi);
+	struct handle *h = handle_get(fs, fi);
 	struct ops_node node;
 	struct stat st;
 	int rc = ops_node_get(fs, ino, &node);
@@ -291,6 +291,7 @@ static int set_stage(fuse_req_t req, struct ops_node *node, struct stage *st,
 		st->mtime_ns = time_of(attr, to_set);
 	}
 	pthread_mutex_unlock(&st->lock);
+	stages_save(&fs_of(req)->stages, st);
 	if (rc < 0)
 		return rc;
 	if (!sets_time(to_set) || !is_record ||
@@ -312,7 +313,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 	struct fuse_file_info *fi)
 {
 	struct fs *fs = fs_of(req);
-	struct handle *h = handle_of(fi);
+	struct handle *h = handle_get(fs, fi);
 	struct ops_node node;
 	int rc = ops_node_get(fs, ino, &node);
 

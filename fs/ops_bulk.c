@@ -9,6 +9,7 @@
 #include "fs/ask.h"
 #include "fs/boards.h"
 #include "fs/import.h"
+#include "fs/loop.h"
 #include "fs/ops.h"
 #include "fs/rowfile.h"
 
@@ -24,6 +25,8 @@ struct bulk {
 	enum view view;
 	struct handle *h;
 	struct fuse_file_info fi;
+	uint64_t ino, unique; /* OPEN: of the file, of the request */
+	bool is_repeat;	      /* a daemon before us may have done it */
 	char *bytes; /* owned: WRITE */
 	size_t size;
 	uint64_t off;
@@ -55,17 +58,20 @@ static struct bulk *bulk_new(fuse_req_t req, enum bulk_kind kind)
 	b->kind = kind;
 	b->req = req;
 	b->fs = fs_of(req);
+	b->unique = loop_unique().unique;
+	b->is_repeat = loop_unique().resent;
 	return b;
 }
 
 /* ---- exports ---- */
 
+static const enum rowfile_kind export_kinds[] = {
+	ROWFILE_IDS, ROWFILE_NPY, ROWFILE_FVECS, ROWFILE_NDJSON};
+
 static int export_new(struct bulk *b, struct answer_bytes **out)
 {
-	static const enum rowfile_kind kinds[] = {ROWFILE_IDS, ROWFILE_NPY,
-		ROWFILE_FVECS, ROWFILE_NDJSON};
 	struct rowfile_spec spec = {
-		.kind = kinds[b->view - VIEW_EXPORT_IDS], .pool = &b->fs->pool};
+		.kind = export_kinds[b->view - VIEW_EXPORT_IDS], .pool = &b->fs->pool};
 	struct answer_bytes *a = calloc(1, sizeof(*a));
 	int rc;
 
@@ -105,9 +111,7 @@ static void do_open(struct bulk *b)
 	h->view = b->view;
 	h->pid = fuse_req_ctx(b->req)->pid;
 	pthread_mutex_unlock(&b->fs->handles_lock);
-	b->fi.fh = (uint64_t)(uintptr_t)h;
-	if (fuse_reply_open(b->req, &b->fi) < 0)
-		handle_free(b->fs, h);
+	handle_reply(b->req, h, b->ino, b->unique, &b->fi);
 }
 
 static void reply_attr(struct bulk *b, const struct answer_bytes *a)
@@ -153,12 +157,37 @@ static struct answer_bytes *find_export(
 	return a;
 }
 
+/* What was open at a crash is rendered again, from the moment it had. */
+static int reopen(struct bulk *b)
+{
+	struct handle *h = b->h;
+	struct rowfile_spec spec = {.pool = &b->fs->pool, .look = &h->look};
+	struct rowfile *rows = NULL;
+	int rc = 0;
+
+	pthread_mutex_lock(&h->lock);
+	if (!h->answer->rows) {
+		if (h->node) {
+			rc = ask_open_rows(b->fs, h->node, &spec, &rows);
+		} else {
+			spec.kind = export_kinds[h->view - VIEW_EXPORT_IDS];
+			rc = rowfile_open(
+				b->fs->store, h->coll, &spec, NULL, &rows);
+		}
+		h->answer->rows = rows;
+	}
+	pthread_mutex_unlock(&h->lock);
+	return rc;
+}
+
 static void do_read(struct bulk *b)
 {
 	char *buf = malloc(b->size);
-	int64_t n = -ENOMEM;
+	int64_t n = buf ? 0 : -ENOMEM;
 
-	if (buf)
+	if (n == 0 && b->h->look.gen)
+		n = reopen(b);
+	if (n == 0)
 		n = answer_read(b->h->answer, b->off, buf, b->size);
 	if (n < 0)
 		fuse_reply_err(b->req, fs_errno((int)n));
@@ -172,6 +201,51 @@ static void do_read(struct bulk *b)
 /* What errors of an import are told of. */
 static const struct vg_id import_name = {".import", 7};
 
+/* What the former daemon was given and had not settled goes in once more; rows
+ * that it had applied are known by their origins. */
+static int feed_again_locked(struct bulk *b)
+{
+	struct handle *h = b->h;
+	uint64_t from = h->mark.stream.passed;
+	int rc = 0;
+
+	if (!h->is_cut)
+		return 0;
+	h->is_cut = false;
+	import_put_origin(h->import, b->fs->session, h->number >> 16, true);
+	for (struct chunk *c = h->chunks; c && rc == 0; c = c->next) {
+		size_t len, skip = 0;
+		const char *bytes = arena_bytes(
+			b->fs->arena, c->file, ARENA_BODY, &len);
+
+		if (c->off < from)
+			skip = (size_t)VG_MIN(from - c->off, (uint64_t)len);
+		rc = import_write(h->import, bytes + skip, len - skip);
+	}
+	return rc;
+}
+
+/* Where the arena is full, what is under way is settled and leaves it; if that
+ * is not enough, the import does not outlive a crash. */
+static void keep_chunk_locked(struct bulk *b)
+{
+	struct handle *h = b->h;
+	int rc;
+
+	if (h->is_unkept)
+		return;
+	rc = handle_put_chunk(b->fs, h, b->bytes, b->size, b->unique);
+	if (rc == -ENOSPC) {
+		import_settle(h->import);
+		handle_drop_chunks(b->fs, h);
+		rc = handle_put_chunk(b->fs, h, b->bytes, b->size, b->unique);
+	}
+	if (rc < 0) {
+		h->is_unkept = true;
+		handle_save(b->fs, h);
+	}
+}
+
 static void do_write(struct bulk *b)
 {
 	struct handle *h = b->h;
@@ -179,15 +253,22 @@ static void do_write(struct bulk *b)
 	int rc;
 
 	pthread_mutex_lock(&h->lock);
-	if (b->off != h->import_end) {
+	rc = feed_again_locked(b);
+	if (b->is_repeat && b->off + b->size <= h->import_end) {
+		why = import_error(h->import); /* it was among the chunks */
+	} else if (b->off != h->import_end) {
 		rc = -EINVAL;
 		why = "an import is a stream: write it from front to back";
 	} else {
+		keep_chunk_locked(b);
+		import_put_origin(
+			h->import, b->fs->session, h->number >> 16, false);
 		rc = import_write(h->import, b->bytes, b->size);
 		h->import_end += b->size;
 		if (rc < 0)
 			why = import_error(h->import);
 	}
+	handle_drop_chunks(b->fs, h);
 	if (rc < 0)
 		fs_note_error(b->req, h->coll, import_name, rc, why);
 	pthread_mutex_unlock(&h->lock);
@@ -203,8 +284,10 @@ static void do_flush(struct bulk *b)
 	int rc = 0;
 
 	pthread_mutex_lock(&h->lock);
+	feed_again_locked(b); /* the flush says what became of it */
 	if (h->import_end)
 		rc = import_flush(h->import);
+	handle_drop_chunks(b->fs, h);
 	if (rc < 0)
 		fs_note_error(b->req, h->coll, import_name, rc,
 			import_error(h->import));
@@ -260,6 +343,8 @@ void bulk_open_export(fuse_req_t req, struct collection *c, enum view view,
 		return;
 	b->coll = collection_ref(c);
 	b->view = view;
+	b->ino = node_encode((struct node_ref){
+		.kind = NODE_VIEW, .coll = c->no, .low = view});
 	b->fi = *fi;
 	b->fi.direct_io = 1;
 	b->fi.noflush = 1;
@@ -289,44 +374,67 @@ void bulk_getattr(fuse_req_t req, struct collection *c, enum view view,
 	free(b);
 }
 
-void bulk_open_import(fuse_req_t req, const struct ops_node *node,
-	struct fuse_file_info *fi)
+/* Begins the import that h is: of a view, or of one with a prefix. */
+static int new_import(struct fs *fs, struct handle *h, enum view view)
 {
 	static const enum rowstream_kind kinds[] = {
 		ROWSTREAM_NPY, ROWSTREAM_FVECS, ROWSTREAM_NDJSON};
+	struct import_board *board;
+	struct vg_id prefix = {0};
+	const char *at;
+	int rc = boards_get(fs->boards, h->coll, &board);
+
+	if (rc < 0)
+		return rc;
+	if (h->node) {
+		at = memchr(h->node->path, '@', h->node->path_len);
+		assert(at);
+		view = view_find(VIEW_IMPORT, h->node->path,
+			(size_t)(at - h->node->path));
+		prefix = (struct vg_id){at + 1,
+			(uint32_t)(h->node->path + h->node->path_len - at - 1)};
+	}
+	h->view = view;
+	rc = import_new(fs->store, h->coll, kinds[view - VIEW_IMPORT_NPY],
+		prefix, board, &h->import);
+	import_board_unref(board);
+	return rc;
+}
+
+int bulk_load_import(struct fs *fs, struct handle *h)
+{
+	int rc = new_import(fs, h, h->view);
+
+	if (rc < 0)
+		return rc;
+	import_put_mark(h->import, &h->mark);
+	return 0;
+}
+
+void bulk_open_import(fuse_req_t req, struct ops_node *node,
+	struct fuse_file_info *fi)
+{
 	struct fs *fs = fs_of(req);
 	struct handle *h = handle_new(fs, HANDLE_IMPORT, node->coll);
-	struct import_board *board = NULL;
-	struct vg_id prefix = {0};
-	enum view view = (enum view)node->ref.low;
-	const char *at;
-	int rc = h ? boards_get(fs->boards, node->coll, &board) : -ENOMEM;
+	fuse_ino_t ino = node->qnode ? node->qnode->nodeid
+				     : node_encode(node->ref);
+	int rc = h ? 0 : -ENOMEM;
 
-	if (node->qnode) {
-		at = memchr(node->qnode->path, '@', node->qnode->path_len);
-		assert(at);
-		view = view_find(VIEW_IMPORT, node->qnode->path,
-			(size_t)(at - node->qnode->path));
-		prefix = (struct vg_id){at + 1,
-			(uint32_t)(node->qnode->path + node->qnode->path_len -
-				   at - 1)};
-	}
 	if (rc == 0 && (fi->flags & O_ACCMODE) != O_WRONLY)
 		rc = -EACCES;
-	if (rc == 0)
-		rc = import_new(fs->store, node->coll,
-			kinds[view - VIEW_IMPORT_NPY], prefix, board,
-			&h->import);
-	import_board_unref(board);
+	if (rc == 0) {
+		h->node = node->qnode;
+		node->qnode = NULL;
+		rc = new_import(fs, h, (enum view)node->ref.low);
+	}
 	if (rc < 0) {
 		handle_free(fs, h);
 		fuse_reply_err(req, fs_errno(rc));
 		return;
 	}
+	import_get_mark(h->import, &h->mark);
 	fi->direct_io = 1;
-	fi->fh = (uint64_t)(uintptr_t)h;
-	if (fuse_reply_open(req, fi) < 0)
-		handle_free(fs, h);
+	handle_reply(req, h, ino, loop_unique().unique, fi);
 }
 
 void bulk_write(fuse_req_t req, struct handle *h, const char *buf,

@@ -28,6 +28,8 @@ static void finish_flush(struct fs_change *fc, int rc)
 	pthread_mutex_unlock(&st->lock);
 	if (rc == 0)
 		stages_del_name(ss, st);
+	else
+		stages_save(ss, st);
 	stages_unref(ss, st);
 	fuse_reply_err(fc->req, fs_errno(rc));
 }
@@ -73,15 +75,27 @@ static void flush_stage(fuse_req_t req, struct stage *st, bool sync)
 	st->is_dirty = st->is_refused = true;
 	st->n_in_flight--;
 	pthread_mutex_unlock(&st->lock);
+	stages_save(&fs->stages, st);
 	fs_refuse(req, st->coll, oc.to.name, rc, oc.why[0] ? oc.why : NULL);
 	stages_unref(&fs->stages, st);
 }
 
+/* Whether the request was refused because a crash took the handle. */
+static bool refuse_lost(fuse_req_t req, const struct fuse_file_info *fi)
+{
+	if (!handle_is_lost(fs_of(req), fi))
+		return false;
+	fuse_reply_err(req, EIO);
+	return true;
+}
+
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct handle *h = handle_of(fi);
+	struct handle *h = handle_get(fs_of(req), fi);
 
 	(void)ino;
+	if (refuse_lost(req, fi))
+		return;
 	if (h && h->kind == HANDLE_STAGE)
 		flush_stage(req, h->stage, h->is_sync);
 	else if (h && h->kind == HANDLE_IMPORT)
@@ -93,10 +107,12 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 	struct fuse_file_info *fi)
 {
-	struct handle *h = handle_of(fi);
+	struct handle *h = handle_get(fs_of(req), fi);
 
 	(void)ino;
 	(void)datasync;
+	if (refuse_lost(req, fi))
+		return;
 	if (h && h->kind == HANDLE_STAGE)
 		flush_stage(req, h->stage, true);
 	else
@@ -132,14 +148,15 @@ static void finish_release(struct fs_change *fc, int rc)
 		stages_del_name(&fc->fs->stages, st);
 	else
 		drop_bytes(fc->fs, st);
-	fuse_reply_err(fc->req, 0);
+	/* First: once it is answered nobody would free it after a crash. */
 	handle_free(fc->fs, h);
+	fuse_reply_err(fc->req, 0);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *fs = fs_of(req);
-	struct handle *h = handle_of(fi);
+	struct handle *h = handle_get(fs, fi);
 	struct ops_commit oc = {.finish = finish_release, .ctx = h};
 	struct stage *st;
 	bool is_left, is_whole;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/loop.h"
 #include "fs/ops.h"
 
 struct handle *ops_stage_handle(struct fs *fs, struct stage *st,
@@ -103,13 +104,14 @@ static int make_stage(fuse_req_t req, fuse_ino_t parent_ino, const char *name,
 	if (rc == 0)
 		rc = stages_add(&fs->stages, &place, true,
 			fuse_req_ctx(req)->uid, out);
-	if (rc == 0)
-		(*out)->is_new = true;
-	if (rc == 0)
-		(*out)->is_excl = (flags & O_EXCL) != 0;
-	if (rc == -EEXIST && !(flags & O_EXCL)) {
+	/* Asked a second time: the first daemon made it. */
+	if (rc == -EEXIST && (!(flags & O_EXCL) || loop_unique().resent)) {
 		*out = stages_get_name(&fs->stages, &place);
 		rc = *out ? 0 : -EEXIST;
+	} else if (rc == 0) {
+		(*out)->is_new = true;
+		(*out)->is_excl = (flags & O_EXCL) != 0;
+		stages_save(&fs->stages, *out);
 	}
 	ops_node_put(fs, &parent);
 	return rc;
@@ -148,6 +150,7 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m,
 		return;
 	}
 	st->is_excl = false;
+	stages_save(&fs->stages, st);
 	entry_of(fs, st, &e);
 	fuse_reply_entry(req, &e);
 	stages_unref(&fs->stages, st);
@@ -175,7 +178,13 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m,
 		return;
 	}
 	entry_of(fs, st, &e);
-	fi->fh = (uint64_t)(uintptr_t)h;
+	rc = handle_keep(fs, h, e.ino, loop_unique().unique);
+	if (rc < 0) {
+		handle_free(fs, h);
+		fuse_reply_err(req, fs_errno(rc));
+		return;
+	}
+	fi->fh = h->number;
 	fi->direct_io = 1;
 	if (fuse_reply_create(req, &e, fi) < 0)
 		handle_free(fs, h);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/loop.h"
 #include "fs/ops.h"
 
 /* Answers a mkdir or symlink with the entry that is there now. */
@@ -137,7 +138,9 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 			ops_id(name), &info);
 	if (rc == 0 && !info.coll)
 		rc = -ENOTDIR;
-	if (rc < 0) {
+	if (rc == -ENOENT && loop_unique().resent)
+		rc = 0, info.coll = NULL; /* the first daemon did it */
+	if (rc < 0 || !info.coll) {
 		fuse_reply_err(req, fs_errno(rc));
 		return;
 	}
@@ -175,15 +178,13 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fuse_reply_err(req, fs_errno(rc));
 		return;
 	}
-	fi->fh = (uint64_t)(uintptr_t)h;
-	if (fuse_reply_open(req, fi) < 0)
-		handle_free(fs, h);
+	handle_reply(req, h, ino, loop_unique().unique, fi);
 }
 
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	handle_free(fs_of(req), handle_of(fi));
+	handle_free(fs_of(req), handle_get(fs_of(req), fi));
 	fuse_reply_err(req, 0);
 }
 
@@ -307,17 +308,19 @@ void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 {
 	struct fs *fs = fs_of(req);
 	struct listing l = {.req = req, .cap = size, .buf = malloc(size)};
-	struct handle *h = handle_of(fi);
+	struct handle *h = handle_get(fs, fi);
 
 	(void)ino;
-	if (!l.buf) {
-		fuse_reply_err(req, ENOMEM);
+	if (!l.buf || !h) {
+		free(l.buf);
+		fuse_reply_err(req, h ? ENOMEM : EIO);
 		return;
 	}
 	if (off == 0 && h->coll) {
 		/* rewinddir sees what is there now. */
 		look_fini(&h->look);
 		look_init(&h->look, h->coll, store_moments(fs->store));
+		handle_save_look(fs, h);
 	}
 	list(fs, &l, h, (uint64_t)off);
 	fuse_reply_buf(req, l.buf, l.len);

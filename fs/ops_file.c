@@ -42,12 +42,16 @@ static void read_stage(fuse_req_t req, struct stage *st, size_t size, off_t off)
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct fuse_file_info *fi)
 {
-	struct handle *h = handle_of(fi);
+	struct handle *h = handle_get(fs_of(req), fi);
 
 	(void)ino;
+	if (handle_is_lost(fs_of(req), fi)) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
 	switch (h ? h->kind : HANDLE_DIR) {
 	case HANDLE_BYTES:
-		if (h->answer->rows)
+		if (h->answer->rows || h->look.gen)
 			bulk_read(req, h, size, (uint64_t)off);
 		else
 			read_part(req, h->answer->bytes, h->answer->len, size,
@@ -139,13 +143,19 @@ static void do_write_stage(fuse_req_t req, struct stage *st, const char *buf,
 {
 	const char *why = NULL;
 	char copy[256] = "";
+	bool was_dirty, was_failed, is_changed;
 	int rc;
 
 	pthread_mutex_lock(&st->lock);
+	was_dirty = st->is_dirty;
+	was_failed = st->is_failed;
 	rc = write_stage(fs_of(req), st, buf, size, off, &why);
 	if (rc < 0 && why)
 		snprintf(copy, sizeof(copy), "%s", why);
+	is_changed = was_dirty != st->is_dirty || was_failed != st->is_failed;
 	pthread_mutex_unlock(&st->lock);
+	if (is_changed)
+		stages_save(&fs_of(req)->stages, st);
 	if (rc < 0)
 		fs_refuse(req, st->coll,
 			(struct vg_id){st->name, st->name_len}, rc,
@@ -203,10 +213,14 @@ static void write_value(
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size,
 	off_t off, struct fuse_file_info *fi)
 {
-	struct handle *h = handle_of(fi);
+	struct handle *h = handle_get(fs_of(req), fi);
 	int rc;
 
 	(void)ino;
+	if (handle_is_lost(fs_of(req), fi)) {
+		fuse_reply_err(req, EIO);
+		return;
+	}
 	switch (h ? h->kind : HANDLE_DIR) {
 	case HANDLE_STAGE:
 		do_write_stage(req, h->stage, buf, size, off);
@@ -215,7 +229,8 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size,
 		write_value(req, h, buf, size);
 		break;
 	case HANDLE_RUN:
-		rc = query_write_run(h, buf, size, (uint64_t)off);
+		rc = query_write_run(
+			fs_of(req), h, buf, size, (uint64_t)off);
 		if (rc < 0)
 			fuse_reply_err(req, fs_errno(rc));
 		else

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/kept.h"
 #include "fs/ops.h"
 
 /* What a lookup found: its nodeid and attributes. */
@@ -245,8 +246,69 @@ static int find_query(struct fs *fs, const struct ops_node *parent,
 	f->e.ino = node->nodeid;
 	if (path.kind == QNODE_DIR)
 		remember_dir(f);
+	nodes_keep(&fs->nodes, node); /* or its name is said again */
 	nodes_unref(&fs->nodes, node);
 	return 0;
+}
+
+/* The query that a path means, each component as in its lookup. */
+static int parse_path(struct fs *fs, struct collection *c, struct vg_id path,
+	enum qnode_kind kind, struct query *q)
+{
+	struct exists_ctx ctx = {fs, c};
+	struct query_env env = {collection_config(c).dim, env_exists, &ctx};
+	const char *at = path.bytes, *end = at + path.len, *cut;
+	int rc = 0;
+
+	while (rc == 0 && at < end &&
+		(cut = memchr(at, '/', (size_t)(end - at)))) {
+		rc = query_parse_param(q, at, (size_t)(cut - at));
+		at = cut + 1;
+	}
+	if (rc == 0 && kind == QNODE_LEAF)
+		rc = at < end ? query_parse_leaf(
+					q, at, (size_t)(end - at), &env)
+			      : -EINVAL;
+	return rc;
+}
+
+/* One that cannot be had any more goes: the kernel says its name again. */
+static int load_node(void *arg, uint32_t idx, const struct arena_attr *attr)
+{
+	struct fs *fs = arg;
+	struct qnode_path path = {0};
+	struct qnode_kept kept;
+	struct query q;
+	int rc;
+
+	if (attr->area != KEPT_QNODE)
+		return 0;
+	path.coll = catalogue_find_uuid(
+		store_catalogue(fs->store), attr->uuid);
+	query_init(&q);
+	rc = path.coll && nodes_get_kept(&fs->nodes, idx, &kept, &path.path)
+		     ? 0
+		     : -ESTALE;
+	if (rc == 0 && kept.kind != QNODE_IMPORT)
+		rc = parse_path(fs, path.coll, path.path,
+			(enum qnode_kind)kept.kind, &q);
+	if (rc == 0) {
+		path.parent = kept.parent;
+		path.uid = kept.uid;
+		path.kind = (enum qnode_kind)kept.kind;
+		rc = nodes_load(&fs->nodes, &path, &q, attr->serial, idx);
+	} else {
+		query_fini(&q);
+	}
+	if (rc < 0)
+		arena_file_del(fs->arena, idx);
+	collection_unref(path.coll);
+	return rc == -ENOMEM ? rc : 0;
+}
+
+int ops_load_nodes(struct fs *fs)
+{
+	return arena_each(fs->arena, load_node, fs);
 }
 
 /* .import/npy@prefix */
@@ -276,6 +338,7 @@ static int find_import(struct fs *fs, const struct ops_node *parent,
 		return rc;
 	attr_qnode(fs, node, 0, 0, &f->e.attr);
 	f->e.ino = node->nodeid;
+	nodes_keep(&fs->nodes, node);
 	nodes_unref(&fs->nodes, node);
 	return 0;
 }

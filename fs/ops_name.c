@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/loop.h"
 #include "fs/ops.h"
 
 void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
@@ -135,6 +136,11 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 		rc = do_unlink(req, &parent, name);
 		ops_node_put(fs, &parent);
 	}
+	/* The kernel asks only for what is there: the first daemon did it. */
+	if (rc == -ENOENT && loop_unique().resent) {
+		fuse_reply_err(req, 0);
+		return;
+	}
 	if (rc < 0)
 		fuse_reply_err(req, fs_errno(rc));
 }
@@ -163,6 +169,10 @@ static void finish_alias(struct fs_change *fc, int rc)
 		return;
 	}
 	fs_change_name(next, (struct vg_id){fc->id, (uint32_t)fc->aux});
+	/* A change of its own of the same request: numbers are even. */
+	next->change.origin = fc->change.origin;
+	next->change.origin.request |= 1;
+	next->change.is_repeat = fc->change.is_repeat;
 	fs_change_run(next);
 }
 
@@ -195,6 +205,10 @@ static int rename_root(fuse_req_t req, const char *name, const char *newname,
 		return -ENAMETOOLONG;
 	rc = catalogue_get(
 		store_catalogue(fs_of(req)->store), ops_id(name), &info);
+	if (rc == -ENOENT && loop_unique().resent) {
+		fuse_reply_err(req, 0); /* the first daemon did it */
+		return 0;
+	}
 	if (rc < 0)
 		return view_find(VIEW_ROOT, name, strlen(name)) ? -EPERM : rc;
 	if (!info.coll)
@@ -322,7 +336,14 @@ static int rename_in_coll(fuse_req_t req, const struct renaming *r)
 	st = stages_get_name(&fs->stages, &r->from);
 	if (st)
 		return rename_stage(req, st, r);
-	return r->from.area == STAGE_QUERY ? -EXDEV : -ENOENT;
+	if (r->from.area == STAGE_QUERY)
+		return -EXDEV;
+	if (!loop_unique().resent)
+		return -ENOENT;
+	/* The first daemon did it, up to here maybe. */
+	stages_follow(&fs->stages, r->from.coll, r->from.name, r->to.name);
+	fuse_reply_err(req, 0);
+	return 0;
 }
 
 static int do_rename(fuse_req_t req, const struct ops_node *parent,

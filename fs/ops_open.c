@@ -6,24 +6,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/loop.h"
 #include "fs/ops.h"
 
-/* Answers an open with its handle; frees it if nobody waits any more. */
-static void reply_open(fuse_req_t req, struct handle *h,
+static void reply_open(fuse_req_t req, struct handle *h, fuse_ino_t ino,
 	struct fuse_file_info *fi)
 {
-	struct fs *fs = fs_of(req); /* the reply ends req, also in vain */
-
-	fi->fh = (uint64_t)(uintptr_t)h;
-	if (fuse_reply_open(req, fi) < 0)
-		handle_free(fs, h);
+	handle_reply(req, h, ino, loop_unique().unique, fi);
 }
 
 /* Opens a text that is rendered now and does not change while it is open. */
-static int open_bytes(fuse_req_t req, struct collection *c, char *bytes,
+static int open_bytes(fuse_req_t req, const struct ops_node *node, char *bytes,
 	size_t len, struct fuse_file_info *fi)
 {
-	struct handle *h = handle_new(fs_of(req), HANDLE_BYTES, c);
+	struct handle *h = handle_new(fs_of(req), HANDLE_BYTES, node->coll);
 	struct answer_bytes *a = calloc(1, sizeof(*a));
 
 	if (!h || !a) {
@@ -37,11 +33,11 @@ static int open_bytes(fuse_req_t req, struct collection *c, char *bytes,
 	a->len = len;
 	h->answer = a;
 	fi->noflush = 1;
-	reply_open(req, h, fi);
+	reply_open(req, h, node_encode(node->ref), fi);
 	return 0;
 }
 
-static int open_view(fuse_req_t req, const struct ops_node *node,
+static int open_view(fuse_req_t req, struct ops_node *node,
 	struct fuse_file_info *fi)
 {
 	enum view view = ops_view(&node->ref);
@@ -67,7 +63,7 @@ static int open_view(fuse_req_t req, const struct ops_node *node,
 		rc = view_render(fs_of(req), view, node->coll,
 			fuse_req_ctx(req)->uid, &bytes, &len);
 		return rc < 0 ? rc
-			      : open_bytes(req, node->coll, bytes, len, fi);
+			      : open_bytes(req, node, bytes, len, fi);
 	}
 	if (!(view_get(view)->mode & 0222))
 		return -EACCES;
@@ -75,7 +71,7 @@ static int open_view(fuse_req_t req, const struct ops_node *node,
 	if (!h)
 		return -ENOMEM;
 	h->view = view;
-	reply_open(req, h, fi);
+	reply_open(req, h, node_encode(node->ref), fi);
 	return 0;
 }
 
@@ -113,12 +109,13 @@ static int open_version_write(fuse_req_t req, const struct ops_node *node,
 static int open_record(fuse_req_t req, const struct ops_node *node,
 	struct fuse_file_info *fi)
 {
-	struct handle *h = handle_new(fs_of(req), HANDLE_VERSION, node->coll);
+	struct fs *fs = fs_of(req);
+	struct handle *h = handle_new(fs, HANDLE_VERSION, node->coll);
 
 	if (!h)
 		return -ENOMEM;
-	handle_keep_version(fs_of(req), h, node->gen, node->version);
-	reply_open(req, h, fi);
+	handle_keep_version(fs, h, node->gen, node->version);
+	reply_open(req, h, node_encode(node->ref), fi);
 	return 0;
 }
 
@@ -148,7 +145,7 @@ static int open_version(fuse_req_t req, const struct ops_node *node,
 	if (!bytes)
 		return -ENOMEM;
 	version_format(&as, node->version, bytes, len);
-	return open_bytes(req, node->coll, bytes, len, fi);
+	return open_bytes(req, node, bytes, len, fi);
 }
 
 static int open_stage(fuse_req_t req, struct ops_node *node,
@@ -177,19 +174,19 @@ static int open_stage(fuse_req_t req, struct ops_node *node,
 		return -ENOMEM;
 	/* The node's reference is the handle's from here on. */
 	node->stage = NULL;
-	stages_accept(&fs->stages, st);
 	pthread_mutex_lock(&st->lock);
 	if (ops_wants_write(fi) && (fi->flags & O_TRUNC)) {
 		rc = arena_truncate(fs->arena, st->file, ARENA_BODY, 0);
 		st->is_failed = st->is_dirty = false;
 	}
 	pthread_mutex_unlock(&st->lock);
+	stages_accept(&fs->stages, st); /* and saves it */
 	if (rc < 0) {
 		handle_free(fs, h);
 		return rc;
 	}
 	fi->direct_io = 1;
-	reply_open(req, h, fi);
+	reply_open(req, h, node_encode(node->ref), fi);
 	return 0;
 }
 
@@ -239,7 +236,7 @@ static int open_qnode(
 	h->node = node->qnode;
 	node->qnode = NULL;
 	fi->noflush = 1;
-	reply_open(req, h, fi);
+	reply_open(req, h, h->node->nodeid, fi);
 	return 0;
 }
 

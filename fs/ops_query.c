@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "fs/ask.h"
+#include "fs/loop.h"
 #include "fs/ops.h"
 
 /*
@@ -30,6 +31,7 @@ struct work {
 	size_t size;
 	uint64_t off;
 	struct fuse_file_info fi; /* OPEN */
+	uint64_t unique;	  /* OPEN: the request's number */
 	int pid;
 	uint32_t uid;
 	_Atomic bool cancel;
@@ -205,9 +207,7 @@ static void do_open(struct work *w)
 	h->answer = a;
 	h->opened = opened;
 	h->node = w->node;
-	w->fi.fh = (uint64_t)(uintptr_t)h;
-	if (fuse_reply_open(w->req, &w->fi) < 0)
-		handle_free(w->fs, h);
+	handle_reply(w->req, h, h->node->nodeid, w->unique, &w->fi);
 }
 
 static void do_getattr(struct work *w)
@@ -234,7 +234,7 @@ static void do_getattr(struct work *w)
 
 /* ---- .run ---- */
 
-int query_write_run(struct handle *h, const char *buf, size_t size,
+int query_write_run(struct fs *fs, struct handle *h, const char *buf, size_t size,
 	uint64_t off)
 {
 	struct run_state *run = &h->run;
@@ -244,6 +244,8 @@ int query_write_run(struct handle *h, const char *buf, size_t size,
 	 * serves requests does not wait for that. */
 	if (pthread_mutex_trylock(&h->lock) != 0)
 		return -EBUSY;
+	if (run->last == loop_unique().unique)
+		goto unlock; /* the first daemon took it */
 	if (run->is_asked) {
 		run->is_asked = false;
 		run->len = 0;
@@ -262,9 +264,16 @@ int query_write_run(struct handle *h, const char *buf, size_t size,
 	}
 	if (rc == 0) {
 		memcpy(run->request + run->len, buf, size);
+		rc = arena_pwrite(
+			fs->arena, h->file, ARENA_BODY, run->len, buf, size);
+	}
+	if (rc == 0) {
 		run->len += size;
 		run->end = off + size;
+		run->last = loop_unique().unique;
+		handle_save(fs, h);
 	}
+unlock:
 	pthread_mutex_unlock(&h->lock);
 	return rc;
 }
@@ -281,6 +290,19 @@ static int parse_run(struct work *w, struct query *q)
 	if (rc == -EINVAL)
 		note(w, h->coll, (struct vg_id){".run", 4}, rc, q->error);
 	return rc;
+}
+
+/* Tells the arena what was answered: the next read goes on in that. */
+static void keep_run(struct work *w, const struct answer_bytes *a)
+{
+	struct arena *arena = w->fs->arena;
+	uint32_t file = w->h->file;
+
+	if (arena_truncate(arena, file, ARENA_META, 0) == 0 && a && a->bytes &&
+		a->len <= HANDLE_KEPT_MAX &&
+		arena_pwrite(arena, file, ARENA_META, 0, a->bytes, a->len) < 0)
+		arena_truncate(arena, file, ARENA_META, 0);
+	handle_save(w->fs, w->h);
 }
 
 static int ask_run_locked(struct work *w)
@@ -302,6 +324,7 @@ static int ask_run_locked(struct work *w)
 		rc = ask(w, w->h->coll, &q, &a);
 	query_fini(&q);
 	run->answer = a;
+	keep_run(w, a);
 	return rc;
 }
 
@@ -382,6 +405,7 @@ static void start(struct work *w, bool is_long)
 	w->fs = fs_of(w->req);
 	w->pid = fuse_req_ctx(w->req)->pid;
 	w->uid = fuse_req_ctx(w->req)->uid;
+	w->unique = loop_unique().unique;
 	pooled = is_long ? malloc(sizeof(*pooled)) : NULL;
 	if (!pooled) {
 		run_work(w);

@@ -98,6 +98,7 @@ int ops_offer_stage(fuse_req_t req, const struct stage_place *place,
 		stages_unref(&fs->stages, st);
 		return rc;
 	}
+	stages_save(&fs->stages, st);
 	*out = st;
 	return 0;
 }

@@ -25,7 +25,7 @@ struct raw {
 	int has_fsname, has_subtype;
 	int has_help, has_version, has_check, is_recovery;
 	int is_foreground, is_debug, is_single;
-	int allow_other, default_permissions, is_remount;
+	int allow_other, default_permissions, is_remount, norestart;
 	char *flags; /* for a remount: "remount,ro,noatime" */
 	char *why;
 	size_t cap;
@@ -54,6 +54,7 @@ static const struct fuse_opt raw_opts[] = {
 	RAW("-f", is_foreground, 1),
 	RAW("-s", is_single, 1),
 	RAW("remount", is_remount, 1),
+	RAW("norestart", norestart, 1),
 	RAW("default_permissions", default_permissions, 1),
 	KEYED("-d", KEY_DEBUG),
 	KEYED("debug", KEY_DEBUG),
@@ -387,6 +388,7 @@ static int from_raw(struct raw *raw, struct options *o)
 	o->foreground = raw->is_foreground || raw->is_debug;
 	o->debug = raw->is_debug;
 	o->allow_other = raw->allow_other;
+	o->norestart = raw->norestart;
 	if (o->action == OPTIONS_HELP || o->action == OPTIONS_VERSION)
 		return 0;
 	o->is_recovery = raw->is_recovery;
@@ -510,6 +512,9 @@ void options_usage(FILE *to)
 	      "DATADIR; nothing is\n"
 	      "                        written to it, and nothing can be "
 	      "changed\n"
+	      "  -o norestart          a daemon that crashes ends the mount, and "
+	      "is not started\n"
+	      "                        again\n"
 	      "  -o allow_other        every user may use the mount, within "
 	      "its permissions\n"
 	      "and every option of mount.fuse3(8).\n",

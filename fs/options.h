@@ -51,6 +51,7 @@ struct options {
 	bool foreground;     /* -f, or -d */
 	bool debug;	     /* -d or -o debug */
 	bool allow_other;
+	bool norestart;	     /* a daemon that crashes ends the mount */
 	struct fuse_args *fuse; /* argv[0] and what libfuse is to read: -o ... */
 	char *remount;		/* the flags to remount with: "remount,ro" */
 };

@@ -396,14 +396,20 @@ static int plan(struct rowfile *rf, const struct rowfile_spec *spec,
 
 /* The time first: a file may show more than its time says, and gets a later
  * one when it is opened again. The other way it would stay behind for good. */
-static void take_moment(struct rowfile *rf)
+static void take_moment(struct rowfile *rf, const struct rowfile_spec *spec)
 {
 	struct collection *c = rf->coll;
 
 	pthread_mutex_lock(&c->lock);
 	rf->mtime_ns = c->commit_ns ? c->commit_ns : c->mtime_ns;
 	pthread_mutex_unlock(&c->lock);
-	look_init(&rf->look, c, store_moments(rf->store));
+	if (!spec->look) {
+		look_init(&rf->look, c, store_moments(rf->store));
+		return;
+	}
+	rf->look = *spec->look;
+	generation_ref(rf->look.gen);
+	moment_ref(rf->look.moment);
 }
 
 int rowfile_open(struct store *s, struct collection *c,
@@ -426,7 +432,7 @@ int rowfile_open(struct store *s, struct collection *c,
 		.n = 1,
 		.trailer = rf->kind == ROWFILE_ALL && spec->trailer,
 	};
-	take_moment(rf);
+	take_moment(rf, spec);
 	rc = plan(rf, spec, &help);
 	if (rc < 0) {
 		rowfile_close(rf);
@@ -456,6 +462,11 @@ uint64_t rowfile_size(const struct rowfile *rf)
 uint64_t rowfile_rows(const struct rowfile *rf)
 {
 	return rf->n;
+}
+
+const struct look *rowfile_look(const struct rowfile *rf)
+{
+	return &rf->look;
 }
 
 int64_t rowfile_mtime_ns(const struct rowfile *rf)

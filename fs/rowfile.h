@@ -39,6 +39,7 @@ enum rowfile_kind {
 struct rowfile_spec {
 	enum rowfile_kind kind;
 	struct pool *pool; /* helps to open; NULL: nobody does */
+	const struct look *look; /* borrowed; NULL: the present */
 	unsigned threads;  /* at most, the caller's included; 0: any */
 
 	/* ALL: */
@@ -53,7 +54,7 @@ struct rowfile_spec {
 struct rowfile;
 
 /*
- * Opens a file over the present; takes a reference on c and a moment.
+ * Opens a file over the present, or over spec->look; takes a reference on c and a moment.
  * *out is returned owned. cancel is polled, NULL: never; -EINTR: it was true.
  * -ENOMEM. -VG_ECORRUPT: metadata that is none. May take long; any thread.
  */
@@ -67,6 +68,9 @@ void rowfile_close(struct rowfile *rf);
 /* Bytes, to the last one. Any thread. */
 uint64_t rowfile_size(const struct rowfile *rf);
 uint64_t rowfile_rows(const struct rowfile *rf);
+
+/* What it shows; borrowed until rowfile_close. */
+const struct look *rowfile_look(const struct rowfile *rf);
 
 /* When the collection changed last, as far as the file shows it. */
 int64_t rowfile_mtime_ns(const struct rowfile *rf);

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/fuse.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,9 @@
 #include "fs/boards.h"
 #include "fs/change.h"
 #include "fs/handle.h"
+#include "fs/inflight.h"
 #include "fs/loop.h"
+#include "fs/ops.h"
 #include "fs/options.h"
 #include "src/log.h"
 
@@ -78,9 +81,14 @@ static int fs_init(struct fs *fs, struct boards *boards)
 	fs->boards = boards;
 	pthread_mutex_init(&fs->handles_lock, NULL);
 	boards_init(boards);
-	nodes_init(&fs->nodes, fs->session);
-	stages_init(&fs->stages, fs->arena);
-	named_init(&fs->named);
+	fs->open = calloc(ARENA_FILES_MAX, sizeof(*fs->open));
+	if (!fs->open)
+		return -ENOMEM;
+	rc = stages_init(&fs->stages, fs->arena);
+	if (rc < 0)
+		return rc;
+	nodes_init(&fs->nodes, fs->session, fs->arena);
+	named_init(&fs->named, fs->arena);
 	rc = pool_init(&fs->pool, (unsigned)VG_MAX(2L, VG_MIN(cpus, 64L)));
 	if (rc < 0)
 		return rc;
@@ -94,7 +102,7 @@ static int fs_init(struct fs *fs, struct boards *boards)
 static void free_handles(struct fs *fs)
 {
 	while (fs->handles)
-		handle_free(fs, fs->handles);
+		handle_forget(fs, fs->handles);
 }
 
 /* Nothing is served any more. */
@@ -108,6 +116,7 @@ static void fs_fini(struct fs *fs)
 	named_fini(&fs->named);
 	boards_fini(fs->boards);
 	pthread_mutex_destroy(&fs->handles_lock);
+	free(fs->open);
 }
 
 /* The value of -o max_read=N, which is libfuse's option, or 0. */
@@ -123,10 +132,79 @@ static uint32_t max_read_of(const struct options *o)
 	return at ? (uint32_t)strtoul(at + 9, NULL, 10) : 0;
 }
 
+/* An answer goes to the kernel; but for INIT's second one, which it has had. */
+static ssize_t reply(int fd, struct iovec *iov, int n, void *userdata)
+{
+	struct fs *fs = userdata;
+	const struct fuse_out_header *out = iov[0].iov_base;
+	uint64_t unique = out->unique;
+	ssize_t len = 0;
+
+	if (unique && unique == atomic_load_explicit(
+				&fs->init_unique, memory_order_relaxed)) {
+		for (int i = 0; i < n; i++)
+			len += (ssize_t)iov[i].iov_len;
+		return len;
+	}
+	len = holder_writev(fd, iov, n, NULL);
+	if (unique) {
+		int error = errno;
+
+		inflight_answered(fs->inflight, unique);
+		errno = error;
+	}
+	return len;
+}
+
+/* What the former daemon left: first of all which requests it had not answered,
+ * for what they made is made again. */
+static int load_kept(struct fs *fs)
+{
+	struct catalogue *cat = store_catalogue(fs->store);
+	int rc = inflight_recover(fs->inflight, fuse_session_fd(fs->se));
+
+	if (rc >= 0)
+		rc = stages_load(&fs->stages, cat);
+	if (rc == 0)
+		rc = named_load(&fs->named, cat);
+	if (rc == 0)
+		rc = ops_load_nodes(fs);
+	if (rc == 0)
+		rc = handles_load(fs);
+	if (rc == 0)
+		stages_expire(&fs->stages, fs_now());
+	return rc;
+}
+
+/*
+ * Comes to terms with the kernel. After a crash it has done so with another
+ * daemon, and awaits answers to what that one was asked.
+ */
+static int start_session(struct fs *fs, struct holder_env *env)
+{
+	int rc = env->restarts
+			 ? loop_init_again(
+				   fs->se, fs->inflight, &fs->init_unique)
+			 : loop_init(fs->se, fs->inflight);
+
+	if (rc == 0)
+		rc = holder_ready(env);
+	if (rc == 0 && env->restarts)
+		rc = load_kept(fs);
+	if (rc == 0 && env->restarts)
+		rc = loop_repeat(fs->se, fs->inflight);
+	if (rc < 0)
+		return rc;
+	if (env->restarts)
+		log_warn("restarted times=%u requests=%d", env->restarts, rc);
+	return 0;
+}
+
 static int serve_tree(struct fs *fs, struct holder_env *env)
 {
 	struct loop_config loop = {.n_threads = env->options->n_threads,
-		.spin_us = env->options->spin_us};
+		.spin_us = env->options->spin_us,
+		.inflight = fs->inflight};
 	struct boards boards;
 	pthread_t pruner;
 	int rc = fs_init(fs, &boards);
@@ -134,10 +212,14 @@ static int serve_tree(struct fs *fs, struct holder_env *env)
 	if (rc < 0)
 		return rc;
 	fs->max_read = max_read_of(env->options);
-	rc = holder_session(env, &fs_ops, sizeof(fs_ops), fs, &fs->se);
+	fs->restarts = env->restarts;
+	fs->crash_ns = env->crash_ns;
+	rc = holder_session(env,
+		&(struct holder_calls){&fs_ops, sizeof(fs_ops), fs, reply},
+		&fs->se);
 	if (rc < 0)
 		goto fini_fs;
-	rc = holder_ready(env, fs->se);
+	rc = start_session(fs, env);
 	if (rc < 0)
 		goto destroy_session;
 	rc = -pthread_create(&pruner, NULL, pruner_main, fs);
@@ -205,7 +287,10 @@ int serve(void *ctx, struct holder_env *env)
 		goto free_fs;
 	rc = arena_open(env->arena_fd, &fs->arena);
 	if (rc == 0)
+		rc = inflight_open(fs->arena, &fs->inflight);
+	if (rc == 0)
 		rc = serve_tree(fs, env);
+	inflight_close(fs->inflight);
 	arena_close(fs->arena);
 	store_close(fs->store);
 free_fs:

@@ -8,18 +8,37 @@
 #include <string.h>
 #include <time.h>
 
-void stages_init(struct stages *ss, struct arena *arena)
+static_assert(STAGE_MISSES_OFF + sizeof(struct stage_misses) <=
+		      ARENA_SMALL_LEN,
+	"the misses have their place in the arena");
+
+int stages_init(struct stages *ss, struct arena *arena)
 {
+	void *small;
+	int rc = arena_get_region(arena, ARENA_SMALL, 0, &small);
+
+	if (rc < 0)
+		return rc;
 	*ss = (struct stages){.arena = arena};
+	ss->misses = (void *)((char *)small + STAGE_MISSES_OFF);
+	for (uint32_t i = 0; i < STAGE_MISSES; i++)
+		ss->miss_ns = VG_MAX(
+			ss->miss_ns, ss->misses->miss[i].at_ns);
 	pthread_mutex_init(&ss->lock, NULL);
+	return 0;
+}
+
+static void stage_forget(struct stage *st)
+{
+	collection_unref(st->coll);
+	pthread_mutex_destroy(&st->lock);
+	free(st);
 }
 
 static void stage_free(struct stages *ss, struct stage *st)
 {
 	arena_file_del(ss->arena, st->file);
-	collection_unref(st->coll);
-	pthread_mutex_destroy(&st->lock);
-	free(st);
+	stage_forget(st);
 }
 
 void stages_fini(struct stages *ss)
@@ -27,7 +46,7 @@ void stages_fini(struct stages *ss)
 	while (ss->list) {
 		struct stage *next = ss->list->next;
 
-		stage_free(ss, ss->list);
+		stage_forget(ss->list);
 		ss->list = next;
 	}
 	pthread_mutex_destroy(&ss->lock);
@@ -63,25 +82,86 @@ static int64_t clock_now(void)
 	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
 }
 
-/* What the arena is told of a stage: enough for another daemon to go on. */
-static int save_attr(struct stages *ss, const struct stage *st, bool is_made,
+/* The flags of a stage as they are in the arena; its form is above them. */
+enum {
+	KEPT_NAMED_NOW = 1 << 0,
+	KEPT_NEW = 1 << 1,
+	KEPT_EXCL = 1 << 2,
+	KEPT_DIRTY = 1 << 3, /* also while a commit is under way */
+	KEPT_FAILED = 1 << 4,
+	KEPT_REFUSED = 1 << 5,
+	KEPT_UNLINKED = 1 << 6,
+	KEPT_COMMITTED = 1 << 7,
+	KEPT_OF_RECORD = 1 << 8,
+	KEPT_HAS_MTIME = 1 << 9,
+	KEPT_FORM_SHIFT = 16,
+};
+
+static uint32_t flags_locked(const struct stage *st)
+{
+	uint32_t flags = (uint32_t)st->form << KEPT_FORM_SHIFT;
+
+	flags |= st->is_named ? KEPT_NAMED_NOW : 0;
+	flags |= st->is_new ? KEPT_NEW : 0;
+	flags |= st->is_excl ? KEPT_EXCL : 0;
+	flags |= st->is_dirty || st->n_in_flight ? KEPT_DIRTY : 0;
+	flags |= st->is_failed ? KEPT_FAILED : 0;
+	flags |= st->is_refused ? KEPT_REFUSED : 0;
+	flags |= st->is_unlinked ? KEPT_UNLINKED : 0;
+	flags |= st->is_committed ? KEPT_COMMITTED : 0;
+	flags |= st->is_of_record ? KEPT_OF_RECORD : 0;
+	flags |= st->has_mtime ? KEPT_HAS_MTIME : 0;
+	return flags;
+}
+
+static void set_flags(struct stage *st, uint32_t flags)
+{
+	st->form = (enum record_form)(flags >> KEPT_FORM_SHIFT);
+	st->is_named = flags & KEPT_NAMED_NOW;
+	st->is_new = flags & KEPT_NEW;
+	st->is_excl = flags & KEPT_EXCL;
+	st->is_dirty = flags & KEPT_DIRTY;
+	st->is_failed = flags & KEPT_FAILED;
+	st->is_refused = flags & KEPT_REFUSED;
+	st->is_unlinked = flags & KEPT_UNLINKED;
+	st->is_committed = flags & KEPT_COMMITTED;
+	st->is_of_record = flags & KEPT_OF_RECORD;
+	st->has_mtime = flags & KEPT_HAS_MTIME;
+}
+
+/* What the arena is told of a stage: enough for another daemon to go on. Under
+ * ss->lock. */
+static int save_attr(struct stages *ss, struct stage *st, bool is_made,
 	uint32_t *file)
 {
 	struct arena_attr attr = {
 		.serial = st->serial,
-		.mtime_ns = st->touched_ns,
 		.ctime_ns = st->touched_ns,
 		.uid = st->uid,
-		.flags = (uint32_t)st->is_named | (uint32_t)st->form << 8,
 		.area = (uint8_t)st->area,
 		.name_len = (uint8_t)st->name_len,
+		.extra = {0, (uint64_t)(uint32_t)st->offered_pid,
+			(uint64_t)st->offered_ns},
 	};
+	int rc;
 
 	memcpy(attr.uuid, st->coll->uuid, sizeof(attr.uuid));
 	memcpy(attr.name, st->name, st->name_len);
-	if (is_made)
-		return arena_file_put(ss->arena, st->file, &attr);
-	return arena_file_new(ss->arena, &attr, file);
+	pthread_mutex_lock(&st->lock);
+	attr.mtime_ns = st->mtime_ns;
+	attr.flags = flags_locked(st);
+	attr.extra[0] = st->original;
+	rc = is_made ? arena_file_put(ss->arena, st->file, &attr)
+		     : arena_file_new(ss->arena, &attr, file);
+	pthread_mutex_unlock(&st->lock);
+	return rc;
+}
+
+void stages_save(struct stages *ss, struct stage *st)
+{
+	pthread_mutex_lock(&ss->lock);
+	save_attr(ss, st, true, NULL);
+	pthread_mutex_unlock(&ss->lock);
 }
 
 static struct stage *stage_new(
@@ -114,7 +194,7 @@ int stages_add(struct stages *ss, const struct stage_place *place,
 	if (!st)
 		return -ENOMEM;
 	pthread_mutex_lock(&ss->lock);
-	st->serial = ++ss->last_serial;
+	st->serial = arena_number(ss->arena);
 	rc = is_named && find_locked(ss, place)
 		     ? -EEXIST
 		     : save_attr(ss, st, false, &st->file);
@@ -160,6 +240,50 @@ struct stage *stages_get(struct stages *ss, uint64_t serial)
 	return st;
 }
 
+struct loading {
+	struct stages *ss;
+	struct catalogue *cat;
+};
+
+static int load_stage(void *ctx, uint32_t idx, const struct arena_attr *attr)
+{
+	struct loading *l = ctx;
+	struct stage_place place = {.area = (enum stage_area)attr->area,
+		.name = {attr->name, attr->name_len}};
+	struct stage *st;
+
+	if (attr->area < STAGE_RECORD || attr->area > STAGE_QUERY)
+		return 0;
+	place.coll = catalogue_find_uuid(l->cat, attr->uuid);
+	if (!place.coll) {
+		arena_file_del(l->ss->arena, idx);
+		return 0;
+	}
+	st = stage_new(&place, false, attr->uid);
+	collection_unref(place.coll);
+	if (!st)
+		return -ENOMEM;
+	st->n_refs = 0;
+	st->file = idx;
+	st->serial = attr->serial;
+	st->mtime_ns = attr->mtime_ns;
+	st->touched_ns = attr->ctime_ns;
+	st->original = attr->extra[0];
+	st->offered_pid = (int)attr->extra[1];
+	st->offered_ns = (int64_t)attr->extra[2];
+	set_flags(st, attr->flags);
+	st->next = l->ss->list;
+	l->ss->list = st;
+	return 0;
+}
+
+int stages_load(struct stages *ss, struct catalogue *cat)
+{
+	struct loading l = {ss, cat};
+
+	return arena_each(ss->arena, load_stage, &l);
+}
+
 int stages_offer(struct stages *ss, const struct stage_place *place,
 	uint32_t uid, int pid, struct stage **out)
 {
@@ -171,6 +295,7 @@ int stages_offer(struct stages *ss, const struct stage_place *place,
 	pthread_mutex_lock(&ss->lock);
 	st->offered_pid = pid;
 	st->offered_ns = st->touched_ns;
+	save_attr(ss, st, true, NULL);
 	pthread_mutex_unlock(&ss->lock);
 	*out = st;
 	return 0;
@@ -198,7 +323,7 @@ void stages_put_miss(struct stages *ss, int pid, bool is_trunc)
 	int64_t at = clock_now();
 
 	pthread_mutex_lock(&ss->lock);
-	ss->misses[ss->n_misses++ % STAGE_MISSES] =
+	ss->misses->miss[ss->misses->n++ % STAGE_MISSES] =
 		(struct stage_miss){pid, is_trunc, at};
 	pthread_mutex_unlock(&ss->lock);
 	atomic_store_explicit(&ss->miss_ns, at, memory_order_relaxed);
@@ -214,7 +339,7 @@ bool stages_take_miss(struct stages *ss, int pid, bool *is_trunc)
 		return false;
 	pthread_mutex_lock(&ss->lock);
 	for (uint32_t i = 0; i < STAGE_MISSES && !is_found; i++) {
-		struct stage_miss *miss = &ss->misses[i];
+		struct stage_miss *miss = &ss->misses->miss[i];
 
 		if (miss->pid != pid || now - miss->at_ns > OFFER_NS)
 			continue;
@@ -230,6 +355,7 @@ void stages_accept(struct stages *ss, struct stage *st)
 {
 	pthread_mutex_lock(&ss->lock);
 	st->offered_pid = 0;
+	save_attr(ss, st, true, NULL);
 	pthread_mutex_unlock(&ss->lock);
 }
 

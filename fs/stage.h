@@ -7,6 +7,7 @@
 
 #include "fs/arena.h"
 #include "fs/name.h"
+#include "src/catalogue.h"
 #include "src/collection.h"
 #include "src/record.h"
 
@@ -21,8 +22,9 @@
  *                                     takes the name over
  *
  * A name with a leading dot stays a stage whatever is in it; renaming it to an
- * undotted one makes the record. Bytes, name and metadata are in the arena;
- * struct stage is what this daemon knows of them.
+ * undotted one makes the record. Bytes, name, metadata and all else that the
+ * next daemon must know are in the arena: whoever changes a field of a stage
+ * ends with stages_save, before he answers.
  */
 enum stage_area {
 	STAGE_RECORD = 1, /* c/ID: form RECORD_ANY */
@@ -84,18 +86,34 @@ struct stage_miss {
 
 #define STAGE_MISSES 64u
 
+/* In the arena's small region, from STAGE_MISSES_OFF on. */
+struct stage_misses {
+	struct stage_miss miss[STAGE_MISSES]; /* a ring */
+	uint32_t n;			      /* ever */
+};
+#define STAGE_MISSES_OFF 4096u
+
 struct stages {
 	pthread_mutex_t lock;
-	struct stage_miss misses[STAGE_MISSES]; /* lock: a ring */
-	uint32_t n_misses;			/* lock: ever */
+	struct stage_misses *misses; /* lock; borrowed of the arena */
 	_Atomic int64_t miss_ns; /* of the last; relaxed: 0 or old mostly */
 	struct stage *list;
-	uint64_t last_serial;
 	struct arena *arena; /* borrowed */
 };
 
-void stages_init(struct stages *ss, struct arena *arena);
+/* -ENOSPC: the arena has no memory. */
+int stages_init(struct stages *ss, struct arena *arena);
+
+/* Frees what is known of the stages; they stay in the arena. */
 void stages_fini(struct stages *ss);
+
+/* Finds the stages that a former daemon left, but for those whose collection is
+ * gone. References are not restored: who has one takes it by stages_get, and
+ * then stages_expire lets the others go. -ENOMEM. Before threads are made. */
+int stages_load(struct stages *ss, struct catalogue *cat);
+
+/* Tells the arena what st is like now. Takes ss->lock and st->lock. */
+void stages_save(struct stages *ss, struct stage *st);
 
 /*
  * Makes a stage; named: its name resolves. Referenced: stages_unref. -EEXIST:

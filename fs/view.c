@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fs/boards.h"
 #include "fs/change.h"
@@ -245,11 +246,27 @@ static void print_readme(FILE *out)
 	free(text);
 }
 
+/* The first line is for programs; a second one only where there is more. */
+static void print_health(struct fs *fs, FILE *out)
+{
+	const char *why = store_read_only(fs->store);
+	time_t last = (time_t)(fs->crash_ns / 1000000000);
+	char when[32];
+	struct tm tm;
+
+	fprintf(out, "%s%s\n", why ? "read-only: " : "ok", why ? why : "");
+	if (!fs->restarts || !gmtime_r(&last, &tm))
+		return;
+	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	fprintf(out, "the daemon crashed and was started again: %u time%s, "
+		"last at %s\n", fs->restarts, fs->restarts == 1 ? "" : "s",
+		when);
+}
+
 int view_render(struct fs *fs, enum view view, struct collection *coll,
 	uint32_t uid, char **bytes, size_t *len)
 {
 	FILE *out = open_memstream(bytes, len);
-	const char *why;
 
 	if (!out)
 		return -ENOMEM;
@@ -268,10 +285,7 @@ int view_render(struct fs *fs, enum view view, struct collection *coll,
 		print_version(out);
 	else if (view == VIEW_ERRORS)
 		print_errors(fs, uid, out);
-	else {
-		why = store_read_only(fs->store);
-		fprintf(out, "%s%s\n", why ? "read-only: " : "ok",
-			why ? why : "");
-	}
+	else
+		print_health(fs, out);
 	return fclose(out) ? -ENOMEM : 0;
 }

@@ -63,14 +63,14 @@ tests_unit_arena_SOURCES = %D%/unit/arena.c
 tests_unit_arena_LDADD = libvgtap.a libvgfs.a
 tests_unit_loop_SOURCES = %D%/unit/loop.c
 tests_unit_loop_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
-tests_unit_loop_LDADD = libvgtap.a libvgfs.a $(FUSE3_LIBS)
+tests_unit_loop_LDADD = libvgtap.a libvgfs.a libvgbase.a $(FUSE3_LIBS)
 tests_unit_options_SOURCES = %D%/unit/options.c
 tests_unit_options_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
 tests_unit_options_LDADD = libvgtap.a libvgfs.a $(FUSE3_LIBS)
 tests_unit_holder_SOURCES = \
 	%D%/unit/holder.c %D%/unit/demo.c %D%/unit/demo.h
 tests_unit_holder_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
-tests_unit_holder_LDADD = libvgtap.a libvgfs.a $(FUSE3_LIBS)
+tests_unit_holder_LDADD = libvgtap.a libvgfs.a libvgbase.a $(FUSE3_LIBS)
 
 # budget, layers, man, rules: what the code and the page look like
 TESTS += %D%/budget.sh %D%/layers.sh %D%/man.sh %D%/rules.sh
@@ -167,6 +167,14 @@ EXTRA_DIST += %D%/mount/lib.sh \
 	%D%/mount/run_handle.py \
 	%D%/mount/versions.py
 
+# crashes: a daemon that dies is followed by one that goes on.
+crash_tests = %D%/mount/a-crash-is-not-noticed.sh \
+	%D%/mount/a-deadly-request-is-refused.sh \
+	%D%/mount/a-restart-keeps-what-is-open.sh
+dist_check_SCRIPTS += $(crash_tests)
+TESTS += $(crash_tests)
+EXTRA_DIST += %D%/mount/crash_rounds.py
+
 # model: the tree against what a dictionary says.
 model_tests = %D%/mount/a-full-disk-still-reads-and-deletes.sh \
 	%D%/mount/a-model-and-the-mount-agree.sh \
@@ -256,6 +264,12 @@ check_PROGRAMS += tests/unit/origins
 TESTS += tests/unit/origins
 tests_unit_origins_SOURCES = %D%/unit/origins.c
 tests_unit_origins_LDADD = $(store_libs)
+
+# inflight: what a crash leaves unanswered.
+check_PROGRAMS += tests/unit/inflight
+TESTS += tests/unit/inflight
+tests_unit_inflight_SOURCES = %D%/unit/inflight.c
+tests_unit_inflight_LDADD = libvgtap.a libvgfs.a libvgbase.a
 
 # pool, import, rowfile: bulk in and out.
 check_PROGRAMS += tests/unit/pool tests/unit/import tests/unit/rowfile

@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,7 @@
 #include <unistd.h>
 
 #include "fs/holder.h"
+#include "fs/inflight.h"
 #include "fs/loop.h"
 #include "fs/options.h"
 
@@ -22,6 +25,8 @@
 enum { ROOT = 1, HELLO, IDS, NOTE, END };
 
 struct demo {
+	struct inflight *inflight;
+	_Atomic uint64_t init_unique;
 	pthread_mutex_t lock;
 	char text[END][256]; /* lock */
 	size_t len[END];
@@ -121,6 +126,11 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf,
 		fuse_reply_err(req, EFBIG);
 		return;
 	}
+	/* What ends a daemon, at the first time or always. */
+	if (size >= 6 && !memcmp(buf, "poison", 6))
+		abort();
+	if (size >= 4 && !memcmp(buf, "once", 4) && !loop_unique().resent)
+		abort();
 	pthread_mutex_lock(&d->lock);
 	memcpy(d->text[NOTE] + off, buf, size);
 	d->len[NOTE] = VG_MAX(d->len[NOTE], (size_t)off + size);
@@ -187,13 +197,46 @@ static int save_note(struct demo *d, int dir)
 	return rc;
 }
 
+static ssize_t reply(int fd, struct iovec *iov, int n, void *userdata)
+{
+	struct demo *d = userdata;
+	const struct fuse_out_header *out = iov[0].iov_base;
+	uint64_t unique = out->unique;
+	ssize_t len = 0;
+
+	for (int i = 0; i < n; i++)
+		len += (ssize_t)iov[i].iov_len;
+	if (unique != atomic_load(&d->init_unique))
+		len = holder_writev(fd, iov, n, NULL);
+	inflight_answered(d->inflight, unique);
+	return len;
+}
+
+/* With the kernel, and after a crash with what it still waits for. */
+static int agree(struct demo *d, struct holder_env *env,
+	struct fuse_session *se)
+{
+	int rc = env->restarts ? loop_init_again(
+					 se, d->inflight, &d->init_unique)
+			       : loop_init(se, d->inflight);
+
+	if (!rc)
+		rc = holder_ready(env);
+	if (!rc && env->restarts)
+		rc = inflight_recover(d->inflight, fuse_session_fd(se));
+	if (rc >= 0 && env->restarts)
+		rc = loop_repeat(se, d->inflight);
+	return rc < 0 ? rc : 0;
+}
+
 static int demo_serve(void *ctx, struct holder_env *env)
 {
 	struct demo *d = ctx;
-	const struct loop_config cfg = {
+	struct loop_config cfg = {
 		.n_threads = env->options->n_threads,
 		.spin_us = env->options->spin_us,
 	};
+	struct arena *arena = NULL;
 	struct fuse_session *se;
 	int lock_fd = -1, rc;
 	int dir = open(env->options->data_dir, O_PATH | O_CLOEXEC);
@@ -207,17 +250,26 @@ static int demo_serve(void *ctx, struct holder_env *env)
 	rc = open_store(dir, env, &lock_fd);
 	if (rc)
 		goto close_dir;
-	rc = holder_session(env, &ops, sizeof(ops), d, &se);
+	rc = arena_open(env->arena_fd, &arena);
+	if (!rc)
+		rc = inflight_open(arena, &d->inflight);
+	if (rc)
+		goto close_lock;
+	cfg.inflight = d->inflight;
+	rc = holder_session(env,
+		&(struct holder_calls){&ops, sizeof(ops), d, reply}, &se);
 	if (rc)
 		goto close_lock;
 	tell_ids(d);
-	rc = holder_ready(env, se);
+	rc = agree(d, env, se);
 	if (!rc)
 		rc = loop_run(se, &cfg);
 	if (!rc)
 		rc = save_note(d, dir);
 	fuse_session_destroy(se);
 close_lock:
+	inflight_close(d->inflight);
+	arena_close(arena);
 	close(lock_fd);
 close_dir:
 	close(dir);

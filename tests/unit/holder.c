@@ -158,6 +158,17 @@ static bool slurp(const char *dir, const char *name, char *out, size_t cap)
 	return n >= 0;
 }
 
+static int open_in(const char *dir, const char *name, int flags)
+{
+	char path[300];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, flags | O_CLOEXEC);
+	must(fd >= 0);
+	return fd;
+}
+
 static bool says_hello(const char *dir)
 {
 	char text[64];
@@ -309,16 +320,60 @@ static void test_kills(void)
 	ok(RUN(self, data, mnt) == 0 && says_hello(mnt),
 		"a dead mount is mounted over");
 	ok(n_mounts(mnt) == 1, "after it was removed");
+	must(umount(mnt) == 0 && both_end(&ids));
+	must(RUN(self, data, mnt, "-o", "norestart") == 0);
 	ids = ids_of(mnt);
 	kill(ids.daemon, SIGKILL);
 	ok(both_end(&ids) && n_mounts(mnt) == 0,
-		"when the daemon dies the holder unmounts and ends");
+		"with norestart the holder unmounts and ends when the daemon dies");
 }
+
+static void test_restarts(void)
+{
+	struct ids ids, now;
+	int fd;
+
+	must(RUN(self, data, mnt) == 0);
+	ids = ids_of(mnt);
+	fd = open_in(mnt, "note", O_RDWR);
+	kill(ids.daemon, SIGKILL);
+	ok(says_hello(mnt), "a daemon that dies is followed by another one");
+	now = ids_of(mnt);
+	ok(now.holder == ids.holder && now.daemon != ids.daemon &&
+			ends(ids.daemon),
+		"of the same holder");
+	ok(write(fd, "once", 4) == 4,
+		"a call that ends a daemon is answered by the next one");
+	ok(now.daemon != ids_of(mnt).daemon, "which it was");
+	errno = 0;
+	ok(write(fd, "poison", 6) < 0 && errno == EIO,
+		"what ends that one as well fails");
+	ok(says_hello(mnt), "others go on");
+	close(fd);
+	now = ids_of(mnt);
+	kill(now.daemon, SIGKILL);
+	ok(both_end(&now) && n_mounts(mnt) == 0,
+		"the fifth crash within a minute ends the tree");
+}
+
+static void five_times(const struct ids *ids)
+{
+	struct ids now = *ids;
+
+	for (int i = 0; i < HOLDER_CRASHES; i++) {
+		kill(now.daemon, SIGKILL);
+		if (i < HOLDER_CRASHES - 1)
+			now = ids_of(mnt);
+	}
+}
+
+static void by_killing(const struct ids *ids);
 
 /* Starts with -f, calls with the pids when the tree is there, gives status. */
 static int in_foreground(void (*then)(const struct ids *ids))
 {
-	const char *const argv[] = {self, data, mnt, "-f", NULL};
+	const char *const argv[] = {self, data, mnt, "-f",
+		then == by_killing ? "-onorestart" : NULL, NULL};
 	struct ids ids;
 	char text[64];
 	int out, status;
@@ -369,6 +424,9 @@ static void test_foreground(void)
 	ok(in_foreground(by_killing) == HOLDER_SIGNAL + SIGKILL &&
 			strstr(said, "signal 9"),
 		"-f tells which signal killed the daemon");
+	ok(in_foreground(five_times) == HOLDER_SIGNAL + SIGKILL &&
+			strstr(said, "5 times within a minute"),
+		"and that it was not the first time");
 	ok(n_mounts(mnt) == 0 && n_processes() == 0, "and nothing is left");
 }
 
@@ -640,6 +698,7 @@ static void test_all(void)
 	test_again();
 	test_signals();
 	test_kills();
+	test_restarts();
 	test_foreground();
 	test_failed_start();
 	test_cut_start();
@@ -665,7 +724,7 @@ int main(int argc, char **argv)
 	close(fd);
 	if (geteuid() != 0)
 		skip_all("mounting and unmounting for others needs root");
-	plan(68);
+	plan(76);
 	alarm(300);
 	must(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
 	snprintf(data, sizeof(data), "%s/data", scratch());

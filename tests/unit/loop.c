@@ -229,7 +229,7 @@ static int serve(const struct loop_config *cfg, int to_test)
 	serving = fuse_session_new(&args, &ops, sizeof(ops), NULL);
 	must(serving && fuse_session_mount(serving, mnt) == 0);
 	must(pthread_create(&errands, NULL, do_errands, NULL) == 0);
-	atomic_store(&sh->init_rc, loop_init(serving));
+	atomic_store(&sh->init_rc, loop_init(serving, NULL));
 	must(write(to_test, "r", 1) == 1);
 	rc = loop_run(serving, cfg);
 	atomic_store(&sh->run_rc, rc);

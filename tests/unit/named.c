@@ -125,14 +125,14 @@ int main(void)
 	struct named nd;
 
 	plan(20);
-	named_init(&nd);
+	named_init(&nd, NULL);
 	test_keys(&nd, a, b);
 	test_expiry(&nd, a);
 	test_room(&nd, a);
 	named_fini(&nd);
 	ok(!nd.list && nd.bytes == 0, "nothing is left behind");
 	named_unref(NULL);
-	named_init(&nd);
+	named_init(&nd, NULL);
 	named_fini(&nd);
 	ok(!nd.list, "an empty one ends as well");
 	collection_unref(a);

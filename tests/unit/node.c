@@ -196,7 +196,7 @@ int main(void)
 	coll = make_coll(1);
 	other = make_coll(2);
 	test_codes();
-	nodes_init(&ns, 42);
+	nodes_init(&ns, 42, NULL);
 	test_table(&ns);
 	test_pruning(&ns);
 	nodes_fini(&ns);

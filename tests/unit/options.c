@@ -84,14 +84,15 @@ static void test_own_options(void)
 {
 	struct options o;
 
-	ok(PARSE(&o, "data", "-o", "durability=async,spin=0,threads=3", "mnt",
+	ok(PARSE(&o, "data", "-o", "durability=async,spin=0,threads=3,norestart", "mnt",
 		   "-ostaging=64M", "-f") == 0,
 		"our options stand anywhere, in lists or alone");
 	ok(o.durability == OPTIONS_ASYNC && o.spin_us == 0 &&
 			o.n_threads == 3 && o.staging_max == 64ull << 20 &&
-			o.foreground && !o.debug,
+			o.foreground && !o.debug && o.norestart,
 		"and each is understood");
-	ok(!passes(&o, "spin=0") && !passes(&o, "threads=3"),
+	ok(!passes(&o, "spin=0") && !passes(&o, "threads=3") &&
+			!passes(&o, "norestart"),
 		"libfuse does not see them");
 	options_fini(&o);
 	ok(!PARSE(&o, "data", "mnt", "-o", "durability=fsync,max_threads=2") &&

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "src/manifest.h"
 #include "tests/tap.h"
 
 static struct collection *coll, *other;
@@ -226,14 +227,70 @@ static void test_follow(void)
 	stages_unref(&ss, named);
 }
 
+/* Another daemon's view of the arena: everything that was known is known. */
+static void test_load(void)
+{
+	struct stage_place place = place_of(coll, STAGE_AS, "kept");
+	struct catalogue cat;
+	struct stage *st, *anon, *again;
+	uint64_t serial, anon_serial;
+	uint32_t before = n_files();
+	bool is_trunc = false;
+
+	place.form = RECORD_NPY;
+	st = add(place, true);
+	anon = add(place_of(coll, STAGE_RECORD, "anon"), false);
+	must(arena_pwrite(arena, st->file, ARENA_BODY, 0, "1,2", 3) == 0);
+	st->is_dirty = st->is_excl = st->is_new = st->has_mtime = true;
+	st->mtime_ns = 77;
+	st->original = 12;
+	stages_save(&ss, st);
+	anon->n_in_flight = 1;
+	stages_save(&ss, anon);
+	add(place_of(other, STAGE_RECORD, "gone"), true);
+	stages_put_miss(&ss, 4711, true);
+	serial = st->serial;
+	anon_serial = anon->serial;
+	stages_fini(&ss);
+	ok(n_files() == before + 3, "what is staged outlives who knew of it");
+	catalogue_init(&cat);
+	must(catalogue_load(&cat, &(struct manifest){.next_no = 3, .next_cursor = 9,
+		     .next_gen = GENERATION_FIRST}) == 0);
+	must(catalogue_load_collection(&cat, collection_ref(coll),
+		     (struct vg_id){"c", 1}, 1) == 0);
+	must(stages_init(&ss, arena) == 0 && stages_load(&ss, &cat) == 0);
+	ok(!stages_next(&ss, other, 0), "a stage of a collection that is gone goes");
+	again = get(place);
+	ok(again && again->serial == serial && again->form == RECORD_NPY,
+		"the next one finds it by its name and its number");
+	ok(again->is_dirty && again->is_excl && again->is_new &&
+			again->has_mtime && again->mtime_ns == 77 &&
+			again->original == 12 && !again->is_committed,
+		"as it was");
+	again = stages_get(&ss, anon_serial);
+	ok(again && again->is_dirty && !again->is_named,
+		"what was being committed is to be committed");
+	stages_unref(&ss, again);
+	ok(stages_take_miss(&ss, 4711, &is_trunc) && is_trunc,
+		"who missed a stage is known");
+	again = add(place_of(coll, STAGE_RECORD, "next"), true);
+	ok(again->serial > anon_serial, "numbers are not used again");
+	stages_del_name(&ss, again);
+	stages_unref(&ss, again);
+	again = stages_get(&ss, serial);
+	stages_del_name(&ss, again);
+	stages_unref(&ss, again);
+	catalogue_fini(&cat);
+}
+
 int main(void)
 {
 	int fd;
 
-	plan(40);
+	plan(47);
 	fd = arena_create(64u << 20);
 	must(fd >= 0 && arena_open(fd, &arena) == 0);
-	stages_init(&ss, arena);
+	must(stages_init(&ss, arena) == 0);
 	coll = make_coll(1);
 	other = make_coll(2);
 	test_names();
@@ -243,6 +300,8 @@ int main(void)
 	test_walk();
 	test_bytes();
 	test_follow();
+	test_load();
+	stages_expire(&ss, 0);
 	stages_fini(&ss);
 	ok(n_files() == 0, "in the end all are gone");
 	ok(atomic_load(&coll->refs) == 1 && atomic_load(&other->refs) == 1,

@@ -1,0 +1,36 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# kill -9 of the daemon, not its holder, under writers, readers, an import and
+# rsync: no call of theirs fails, and all that was acknowledged is there.
+# VG_DAEMON_KILLS: how often (3; 100, 15 s apart, in a soak). VG_SEED repeats
+# the clients' choices. FUSE_NOTIFY_RESEND is never used: the requests that
+# were under way come out of the arena.
+. "$(dirname "$0")/lib.sh"
+pause_ms=4000
+if [ "$VG_SOAK" = 1 ]; then
+	: "${VG_DAEMON_KILLS:=100}"
+	pause_ms=15000
+	VG_TEST_TIMEOUT=36000
+fi
+kills=${VG_DAEMON_KILLS:-3}
+plan $((kills + 3))
+vgmount
+export HOLDER
+: >"$S/rounds"
+"$PYTHON3" "$HERE/crash_rounds.py" "$kills" "${VG_KILL_PAUSE_MS:-$pause_ms}" \
+	>"$S/rounds" 2>&1 &
+driver=$!
+while IFS= read -r line; do
+	case $line in
+	"round "*": "*)
+		is "${line#*: }" "nobody noticed" "${line%%: *}"
+		;;
+	"end: "*)
+		is "${line#*: }" "all is there" "what was acknowledged is there"
+		;;
+	*)	diag "${line#\# }" ;;
+	esac
+done < <(tail -n +1 --pid=$driver -f "$S/rounds")
+wait $driver
+is $? 0 "the driver saw all rounds"
+finish
