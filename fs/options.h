@@ -63,9 +63,10 @@ struct options {
 
 /*
  * Parses argv. 0: *out is filled (paths only for OPTIONS_MOUNT and
- * OPTIONS_REMOUNT, data_dir for OPTIONS_CHECK) and options_fini is due. -EINVAL: why[cap] has a sentence
- * for the user; -ENOMEM likewise. Options that only libfuse knows are kept for
- * it unread: fuse_session_new is who refuses unknown ones. Main thread.
+ * OPTIONS_REMOUNT, data_dir for OPTIONS_CHECK) and options_fini is due.
+ * -EINVAL: why[cap] has a sentence for the user; -ENOMEM likewise. Options that
+ * only libfuse knows are kept for it unread: fuse_session_new is who refuses
+ * unknown ones. Main thread.
  */
 int options_parse(int argc, char **argv, char *why, size_t cap,
 	struct options *out);

@@ -27,9 +27,11 @@ void check_say(struct check *ck, bool is_finding, const char *fmt, ...)
 	char text[CHECK_TEXT];
 	va_list ap;
 
+	assert(ck->cfg->say && ck->res);
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	assert(text[0]);
 	ck->res->findings += is_finding;
 	ck->res->notes += !is_finding;
 	ck->cfg->say(ck->cfg->ctx, is_finding, text);
@@ -42,6 +44,7 @@ static void check_losses(struct check *ck)
 	struct store_error e;
 	uint32_t n = 0;
 
+	assert(ck->s->is_recovery);
 	while (store_error_get(ck->s, n, &e) == 0) /* ends: 1,000 are kept */
 		n++;
 	while (n-- > 0)
@@ -66,6 +69,7 @@ static void check_identity(struct check *ck)
 	};
 	enum identity_state state = ck->s->identity_state;
 
+	assert(state <= IDENTITY_DAMAGED);
 	if (state != IDENTITY_SAME)
 		check_say(ck, state == IDENTITY_DAMAGED, "%s", note[state]);
 }
@@ -82,6 +86,7 @@ static void check_state(struct check *ck)
 
 		if (!c)
 			continue;
+		assert(c->no == no && c->gen);
 		catalogue_name(cat, c, name);
 		ck->res->collections++;
 		ck->res->records += atomic_load(&c->n_live);
@@ -101,6 +106,7 @@ static void check_state(struct check *ck)
 /* One that cannot be read. */
 static void say_unread(struct check *ck, uint64_t number, int rc)
 {
+	assert(rc < 0 && number > 0 && number != ck->taken);
 	check_say(ck, true,
 		"MANIFEST.%" PRIu64 " is %s; %s%s", number,
 		rc == -VG_ECORRUPT ? "damaged, or another store's" :
@@ -121,6 +127,7 @@ static void note_place(struct check *ck, const struct manifest *m)
 		.io = ck->s->io};
 	char why[256];
 
+	assert(m->lsn > 0);
 	memcpy(cfg.uuid, ck->s->uuid, sizeof(cfg.uuid));
 	if (wal_check_place(&cfg, why) == 0)
 		ck->oldest = cfg.from;
@@ -154,6 +161,7 @@ static void check_manifests(struct check *ck)
 	}
 	free(number);
 	ck->rc = rc;
+	assert(rc < 0 || ck->n <= n);
 	for (uint32_t i = 0; i < ck->n && ck->rc == 0; i++) {
 		note_place(ck, &ck->m[i]);
 		check_manifest(ck, &ck->m[i]);
@@ -190,6 +198,8 @@ static void check_log(struct check *ck)
 		return;
 	}
 	wal_close(wal);
+	assert(rep.is_damaged || rep.last_lsn >= ck->oldest.lsn - 1 ||
+		ck->oldest.lsn == 0);
 	if (rep.is_damaged && rep.last_lsn < st.appended_lsn)
 		check_say(ck, true,
 			"wal: %s: MANIFEST.%" PRIu64 " has what is there, "
@@ -215,6 +225,7 @@ static bool is_known(struct names *names, const char *name)
 {
 	char uuid[33];
 
+	assert(names->uuid);
 	for (uint32_t i = 0; i < names->ck->n; i++)
 		for (uint32_t k = 0; k < names->ck->m[i].n_colls; k++) {
 			const struct manifest_collection *mc =
@@ -347,6 +358,7 @@ int check_each(const struct check_config *cfg, struct check_result *res)
 	struct check ck = {.cfg = cfg, .res = res};
 	int rc;
 
+	assert(cfg->say && (cfg->dir || cfg->has_dirfd));
 	*res = (struct check_result){0};
 	rc = open_it(&ck);
 	if (rc <= 0)
@@ -368,5 +380,6 @@ int check_each(const struct check_config *cfg, struct check_result *res)
 			"it could not be looked at in full: %s",
 			strerror(-ck.rc));
 	store_close(ck.s);
+	assert(ck.rc <= 0);
 	return ck.rc;
 }

@@ -41,6 +41,7 @@ static void add_range(void *ctx, uint32_t first, uint32_t n)
 	struct damage *d = ctx;
 	struct range *last = d->n ? &d->range[d->n - 1] : NULL;
 
+	assert(n > 0 && (!last || last->first + last->n <= first));
 	d->rows += n;
 	if (last && last->first + last->n == first) {
 		last->n += n;
@@ -64,6 +65,7 @@ static bool has_row(const struct damage *d, uint32_t row)
 {
 	uint32_t low = 0, high = d->n;
 
+	assert(d->n <= d->cap);
 	while (low < high) { /* ends: the distance halves */
 		uint32_t middle = low + (high - low) / 2;
 
@@ -85,6 +87,7 @@ static uint32_t number_of(const struct manifest_column *column, uint32_t row)
 	for (uint32_t i = 0; i < column->n_parts; i++)
 		if (column->part[i].first <= row)
 			number = column->part[i].number;
+	assert(number > 0);
 	return number;
 }
 
@@ -101,6 +104,7 @@ static uint64_t name_records(
 	size_t len = 0;
 	uint64_t lost = 0;
 
+	assert(d->n > 0 && !d->failed);
 	out[0] = '\0';
 	for (uint32_t no = 0; no < n; no++) {
 		const struct version *v = generation_version(g, no);
@@ -182,6 +186,7 @@ static void read_rows(struct look_at *at, struct colfile *cf, uint32_t stride,
 	uint32_t n = colfile_rows(cf), batch = VG_MAX(BUFFER / stride, 1u);
 	uint8_t *rows = malloc((size_t)batch * stride);
 
+	assert(stride > 0 && d->n == 0);
 	if (!rows)
 		at->ck->rc = -ENOMEM;
 	for (uint32_t from = 0; rows && from < n; from += VG_MIN(batch, n - from))
@@ -199,6 +204,7 @@ static bool is_long_enough(struct look_at *at, const char *column,
 	uint64_t len = (uint64_t)part->n * stride;
 	char name[64];
 
+	assert(part->number > 0 && part->n > 0);
 	for (int sums = 0; sums < 2; sums++) {
 		struct io *io = at->f->io;
 		struct io_stat st = {0};
@@ -234,6 +240,7 @@ static void say_column(struct look_at *at, const struct manifest_column *column,
 {
 	bool is_whole = true;
 
+	assert(column->n_parts > 0 && why[0]);
 	for (uint32_t i = 0; i < column->n_parts; i++)
 		is_whole = is_whole &&
 			   is_long_enough(at, name, &column->part[i], stride);
@@ -251,6 +258,7 @@ static void say_column(struct look_at *at, const struct manifest_column *column,
 static bool is_seen(const struct look_at *at, enum column_kind kind,
 	const struct manifest_column *column)
 {
+	assert(column->n_parts > 0 && kind < COLUMNS);
 	for (uint32_t i = 0; i < at->ck->n; i++) {
 		const struct manifest *m = &at->ck->m[i];
 		const struct manifest_column *other = NULL;
@@ -312,6 +320,7 @@ static const char *check_bytes(
 	const char *why = NULL;
 	uint64_t done = 0;
 
+	assert(fd >= 0 && file->number > 0);
 	if (!hash || !bytes)
 		at->ck->rc = -ENOMEM;
 	else
@@ -369,6 +378,7 @@ static void check_collection(struct look_at *at)
 {
 	const struct manifest_collection *mc = at->mc;
 
+	assert(at->f && mc->version.n_parts > 0);
 	check_column(at, COLUMN_META, &mc->meta, BLOB_UNIT);
 	check_column(at, COLUMN_VERSION, &mc->version, VERSION_ROW);
 	check_column(at, COLUMN_END, &mc->end, END_ROW);
@@ -385,6 +395,7 @@ void check_manifest(struct check *ck, const struct manifest *m)
 	struct collection_files files = {
 		.io = ck->s->io, .dirfd = ck->s->checkpoint.coll_dirfd};
 
+	assert(memcmp(m->store, ck->s->uuid, sizeof(m->store)) == 0);
 	memcpy(files.store, ck->s->uuid, sizeof(files.store));
 	for (uint32_t i = 0; i < m->n_colls && ck->rc == 0; i++) {
 		struct look_at at = {.ck = ck, .m = m, .mc = &m->coll[i]};

@@ -70,6 +70,7 @@ static int fill_catalogue(struct store *s, const struct manifest *m,
 	struct catalogue *cat = &s->catalogue;
 	int rc = catalogue_load(cat, m);
 
+	assert(whole == WHOLE || s->is_recovery);
 	for (uint32_t i = 0; i < m->n_colls && rc == 0; i++) {
 		rc = load_collection(s, &m->coll[i], files, why);
 		if (rc < 0 && rc != -ENOMEM && whole != WHOLE) {
@@ -118,6 +119,7 @@ static int check_log(const struct store *s, const struct manifest *m,
 		.from = {m->lsn, m->segment, m->offset},
 		.io = s->io};
 
+	assert(m->lsn > 0 && s->waldirfd >= 0);
 	memcpy(cfg.uuid, s->uuid, sizeof(cfg.uuid));
 	return wal_check_place(&cfg, why);
 }
@@ -158,6 +160,7 @@ static int load_one(struct store *s, uint64_t number, enum whole whole,
 		catalogue_init(&s->catalogue);
 	}
 	manifest_fini(&m);
+	assert(rc < 0 || cp->reach >= from->lsn);
 	return rc;
 }
 
@@ -177,6 +180,7 @@ static int keep_older(
 	if (!cp->kept)
 		return -ENOMEM;
 	cp->cap_kept = VG_MAX(n, 1u);
+	assert(cp->n_kept == 0);
 	for (uint32_t i = n; i-- > 0;)
 		if (number[i] < cp->number)
 			cp->kept[cp->n_kept++] = (struct checkpoint_kept){
@@ -197,6 +201,7 @@ static int load_newest(struct store *s, const uint64_t *number, uint32_t n,
 	char why[256];
 	int first = 0, rc = -ENOENT;
 
+	assert(n > 0 && number[0] >= number[n - 1]);
 	for (uint32_t i = 0; i < n; i++) {
 		rc = load_one(s, number[i], whole, why, from);
 		if (rc == 0)
@@ -250,6 +255,7 @@ static int load_any(struct store *s, const uint64_t *number, uint32_t n,
 		rc = load_newest(s, number, n, whole, rep, from);
 	if (rc == 0)
 		rep->error[0] = '\0';
+	assert(rc == 0 || rep->error[0]);
 	return rc;
 }
 
@@ -291,6 +297,7 @@ int checkpoint_load(struct store *s, const struct store_config *cfg,
 		cp->limit = UINT64_MAX;
 	cp->grace_s = cfg->has_grace ? cfg->grace_s : GRACE_S;
 	atomic_store(&cp->lsn, 1);
+	assert(cp->number == 0 && cp->coll_dirfd < 0);
 	*from = (struct wal_place){0};
 	rc = manifest_list(cp->io, s->dirfd, &number, &n);
 	if (rc < 0)

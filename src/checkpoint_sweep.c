@@ -44,6 +44,7 @@ static bool has_graph(const struct manifest_collection *mc, const char *name)
 {
 	char own[GRAPH_NAME_MAX];
 
+	assert(mc->n_deltas <= MANIFEST_DELTAS_MAX);
 	for (uint32_t i = 0; i <= mc->n_deltas; i++) {
 		const struct manifest_file *file =
 			i == 0 ? &mc->graph : &mc->delta[i - 1];
@@ -89,6 +90,7 @@ static bool is_named(const struct sweep *sweep, const char *name)
 {
 	char uuid[33];
 
+	assert(sweep->name && strlen(sweep->name) == 32);
 	for (uint32_t i = 0; i < sweep->n; i++)
 		for (uint32_t k = 0; k < sweep->m[i].n_colls; k++) {
 			const struct manifest_collection *mc =
@@ -109,6 +111,7 @@ static int sweep_file(void *ctx, const char *name)
 	struct io *io = sweep->cp->io;
 	int rc = 0;
 
+	assert(sweep->dirfd >= 0);
 	if (!is_ours(name) || (sweep->is_named && is_named(sweep, name)))
 		return 0;
 	rc = io->unlink(io, sweep->dirfd, name);
@@ -179,6 +182,7 @@ int checkpoint_sweep(struct store *s)
 		rc = -ENOMEM;
 	if (rc == 0)
 		rc = load_manifests(s, &sweep, number, n);
+	assert(sweep.n <= n);
 	if (rc == 0 && cp->coll_dirfd >= 0)
 		rc = cp->io->list(
 			cp->io, cp->coll_dirfd, sweep_dir, &sweep);

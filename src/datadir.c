@@ -68,6 +68,7 @@ static int wait_flock(int fd, int how, unsigned *wait_ms)
 {
 	struct timespec pause = {.tv_nsec = 20000000};
 
+	assert(fd >= 0 && (how == LOCK_EX || how == LOCK_SH));
 	while (flock(fd, how | LOCK_NB) < 0) { /* ends: wait_ms sinks */
 		if (errno == EBADF || errno == EINVAL || errno == ENOLCK ||
 			errno == ENOSYS)
@@ -152,6 +153,7 @@ static int take_shared(const char *dir, unsigned wait_ms,
 {
 	int rc = wait_flock(*d->dirfd, LOCK_SH, &wait_ms);
 
+	assert(d->is_read_only && *d->lockfd < 0);
 	if (rc == -EOPNOTSUPP) {
 		*d->lockfd = openat(
 			*d->dirfd, "LOCK", O_RDONLY | O_CLOEXEC);

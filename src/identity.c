@@ -162,6 +162,7 @@ int identity_load(struct io *io, int dirfd, struct identity *out,
 	ssize_t n;
 	int rc;
 
+	assert(dirfd >= 0);
 	*state = IDENTITY_MISSING;
 	*out = id;
 	if (fd < 0)
@@ -190,6 +191,7 @@ int identity_save(struct io *io, int dirfd, const struct identity *was,
 	size_t len;
 	int fd, rc;
 
+	assert(dirfd >= 0 && was != out);
 	if (was) {
 		memcpy(id.parent_member, was->member, sizeof(id.member));
 		memcpy(id.parent_copy, was->copy, sizeof(id.copy));

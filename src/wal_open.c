@@ -716,6 +716,7 @@ static int stand_still(
 	struct wal_report *rep = scan->rep;
 	struct wal *wal = scan->wal;
 
+	assert(scan->is_read_only && rc <= 0);
 	if (rc < 0 && (rc == -ENOMEM || !scan->takes_damaged))
 		return rc;
 	if (rc < 0 && !rep->error[0])
