@@ -191,6 +191,7 @@ static void check_log(struct check *ck)
 
 	wal_stat(ck->s->wal, &st);
 	ck->res->lsn = st.appended_lsn;
+	cfg.is_copy = ck->s->identity_state != IDENTITY_SAME;
 	memcpy(cfg.uuid, ck->s->uuid, sizeof(cfg.uuid));
 	rc = wal_open(&cfg, see_frame, NULL, &rep, &wal);
 	if (rc < 0) {
@@ -205,6 +206,12 @@ static void check_log(struct check *ck)
 			"wal: %s: MANIFEST.%" PRIu64 " has what is there, "
 			"nothing is lost",
 			rep.error, ck->taken);
+	else if (rep.is_begun)
+		check_say(ck, false,
+			"wal: this copy ends where segment %" PRIu64 " was "
+			"begun: right if changes went on while it was made; "
+			"if it was interrupted, copy again",
+			rep.last_segment + 1);
 	else if (rep.cut_len > 0)
 		check_say(ck, false,
 			"wal: a torn tail of %" PRIu64 " bytes in segment "

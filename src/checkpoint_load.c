@@ -17,9 +17,12 @@
  * in the copy, made meanwhile, is either whole with its log, and then has all
  * that n had and more; or it is passed over; or the log ends before it: the log
  * was copied first, and the copy is refused, because a copy that was
- * interrupted looks the same. A segment that was copied when the next one had
- * been begun says so at its end (wal.c, the mark), so a log that was copied in
- * part is refused, too.
+ * interrupted looks the same.
+ *
+ * What cannot be told is a copy that was interrupted within the log behind the
+ * newest manifest's place: a last segment that is not there, or not whole, looks
+ * as if it had been begun, or written to, after the copy was. The program that
+ * copied says that it failed; here there is a warning.
  */
 #include <assert.h>
 #include <errno.h>

@@ -211,6 +211,7 @@ int replay_log(struct store *s, const struct store_config *cfg,
 		.segment_size = cfg->segment_size,
 		.no_uring = cfg->no_uring,
 		.reach = s->checkpoint.reach,
+		.is_copy = s->identity_state != IDENTITY_SAME,
 		.is_read_only = s->is_recovery,
 		.takes_damaged = s->is_recovery,
 		.io = cfg->io};
@@ -226,12 +227,18 @@ int replay_log(struct store *s, const struct store_config *cfg,
 	if (rc < 0 && wr.error[0])
 		snprintf(rep->error, sizeof(rep->error), "%s", wr.error);
 	rep->cut_len = wr.cut_len;
+	rep->is_begun = wr.is_begun;
 	rep->uring = s->uring = wr.uring;
 	collection_unref(rp.coll);
 	if (rc < 0) {
 		moment_unref(&s->moments, rp.next);
 		return rc;
 	}
+	if (wr.is_begun)
+		log_warn("log: this copy ends where segment %llu was begun: "
+			 "right if changes went on while it was made; if it "
+			 "was interrupted, copy again",
+			(unsigned long long)wr.last_segment + 1);
 	if (wr.is_damaged)
 		store_note_loss(s, "wal",
 			rep->error[0] ? rep->error : wr.error);

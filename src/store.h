@@ -70,6 +70,8 @@ struct store_report {
 	uint64_t manifest; /* number of the one that was opened; 0: none */
 	uint64_t replayed; /* ops */
 	uint64_t cut_len;  /* bytes of a torn tail that was cut */
+	bool is_begun; /* of a copy: the log ends where a segment was begun that
+			  is not there */
 	uint32_t n_losses; /* is_recovery: what could not be read; each is an
 			      error of the store and a line of the log */
 	bool uring;

@@ -85,9 +85,11 @@
  *
  * THE MARK. When a new segment stands for good, the one before gets a last
  * frame of type WAL_NEXT without a payload, whose lsn is the new one's first:
- * void by 6. Where it is met because the next segment is not there, the log is
- * refused: files were lost, or are missing in a copy. It is not synced, so it
- * may be missing, and nothing depends on it but that sentence.
+ * void by 6. Where it is met because the next segment is not there, files were
+ * lost, and the log is refused. Not in a copy: its names may have been listed
+ * before that segment was begun, and this one copied afterwards; then the log
+ * ends at the mark. It is not synced, so it may be missing, and nothing depends
+ * on it but that sentence.
  *
  * WHAT A SYNC PROMISES. When wal_write(wal, true) returns 0, every frame
  * appended before is part of the log whatever happens afterwards, power loss

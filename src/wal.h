@@ -48,6 +48,8 @@ struct wal_config {
 	bool no_uring;	       /* use pwrite and fdatasync from the start */
 	uint64_t reach;	       /* the log must have all before this lsn; else
 				  files of it are missing. 0: unknown */
+	bool is_copy;	       /* it may end where a segment was begun that is
+				  not there: begun after the copy was */
 	bool is_read_only;     /* nothing on the disk is changed, and nothing
 				  can be appended (-EROFS) */
 	bool takes_damaged;    /* read only: the log ends where it is damaged
@@ -59,8 +61,12 @@ struct wal_config {
 /* What opening found. */
 struct wal_report {
 	uint64_t frames;      /* replayed */
+	uint64_t last_segment; /* that was read; 0: none */
 	uint64_t last_lsn;    /* of the log, also if it is before the place
 				 that replay began at; 0: empty */
+	bool is_begun;	      /* is_copy: it ends so; what was acknowledged
+				 before the copy began is there, unless the
+				 copy was interrupted */
 	bool is_damaged;      /* it was replayed up to what error tells */
 	uint64_t cut_segment; /* where a torn tail was cut, or would be... */
 	uint64_t cut_offset;

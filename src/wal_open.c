@@ -33,7 +33,7 @@ struct scan {
 	struct wal_report *rep;
 	struct wal_place from; /* lsn 0: the log's begin */
 	uint64_t reach;
-	bool is_read_only, takes_damaged;
+	bool is_copy, is_read_only, takes_damaged;
 	uint64_t last;	/* the highest number of a segment; 0: none */
 	uint64_t lsn;	/* the next expected */
 	struct segment seg;
@@ -327,6 +327,10 @@ static int replay_segment(
 
 		if (rc == 0 || (rc > 0 && f.lsn != scan->lsn))
 			break;
+		if (rc > 0 && f.type == WAL_NEXT && scan->is_copy) {
+			scan->rep->is_begun = true;
+			break;
+		}
 		if (rc > 0)
 			rc = replay_frame(scan, &f, payload, offset);
 		if (rc < 0)
@@ -495,6 +499,7 @@ static int replay(struct scan *scan, uint64_t *end, struct next *torn)
 				at.segment + 1, next.first_lsn, at.lsn);
 		scan->unsure_at = at.offset;
 		scan->unsure_lsn = at.lsn;
+		scan->rep->last_segment = at.segment;
 		rc = replay_segment(scan, at.offset, next.first_lsn, end);
 		if (rc < 0)
 			return rc;
@@ -804,6 +809,7 @@ int wal_open(const struct wal_config *cfg, wal_each_fn *each, void *ctx,
 		.lsn = 1,
 		.seg = {.fd = -1},
 		.reach = cfg->reach,
+		.is_copy = cfg->is_copy,
 		.is_read_only = cfg->is_read_only,
 		.takes_damaged = cfg->takes_damaged,
 	};

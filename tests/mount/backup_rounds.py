@@ -163,11 +163,13 @@ def by_cp(to, last):
     """cp -r, file by file, with pauses; each directory is listed when it is
     its turn."""
     os.mkdir(to)
+    until = time.monotonic() + 2
     for d, dirs, files in os.walk(D):
         at = os.path.join(to, os.path.relpath(d, D))
         os.makedirs(at, exist_ok=True)
         for f in files:
-            time.sleep(0.01)
+            if time.monotonic() < until:
+                time.sleep(0.05)
             try:
                 shutil.copyfile(os.path.join(d, f), os.path.join(at, f))
             except FileNotFoundError:
@@ -216,7 +218,13 @@ def mount_copy(copy):
         if child.poll() is not None:
             return None
         time.sleep(0.01)
-    os.stat(M2 + "/.")
+    try:
+        os.stat(M2 + "/.")
+    except OSError:
+        child.wait()
+        subprocess.run(["umount", "-l", M2], check=False,
+                       stderr=subprocess.DEVNULL)
+        return None
     return child
 
 
