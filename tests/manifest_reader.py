@@ -65,6 +65,8 @@ def manifest(root):
         m.get('Qq')
         name = m.text()
         aliases[name] = m.text()
+    for _ in range(m.get('I')):
+        m.get('QQi')
     if m.at != len(m.b):
         sys.exit('a manifest with bytes left over')
     return store, colls, aliases
