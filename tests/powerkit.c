@@ -241,7 +241,9 @@ static void draw_commit(struct life *l, struct asked *a, uint32_t n)
 	for (uint32_t i = 0; i < n; i++) {
 		struct pm_state st = l->h.of[l->h.n];
 
-		pm_draw(&st, n > 1, &l->next_n, &l->dice, &a->want[i]);
+		pm_draw(&st,
+			l->cfg->is_same ? PM_SAME : n > 1 ? PM_RECORDS : PM_ANY,
+			&l->next_n, &l->dice, &a->want[i]);
 		if (pm_apply(&st, &a->want[i]) == 0)
 			push_locked(&l->h, &st);
 	}
@@ -290,7 +292,7 @@ static int step_commit(struct life *l)
 	int rc;
 
 	must(a && n <= CHANGES_MAX);
-	if (!has_collection(&l->h.of[before]))
+	if (!l->cfg->is_same && !has_collection(&l->h.of[before]))
 		n = 1; /* which makes one */
 	draw_commit(l, a, n);
 	a->commit.changes = a->change;
@@ -706,6 +708,7 @@ static void draw_any(uint64_t seed, struct pk_config *cfg)
 		.one_in = 10 + pm_roll(&dice, 50),
 		.flips = 6,
 		.batch = 1 + pm_roll(&dice, CHANGES_MAX),
+		.is_same = pm_roll(&dice, 10) == 0,
 	};
 }
 

@@ -39,6 +39,8 @@ struct pk_config {
 	unsigned one_in; /* of how many calls a power cut is drawn at one */
 	unsigned flips; /* of how many states one has a flipped bit; 0: none */
 	unsigned batch; /* changes of a commit, at most */
+	bool is_same;	/* all of one size in the log, so that new ones fall
+			   on the places of old ones */
 	struct sim_fault fault; /* of the first life */
 	uint64_t full_at; /* after some steps so many bytes of capacity... */
 	unsigned full_for; /* ...for so many steps */

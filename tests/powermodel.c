@@ -252,10 +252,10 @@ static void draw_put(
 	ch->is_excl = pm_roll(dice, 8) == 0;
 }
 
-void pm_draw(const struct pm_state *st, bool records, uint32_t *next_n,
+void pm_draw(const struct pm_state *st, enum pm_only only, uint32_t *next_n,
 	uint64_t *dice, struct pm_change *out)
 {
-	*out = (struct pm_change){.type = draw_type(records, dice),
+	*out = (struct pm_change){.type = draw_type(only == PM_RECORDS, dice),
 		.name = pm_roll(dice, PM_NAMES),
 		.to = pm_roll(dice, PM_NAMES),
 		.id = pm_roll(dice, PM_IDS),
@@ -269,6 +269,11 @@ void pm_draw(const struct pm_state *st, bool records, uint32_t *next_n,
 			 out->type == OP_ATTR;
 
 	out->time_ns = 1000000000ll * *next_n + 7;
+	if (only == PM_SAME) {
+		out->type = OP_ATTR;
+		out->is_root = true;
+		return;
+	}
 	if (out->type == OP_ATTR)
 		out->is_root = pm_roll(dice, 3) == 0;
 	if (needs_one && !draw_collection(st, dice, &out->name))

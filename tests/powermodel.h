@@ -66,9 +66,14 @@ const float *pm_vec(uint32_t n, uint32_t dim, float out[PM_DIM_MAX]);
 /* The empty store. */
 void pm_init(struct pm_state *st);
 
-/* Draws a change that makes sense after st. records: of a record, or its
- * collection's settings: no name comes or goes. */
-void pm_draw(const struct pm_state *st, bool records, uint32_t *next_n,
+/* Draws a change that makes sense after st. */
+enum pm_only {
+	PM_ANY,
+	PM_RECORDS, /* of a record, or its collection's settings: no name comes
+		       or goes */
+	PM_SAME,    /* all of one size in the log */
+};
+void pm_draw(const struct pm_state *st, enum pm_only only, uint32_t *next_n,
 	uint64_t *dice, struct pm_change *out);
 
 /* What the store must answer, and st as it is then. */
