@@ -38,7 +38,11 @@ static struct {
 	size_t len;
 	bool exists;
 	uint64_t links;
-} files[FILES];
+} bufs[FILES];
+
+/* Which of them has name i: 0 is "new", the one that is being made. */
+static int buf_of[FILES];
+#define files(i) bufs[buf_of[i]]
 
 static struct wal_place from; /* where the log is opened */
 
@@ -46,7 +50,9 @@ static int file_number(const char *name)
 {
 	unsigned long long number = strtoull(name, NULL, 10);
 
-	return number < FILES ? (int)number : FILES;
+	if (strcmp(name, "new") == 0)
+		return 0;
+	return number > 0 && number < FILES ? (int)number : FILES;
 }
 
 static int mem_open(struct io *io, int dirfd, const char *name, int flags)
@@ -55,20 +61,20 @@ static int mem_open(struct io *io, int dirfd, const char *name, int flags)
 
 	(void)io;
 	(void)dirfd;
-	if (i <= 0 || i >= FILES)
+	if (i >= FILES)
 		return flags & O_CREAT ? -ENOSPC : -ENOENT;
-	if (!files[i].exists && !(flags & O_CREAT))
+	if (!files(i).exists && !(flags & O_CREAT))
 		return -ENOENT;
-	if (files[i].exists && flags & O_EXCL)
+	if (files(i).exists && flags & O_EXCL)
 		return -EEXIST;
-	if (files[i].exists && files[i].links > 1 && flags & O_RDWR)
+	if (files(i).exists && files(i).links > 1 && flags & O_RDWR)
 		abort(); /* a shared file is never opened for writing */
-	if (!files[i].exists) {
-		files[i].len = 0;
-		files[i].links = 1;
+	if (!files(i).exists) {
+		files(i).len = 0;
+		files(i).links = 1;
 	}
-	files[i].exists = true;
-	return i;
+	files(i).exists = true;
+	return buf_of[i];
 }
 
 static void mem_close(struct io *io, int fd)
@@ -80,8 +86,8 @@ static void mem_close(struct io *io, int fd)
 static int mem_stat(struct io *io, int fd, struct io_stat *out)
 {
 	(void)io;
-	out->size = files[fd].len;
-	out->links = files[fd].links;
+	out->size = bufs[fd].len;
+	out->links = bufs[fd].links;
 	return 0;
 }
 
@@ -89,10 +95,10 @@ static ssize_t mem_read(
 	struct io *io, int fd, void *buf, size_t len, uint64_t offset)
 {
 	(void)io;
-	if (offset >= files[fd].len)
+	if (offset >= bufs[fd].len)
 		return 0;
-	len = VG_MIN(len, files[fd].len - offset);
-	memcpy(buf, files[fd].bytes + offset, len);
+	len = VG_MIN(len, bufs[fd].len - offset);
+	memcpy(buf, bufs[fd].bytes + offset, len);
 	return (ssize_t)len;
 }
 
@@ -104,8 +110,8 @@ static int mem_write(struct io *io, int fd, const void *buf, size_t len,
 	if (offset + len > FILE_MAX)
 		return -EIO;
 	if (len > 0)
-		memcpy(files[fd].bytes + offset, buf, len);
-	files[fd].len = VG_MAX(files[fd].len, offset + len);
+		memcpy(bufs[fd].bytes + offset, buf, len);
+	bufs[fd].len = VG_MAX(bufs[fd].len, offset + len);
 	return 0;
 }
 
@@ -128,17 +134,37 @@ static int mem_allocate(struct io *io, int fd, uint64_t offset, uint64_t len)
 static int mem_truncate(struct io *io, int fd, uint64_t size)
 {
 	(void)io;
-	if (size > files[fd].len || files[fd].links > 1)
+	if (size > bufs[fd].len || bufs[fd].links > 1)
 		abort();
-	files[fd].len = size;
+	bufs[fd].len = size;
 	return 0;
 }
 
 static int mem_unlink(struct io *io, int dirfd, const char *name)
 {
+	int i = file_number(name);
+
 	(void)io;
 	(void)dirfd;
-	files[file_number(name)].exists = false;
+	if (i >= FILES || !files(i).exists)
+		return -ENOENT;
+	files(i).exists = false;
+	return 0;
+}
+
+static int mem_rename(
+	struct io *io, int dirfd, const char *from_name, const char *to)
+{
+	int a = file_number(from_name), b = file_number(to), was;
+
+	(void)io;
+	(void)dirfd;
+	if (a >= FILES || !files(a).exists || b >= FILES)
+		return a >= FILES || b < FILES ? -ENOENT : -ENOSPC;
+	was = buf_of[b];
+	buf_of[b] = buf_of[a];
+	buf_of[a] = was;
+	files(a).exists = false;
 	return 0;
 }
 
@@ -152,7 +178,7 @@ static int mem_list(struct io *io, int dirfd, io_name_fn *each, void *ctx)
 		char name[16];
 
 		snprintf(name, sizeof(name), "%04d.wal", i);
-		if (files[i].exists)
+		if (files(i).exists)
 			rc = each(ctx, name);
 	}
 	return rc;
@@ -168,16 +194,17 @@ static struct io mem_io = {
 	.allocate = mem_allocate,
 	.truncate = mem_truncate,
 	.unlink = mem_unlink,
+	.rename = mem_rename,
 	.list = mem_list,
 };
 
 static void file_add(int i, const void *bytes, size_t len)
 {
-	if (files[i].len + len > FILE_MAX / 2)
+	if (files(i).len + len > FILE_MAX / 2)
 		return;
 	if (len > 0)
-		memcpy(files[i].bytes + files[i].len, bytes, len);
-	files[i].len += len;
+		memcpy(files(i).bytes + files(i).len, bytes, len);
+	files(i).len += len;
 }
 
 static void add_header(int i, unsigned flags, uint64_t first_lsn)
@@ -205,9 +232,9 @@ static int step(struct wire_in *in, int i, uint64_t *lsn)
 	unsigned a = wire_get_u8(in);
 
 	if (what == 0 && i + 2 < FILES) {
-		files[++i].exists = true;
-		files[i].links = 1;
-		files[i].len = 0;
+		files(++i).exists = true;
+		files(i).links = 1;
+		files(i).len = 0;
 		*lsn = *lsn + wire_get_u8(in) % 4;
 		add_header(i, a % 64 < 32 ? 0 : a % 32, *lsn);
 	} else if (what == 1) {
@@ -229,19 +256,19 @@ static int step(struct wire_in *in, int i, uint64_t *lsn)
 	} else if (what == 4) {
 		size_t at = a | (size_t)wire_get_u8(in) << 8;
 
-		if (at < files[i].len)
-			files[i].bytes[at] ^= (uint8_t)(
+		if (at < files(i).len)
+			files(i).bytes[at] ^= (uint8_t)(
 				1u << wire_get_u8(in) % 8);
 	} else if (what == 5) {
-		files[i].links = 1 + a % 2;
+		files(i).links = 1 + a % 2;
 	} else if (what == 6) {
-		from = (struct wal_place){*lsn, (uint64_t)i, files[i].len};
+		from = (struct wal_place){*lsn, (uint64_t)i, files(i).len};
 		from.lsn += a >> 4 & 1;
 		from.segment += a >> 5 & 1;
 		from.segment -= a >> 6 & 1;
 		from.offset += a >> 7 ? a % 16 : 0;
 	} else if (what == 7) {
-		files[1 + a % (FILES - 1)].exists = false;
+		files(1 + a % (FILES - 1)).exists = false;
 	}
 	return i;
 }
@@ -253,15 +280,16 @@ static void make_files(const uint8_t *data, size_t size)
 	int i = 1;
 
 	for (int k = 0; k < FILES; k++) {
-		if (!files[k].bytes)
-			files[k].bytes = malloc(FILE_MAX);
-		if (!files[k].bytes)
+		buf_of[k] = k;
+		if (!bufs[k].bytes)
+			bufs[k].bytes = malloc(FILE_MAX);
+		if (!bufs[k].bytes)
 			abort();
-		files[k].exists = false;
+		bufs[k].exists = false;
 	}
-	files[1].exists = true;
-	files[1].len = 0;
-	files[1].links = 1;
+	files(1).exists = true;
+	files(1).len = 0;
+	files(1).links = 1;
 	from = (struct wal_place){0};
 	if (data[0] % 4 == 2) {
 		from.lsn = wire_get_u64(&in);
@@ -283,8 +311,8 @@ static uint64_t files_hash(uint64_t end)
 	uint64_t h = 0;
 
 	for (uint64_t i = 1; i < VG_MIN(end, (uint64_t)FILES); i++)
-		if (files[i].exists)
-			h = h * 31 + wire_hash(files[i].bytes, files[i].len) +
+		if (files(i).exists)
+			h = h * 31 + wire_hash(files(i).bytes, files(i).len) +
 			    i;
 	return h;
 }
@@ -351,9 +379,9 @@ static void shorten(uint64_t n)
 	wal_stat(wal, &st);
 	wal_close(wal);
 	for (uint64_t i = 1; i < FILES; i++) {
-		if (files[i].exists && i < now.segment)
+		if (files(i).exists && i < now.segment)
 			abort();
-		bytes += files[i].exists ? files[i].len : 0;
+		bytes += files(i).exists ? files(i).len : 0;
 	}
 	if (st.bytes != bytes || now.lsn != n + 1 || was.lsn != n + 1)
 		abort();
