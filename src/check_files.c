@@ -93,8 +93,8 @@ static uint32_t number_of(const struct manifest_column *column, uint32_t row)
 
 /* ---- what is lost ---- */
 
-/* The ids of records whose vectors are damaged, NAMED_MAX of them, in `out`;
- * how many there are. */
+/* The ids of records whose vectors are damaged, or would be left out with them,
+ * NAMED_MAX of them, in `out`; how many there are. */
 static uint64_t name_records(
 	const struct generation *g, const struct damage *d, char out[CHECK_TEXT])
 {
@@ -111,7 +111,8 @@ static uint64_t name_records(
 		struct vg_id id;
 
 		if (atomic_load(&v->end) != VERSION_OPEN || v->cell != cell ||
-			!has_row(d, v->slot))
+			(!has_row(d, v->slot) &&
+				cell_check_row(cell, v->slot) == 0))
 			continue;
 		if (lost++ >= NAMED_MAX)
 			continue;

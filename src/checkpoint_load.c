@@ -7,7 +7,8 @@
  * because the log from an older manifest's place on says it, too; before all
  * manifests comes the empty store, and the log from its begin. But the log has
  * to go on at least as far as every manifest that can be read knows, else
- * something was lost: then nothing is opened.
+ * something was lost: then nothing is opened. Only vectors may be lost, where
+ * nothing else has them: their records are known and left out of answers.
  *
  * WHY A COPY IS RIGHT, whatever the order in which its files were copied while
  * changes went on. Let n be the newest manifest when it began. All that n names
@@ -42,6 +43,7 @@
 /* How much of a manifest has to be right. */
 enum whole {
 	WHOLE,	/* all of it */
+	RECORDS, /* vectors may be damaged: their records are left out */
 	PARTS,	/* a recovery: collections may be damaged */
 	NO_LOG, /* and the place in the log may be missing */
 };
@@ -73,10 +75,10 @@ static int fill_catalogue(struct store *s, const struct manifest *m,
 	struct catalogue *cat = &s->catalogue;
 	int rc = catalogue_load(cat, m);
 
-	assert(whole == WHOLE || s->is_recovery);
+	assert(whole < PARTS || s->is_recovery);
 	for (uint32_t i = 0; i < m->n_colls && rc == 0; i++) {
 		rc = load_collection(s, &m->coll[i], files, why);
-		if (rc < 0 && rc != -ENOMEM && whole != WHOLE) {
+		if (rc < 0 && rc != -ENOMEM && whole >= PARTS) {
 			store_note_loss(s, m->coll[i].name, why);
 			why[0] = '\0';
 			rc = 0;
@@ -133,7 +135,8 @@ static int load_one(struct store *s, uint64_t number, enum whole whole,
 {
 	struct checkpointer *cp = &s->checkpoint;
 	struct collection_files files = {
-		.io = cp->io, .dirfd = cp->coll_dirfd};
+		.io = cp->io, .dirfd = cp->coll_dirfd,
+		.takes_damaged = whole != WHOLE};
 	struct manifest m = {0};
 	int rc = manifest_load(cp->io, s->dirfd, number, &m);
 
@@ -252,6 +255,8 @@ static int load_any(struct store *s, const uint64_t *number, uint32_t n,
 			 "begin");
 		rc = 0;
 	}
+	if (is_its_own(rc))
+		rc = load_newest(s, number, n, RECORDS, rep, from);
 	for (enum whole whole = PARTS;
 		s->is_recovery && rc < 0 && rc != -ENOMEM && whole <= NO_LOG;
 		whole++)

@@ -25,6 +25,8 @@ struct collection_files {
 	int dirfd;	   /* borrowed: DATADIR/c */
 	uint8_t store[16]; /* uuid */
 	uint64_t part_bytes; /* a part is about as large; 0: 256 MiB */
+	bool takes_damaged; /* vectors that cannot be read are left out, as if
+			       they had been found when they are touched */
 };
 
 struct collection_cut {

@@ -23,6 +23,7 @@ struct load {
 	struct collection_file *f;
 	struct cell *cell; /* NULL: no vectors */
 	struct cell *gone; /* stands for cells whose rows are no more */
+	bool has_damage;   /* some vectors could not be read */
 	char *why;
 };
 
@@ -69,6 +70,41 @@ static int open_column(struct load *ld, enum column_kind kind, uint32_t stride,
 	return rc;
 }
 
+/* What was found for a group of rows of a cell. */
+static void note_group(struct cell *cell, uint32_t group, bool is_damaged)
+{
+	uint64_t bit = (uint64_t)1 << (group % 64);
+
+	if (is_damaged) {
+		uint64_t had = atomic_fetch_or_explicit(
+			&cell->damaged[group / 64], bit, memory_order_relaxed);
+
+		if (!(had & bit))
+			atomic_fetch_add_explicit(
+				&cell->n_damaged, 1, memory_order_relaxed);
+	}
+	atomic_fetch_or_explicit(
+		&cell->vec.rows.sure[group / 64], bit, memory_order_release);
+}
+
+/* colfile_damaged_fn: vectors that cannot be read, if they may be left out. */
+static void leave_rows(void *ctx, uint32_t first, uint32_t n)
+{
+	struct load *ld = ctx;
+	struct cell *cell = ld->cell;
+	uint32_t shift = cell->vec.rows.group;
+
+	assert(n > 0);
+	if (!ld->files->takes_damaged)
+		return;
+	ld->has_damage = true;
+	log_err("damaged: vectors of slots %u to %u cannot be read: their "
+		"records are left out of answers",
+		first, first + n - 1);
+	for (uint32_t g = first >> shift; g <= (first + n - 1) >> shift; g++)
+		note_group(cell, g, true);
+}
+
 /*
  * Puts the rows of a file into memory that was reserved: maps chunks that are
  * full and lie in one part, if `mapped` is given, and reads the rest. *mapped
@@ -90,29 +126,14 @@ static int load_column(struct load *ld, struct colfile *cf, struct column *to,
 			*mapped = from + len;
 		else if (rc == -EOPNOTSUPP)
 			rc = colfile_read(cf, from, len, column_at(to, from),
-				NULL, NULL);
+				mapped ? leave_rows : NULL, ld);
+		if (rc < 0 && ld->has_damage)
+			rc = 0;
 	}
 	return rc < 0 ? say_damaged(ld, rc, colfile_name(cf)) : 0;
 }
 
 /* ---- vectors ---- */
-
-/* What check_rows found for a group. */
-static void note_group(struct cell *cell, uint32_t group, bool is_damaged)
-{
-	uint64_t bit = (uint64_t)1 << (group % 64);
-
-	if (is_damaged) {
-		uint64_t had = atomic_fetch_or_explicit(
-			&cell->damaged[group / 64], bit, memory_order_relaxed);
-
-		if (!(had & bit))
-			atomic_fetch_add_explicit(
-				&cell->n_damaged, 1, memory_order_relaxed);
-	}
-	atomic_fetch_or_explicit(
-		&cell->vec.rows.sure[group / 64], bit, memory_order_release);
-}
 
 /* rows->check: looks at a group of rows that was mapped. */
 static void check_rows(const struct rows *rows, uint32_t slot)
@@ -145,13 +166,31 @@ static uint32_t group_shift(uint32_t stride)
 	return shift;
 }
 
+/* What is known of n rows, by groups: nothing yet. */
+static int make_groups(struct cell *cell, uint32_t n)
+{
+	struct rows *rows = &cell->vec.rows;
+	size_t words;
+
+	rows->group = group_shift(rows->stride);
+	words = (n >> rows->group) / 64 + 1;
+	rows->sure = calloc(words, sizeof(uint64_t));
+	cell->damaged = calloc(words, sizeof(uint64_t));
+	if (!rows->sure || !cell->damaged)
+		return -ENOMEM;
+	rows->check = check_rows;
+	return 0;
+}
+
 static int load_vec(struct load *ld)
 {
 	struct cell *cell = ld->cell;
+	struct rows *rows = &cell->vec.rows;
 	uint32_t n = n_rows(&ld->m->vec), mapped = 0;
-	size_t words;
 	int rc = column_reserve(&cell->slots, n);
 
+	if (rc == 0)
+		rc = make_groups(cell, n);
 	if (rc == 0)
 		rc = load_column(ld, ld->f->column[COLUMN_VEC], &cell->vec, n,
 			&mapped);
@@ -160,17 +199,16 @@ static int load_vec(struct load *ld)
 	ld->f->loaded = ld->f->column[COLUMN_VEC];
 	cell->n_reserved = n;
 	atomic_store_explicit(&cell->n_slots, n, memory_order_relaxed);
-	if (mapped == 0)
-		return 0;
-	cell->vec.rows.group = group_shift(cell->vec.rows.stride);
-	words = (mapped >> cell->vec.rows.group) / 64 + 1;
-	cell->vec.rows.sure = calloc(words, sizeof(uint64_t));
-	cell->damaged = calloc(words, sizeof(uint64_t));
-	if (!cell->vec.rows.sure || !cell->damaged)
-		return -ENOMEM;
-	cell->vec.rows.check = check_rows;
 	ld->f->mapped = mapped;
-	cell->vec.rows.n_unsure = mapped;
+	rows->n_unsure = mapped;
+	if (!ld->has_damage)
+		return 0;
+	/* Those that were read are known: each group is in one chunk. */
+	assert(mapped % (1u << rows->group) == 0);
+	for (uint32_t g = mapped >> rows->group; g <= (n - 1) >> rows->group;
+		g++)
+		note_group(cell, g, false);
+	rows->n_unsure = n;
 	return 0;
 }
 

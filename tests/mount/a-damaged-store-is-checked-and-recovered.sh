@@ -3,7 +3,7 @@
 # --check says what is damaged, what is lost with it and what is rebuilt, and
 # changes nothing; -o recovery mounts the rest, and changes nothing either.
 . "$(dirname "$0")/lib.sh"
-plan 34
+plan 40
 
 # rows N TAG: N lines of ndjson.
 rows() {
@@ -123,6 +123,28 @@ vgumount
 is $? 0 "it is unmounted"
 tree "$D" >"$S/after"
 is "$(diff "$S/before" "$S/after")" "" "and nothing on the disk has changed"
+
+# ---- vectors, where the log does not have them any more
+
+rm -rf "$D" && cp -a "$S/good" "$D"
+flip "$D/c/$a/vec.0001" 9000
+"$PYTHON3" "$HERE/cut_log.py" "$D"
+out=$(check "$D")
+like "$out" "c/$a/vec.0001: [0-9]+ rows are damaged, .*collection 'a' loses the \
+vectors of ([0-9]+) records: (\"a[0-9]+\", ){19}\"a[0-9]+\", and more" \
+	"damaged vectors are told by id"
+lost=$(grep -o '"a[0-9]*"' <<<"$out" | head -n 1 | tr -d '"')
+vgmount
+linked "$M/a"
+fails EIO "one of them cannot be read" cat "$M/a/$lost"
+is "$(cat "$M/a/.meta/$lost")" "{\"n\":${lost#a}}" "its metadata can"
+i=1
+until cat "$M/a/a$i" >/dev/null 2>&1 || [ $((i += 1)) = 1500 ]; do :; done
+is "$(cat "$M/a/query/k=1/exact=1/$i,0.5,-$i.ids")" a$i "others are found"
+is "$(cat "$M/a/.stats/count") $(cat "$M/b/.stats/count")" "1500 200" \
+	"all of them are there"
+vgumount
+is $? 0 "it is unmounted"
 
 # ---- as it was
 
