@@ -491,7 +491,7 @@ tests_cut_store_mutants_SOURCES = %D%/cut/store_mutants.c \
 tests_cut_store_mutants_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=wire_frame_check,--wrap=wire_hash,--wrap=wire_hash_pair \
 	-Wl,--wrap=wal_write,--wrap=collection_sync,--wrap=manifest_save \
-	-Wl,--wrap=manifest_renew,--wrap=store_fail,--wrap=checkpoint_sweep
+	-Wl,--wrap=manifest_renew,--wrap=store_fail
 tests_cut_store_mutants_LDADD = $(power_libs)
 
 # colfile: columns on disk, their files cut and flipped, disks that fail.

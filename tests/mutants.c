@@ -22,6 +22,8 @@ _Atomic(uint8_t *) mutant_flipped;
 struct wrap {
 	struct io io;
 	struct io *below;
+	struct sim *sim;
+	bool fails;
 	int root;
 	struct opened {
 		char name[NAME];
@@ -91,6 +93,17 @@ static bool is_left_out(const struct opened *o)
 	}
 }
 
+/* Is it something whose sync is to fail more often than others, where calls
+ * may fail, so that what depends on it is seen soon? */
+static bool fails_often(const struct opened *o)
+{
+	if (mutant == M_DIRS || mutant == M_RETRY)
+		return is_dir(o, "c");
+	if (mutant == M_RENEW)
+		return is_dir(o, "");
+	return mutant == M_NONE && (is_dir(o, "c") || is_dir(o, ""));
+}
+
 static int wrap_open(struct io *io, int dirfd, const char *name, int flags)
 {
 	struct wrap *w = wrap_of(io);
@@ -142,8 +155,14 @@ static int wrap_sync(struct io *io, int fd)
 {
 	struct wrap *w = wrap_of(io);
 
+	struct sim_fault once = {SIM_BIT(SIM_SYNC), 1, false, false, -EIO};
+	static _Atomic unsigned n;
+
 	if (is_left_out(opened(w, fd)))
 		return 0;
+	if (w->fails && fails_often(opened(w, fd)) &&
+		atomic_fetch_add(&n, 1) % 5 == 4)
+		sim_fail(w->sim, &once);
 	return w->below->sync(w->below, fd);
 }
 
@@ -201,8 +220,6 @@ static int wrap_rename(struct io *io, int dirfd, const char *from,
 {
 	struct wrap *w = wrap_of(io);
 
-	if (mutant == M_RENAME)
-		w->below->unlink(w->below, dirfd, to);
 	return w->below->rename(w->below, dirfd, from, to);
 }
 
@@ -237,7 +254,7 @@ static int wrap_list(struct io *io, int dirfd, io_name_fn *each, void *ctx)
 	return w->below->list(w->below, dirfd, each, ctx);
 }
 
-struct io *mutant_wrap(struct sim *sim)
+struct io *mutant_wrap(struct sim *sim, bool fails)
 {
 	struct wrap *w = calloc(1, sizeof(*w));
 
@@ -258,6 +275,8 @@ struct io *mutant_wrap(struct sim *sim)
 		.map = wrap_map,
 		.list = wrap_list,
 	};
+	w->sim = sim;
+	w->fails = fails;
 	w->below = sim_get_io(sim);
 	w->root = sim_root(sim);
 	opened(w, w->root)->is_dir = true;

@@ -24,7 +24,6 @@ enum mutant {
 	M_TAIL,	    /* a torn tail is not cut */
 	M_SURE,	    /* what an open read of the log is taken for safe */
 	M_DIRS,	    /* so are directories without files */
-	M_RENAME,   /* a name that exists is not replaced in one step */
 	M_BY_IO, /* those above are made by a table of calls */
 	M_LOG_SUM,  /* the log's checksums are not looked at */
 	M_MANIFEST_SUM,
@@ -35,7 +34,6 @@ enum mutant {
 	M_EARLY_CUT,	  /* the log is cut before the manifest */
 	M_RENEW,    /* a manifest that was found is taken for durable */
 	M_RETRY,    /* a failed sync of files is tried again */
-	M_SWEEP,    /* what was not finished stays */
 	MUTANTS,
 };
 
@@ -43,7 +41,7 @@ enum mutant {
 extern enum mutant mutant;
 
 /* As pk_config's: a table over the disk's. */
-struct io *mutant_wrap(struct sim *sim);
+struct io *mutant_wrap(struct sim *sim, bool fails);
 void mutant_unwrap(struct io *io);
 
 /* Where the byte that pk_flip flips was read to last; NULL: nowhere. */

@@ -145,7 +145,7 @@ static int open_store(struct life *l, struct store_report *rep)
 	};
 
 	if (cfg->wrap)
-		sc.io = l->wrapped = cfg->wrap(l->sim);
+		sc.io = l->wrapped = cfg->wrap(l->sim, l->is_faulty);
 
 	struct store *s = NULL;
 	int rc = store_open(&sc, rep, &s);
@@ -468,6 +468,8 @@ static void damage(struct life *l, uint64_t *dice, char path[160])
 	if (!p.path[0])
 		return;
 	at = pm_roll(dice, (uint32_t)p.size);
+	if (pm_roll(dice, 2)) /* much of a large file is zeros */
+		at = p.size - 1 - at % VG_MIN(p.size, (uint64_t)500);
 	bits = (uint8_t)(1u << pm_roll(dice, 8));
 	pk_flip = (struct pk_flip){.offset = at, .bits = bits};
 	if (pm_roll(dice, 4)) {
@@ -563,13 +565,18 @@ static void power_cut(void *ctx, struct sim *sim, enum sim_call call,
 {
 	struct life *l = ctx;
 	uint64_t dice = (number + 1) * 0xd1342543de82ef95ull ^ l->t->seed;
+	uint32_t one_in = l->cfg->one_in;
 	enum sim_mode mode;
+	struct sim_stat st;
 
 	(void)call;
 	if (l->t->stops && l->t->lost > 0)
 		return;
+	sim_stat(sim, &st);
+	if (st.failed > 0) /* what follows is looked at more closely */
+		one_in = one_in / 8 + 1;
 	pm_roll(&dice, 2);
-	if (pm_roll(&dice, l->cfg->one_in) != 0)
+	if (pm_roll(&dice, one_in) != 0)
 		return;
 	mode = pm_roll(&dice, SIM_MODES);
 	judge(l, sim_crash(sim, dice, mode), mode);
@@ -608,7 +615,7 @@ static bool restart(struct life *l, bool is_killed)
 		life_close(l);
 	}
 	l->t->restarts++;
-	for (unsigned tries = 0; tries < 3; tries++) {
+	for (unsigned tries = 0; tries < 8; tries++) {
 		rc = open_store(l, &rep);
 		if (rc == 0)
 			break;
@@ -660,7 +667,11 @@ static bool run_step(struct life *l, unsigned step)
 		return true;
 	if (l->cfg->fault.for_ever)
 		sim_fail(l->sim, &none);
-	return restart(l, false);
+	if (!restart(l, false))
+		return false;
+	if (pm_roll(&l->dice, 2)) /* a last one, with nothing new */
+		step_checkpoint(l);
+	return !l->why[0];
 }
 
 void pk_run(const struct pk_config *cfg, uint64_t seed, struct pk_tally *t)

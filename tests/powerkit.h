@@ -45,8 +45,8 @@ struct pk_config {
 	uint64_t full_at; /* after some steps so many bytes of capacity... */
 	unsigned full_for; /* ...for so many steps */
 	/* Or NULL: what stands between the stores and their disks; ended by
-	 * unwrap, when the store is closed. */
-	struct io *(*wrap)(struct sim *sim);
+	 * unwrap, when the store is closed. fails: calls may fail. */
+	struct io *(*wrap)(struct sim *sim, bool fails);
 	void (*unwrap)(struct io *io);
 };
 
