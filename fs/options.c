@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "src/memory.h"
+
 #define FUSE_USE_VERSION 314
 #include <fuse_opt.h>
 
@@ -240,11 +242,7 @@ static int parse_checkpoints(const struct raw *raw, struct options *o)
 /* Staged bytes are never swapped to the store's disk: leave memory for it. */
 static uint64_t default_staging(void)
 {
-	long n = sysconf(_SC_PHYS_PAGES), len = sysconf(_SC_PAGESIZE);
-	uint64_t quarter = n > 0 && len > 0 ? (uint64_t)n / 4 * (uint64_t)len :
-					      OPTIONS_STAGING_MOST;
-
-	return VG_MAX(VG_MIN(quarter, OPTIONS_STAGING_MOST),
+	return VG_MAX(VG_MIN(memory_limit() / 4, OPTIONS_STAGING_MOST),
 		OPTIONS_STAGING_MIN);
 }
 

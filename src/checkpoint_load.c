@@ -34,10 +34,14 @@
 #include <time.h>
 
 #include "src/log.h"
+#include "src/memory.h"
 #include "src/store_int.h"
 #include "src/wal.h"
 
-#define LIMIT (64u << 20)
+/* Of the log between two checkpoints: what came in since is in memory. */
+#define LIMIT ((uint64_t)64 << 20)
+#define LIMIT_SHARE 16u /* a part of the memory, where there is little */
+#define LIMIT_MIN ((uint64_t)2 << 20)
 #define GRACE_S 3600.0
 
 /* How much of a manifest has to be right. */
@@ -291,6 +295,13 @@ static int check_new(struct store *s, struct store_report *rep)
 	return -VG_ECORRUPT;
 }
 
+static uint64_t default_limit(void)
+{
+	uint64_t share = memory_limit() / LIMIT_SHARE;
+
+	return VG_MAX(LIMIT_MIN, VG_MIN(share, LIMIT));
+}
+
 int checkpoint_load(struct store *s, const struct store_config *cfg,
 	struct store_report *rep, struct wal_place *from)
 {
@@ -300,7 +311,8 @@ int checkpoint_load(struct store *s, const struct store_config *cfg,
 	int rc;
 
 	cp->io = s->io;
-	cp->limit = cfg->checkpoint_bytes ? cfg->checkpoint_bytes : LIMIT;
+	cp->limit = cfg->checkpoint_bytes ? cfg->checkpoint_bytes
+					  : default_limit();
 	if (s->is_recovery)
 		cp->limit = UINT64_MAX;
 	cp->grace_s = cfg->has_grace ? cfg->grace_s : GRACE_S;

@@ -9,6 +9,9 @@ libvgbase_a_SOURCES = \
 # wire: the cursor and the frame.
 libvgbase_a_SOURCES += %D%/wire.c %D%/wire.h
 
+# memory: how much there is.
+libvgbase_a_SOURCES += %D%/memory.c %D%/memory.h
+
 # storage: files. Modules add themselves below.
 noinst_LIBRARIES += libvgstorage.a
 libvgstorage_a_SOURCES =

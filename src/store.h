@@ -50,7 +50,8 @@ struct store_config {
 	unsigned indexers;   /* threads; 0: one for each CPU */
 	unsigned wait_ms;    /* for another owner of dir to end */
 	uint64_t segment_size; /* of the log; 0: its default */
-	uint64_t checkpoint_bytes; /* of the log between two; 0: 64 MiB;
+	uint64_t checkpoint_bytes; /* of the log between two; 0: 64 MiB,
+				      or a 16th of the memory if that is less;
 				      UINT64_MAX: never, not at the end either */
 	bool no_compaction; /* but by store_compact */
 	bool has_grace;	 /* else an hour */
