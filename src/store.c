@@ -234,7 +234,7 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 	}
 	if (rc == 0)
 		rc = checkpoint_init(s);
-	if (rc == 0 && !cfg->no_compaction)
+	if (rc == 0 && !cfg->no_compaction && !s->is_recovery)
 		rc = compact_init(s);
 	if (rc < 0) {
 		say_why(s, cfg, rc, rep);

@@ -173,6 +173,31 @@ static void test_actions(void)
 	options_fini(&o);
 }
 
+static void test_check(void)
+{
+	struct options o;
+
+	ok(PARSE(&o, "--check", "mnt") == 0 && o.action == OPTIONS_CHECK &&
+			o.data_dir && strstr(o.data_dir, "/mnt") &&
+			!o.mountpoint,
+		"--check takes the data directory alone");
+	options_fini(&o);
+	ok(PARSE(&o, "--check") == -EINVAL && strstr(why, "--check DATADIR"),
+		"not without it: %s", why);
+	ok(PARSE(&o, "--check", "mnt", "link") == -EINVAL,
+		"nor with a mountpoint");
+	ok(PARSE(&o, "--check", "missing") == -EINVAL &&
+			strstr(why, "'missing' cannot be reached"),
+		"nor one that is not there: %s", why);
+	ok(PARSE(&o, "data", "mnt", "-o", "recovery") == 0 && o.is_recovery &&
+			!passes(&o, "recovery"),
+		"recovery is ours");
+	options_fini(&o);
+	ok(PARSE(&o, "data", "mnt") == 0 && !o.is_recovery,
+		"and not so without a word");
+	options_fini(&o);
+}
+
 static void test_refusals(void)
 {
 	static const struct {
@@ -237,7 +262,7 @@ int main(void)
 	size_t len = 0;
 	FILE *f;
 
-	plan(52);
+	plan(58);
 	must(chdir(scratch()) == 0 && mkdir("mnt", 0755) == 0);
 	must(symlink("mnt", "link") == 0);
 	must(close(open("mnt/file", O_CREAT | O_WRONLY, 0644)) == 0);
@@ -245,6 +270,7 @@ int main(void)
 	test_own_options();
 	test_passed_options();
 	test_actions();
+	test_check();
 	test_refusals();
 	test_paths();
 	f = open_memstream(&text, &len);
