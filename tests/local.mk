@@ -145,6 +145,9 @@ mount_tests = \
 	%D%/mount/xargs-writes-from-sixteen-processes.sh
 # backup: copies, damage, recovery.
 mount_tests += \
+	%D%/mount/a-collection-larger-than-memory-is-loaded-and-answered.sh \
+	%D%/mount/killing-the-daemon-amid-checkpoints-loses-nothing.sh \
+	%D%/mount/overwriting-gives-its-space-back.sh \
 	%D%/mount/a-damaged-store-is-checked-and-recovered.sh \
 	%D%/mount/copies-made-under-load-are-data-directories.sh
 EXTRA_DIST += %D%/mount/backup_rounds.py %D%/mount/cut_log.py

@@ -1,0 +1,62 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The daemon in a control group that may use half of what the vectors take: it
+# loads them, checkpoints, starts again and answers.
+. "$(dirname "$0")/lib.sh"
+need_numpy 1 >/dev/null || skip_all "no Python with numpy"
+LIMIT_MB=100
+ROWS=400000 # of 128 floats: 205 MB
+if [ -d /sys/fs/cgroup/memory ]; then
+	ROOT=/sys/fs/cgroup/memory LIMIT=memory.limit_in_bytes
+else
+	ROOT=/sys/fs/cgroup LIMIT=memory.max
+fi
+GROUP=$ROOT/vgtest.$$
+mkdir "$GROUP" 2>/dev/null && echo ${LIMIT_MB}M 2>/dev/null >"$GROUP/$LIMIT" ||
+	skip_all "no control group for memory can be made here"
+trap 'rmdir "$GROUP" 2>/dev/null' EXIT
+
+# What is started after enter is in the group, this shell not after leave.
+enter() { echo $$ >"$GROUP/cgroup.procs"; }
+leave() { echo $$ >"$ROOT/cgroup.procs"; }
+
+# The ids that lie nearest to row 77, by a scan in plain numpy.
+make() {
+	"$PYTHON3" - "$1" "$ROWS" <<'PY'
+import sys
+import numpy as np
+rows = int(sys.argv[2])
+out = np.lib.format.open_memmap(sys.argv[1], mode="w+", dtype="f4",
+                                shape=(rows, 128))
+dice = np.random.default_rng(5)
+for i in range(0, rows, 10000):
+    out[i:i + 10000] = dice.normal(size=(10000, 128))
+near = np.concatenate([np.square(out[i:i + 10000] - out[77]).sum(1)
+                       for i in range(0, rows, 10000)])
+print(*np.argsort(near, kind="stable")[1:4])
+PY
+}
+
+plan 9
+want=$(make "$S/v.npy")
+enter
+vgmount backup_grace=0
+leave
+mkdir "$M/c"
+put "$M/c/.config/index" flat
+put "$M/c/.config/metric" l2
+ok "twice the memory is loaded" cp "$S/v.npy" "$M/c/.import/npy"
+rm "$S/v.npy"
+is "$(cat "$M/c/.stats/count")" "$ROWS" "all of it"
+is "$(echo $(cat "$M/c/query/k=3/id=77.ids"))" "$want" "and it answers"
+ok "it was checkpointed meanwhile" test "$(ls "$D" | grep -c MANIFEST)" -gt 0
+vgumount
+is $? 0 "it is unmounted"
+enter
+vgmount backup_grace=0
+leave
+is "$(cat "$M/c/.stats/count")" "$ROWS" "opened again it has all of it"
+is "$(echo $(cat "$M/c/query/k=3/id=77.ids"))" "$want" "and answers"
+ok "within its memory" grep -q "^oom_kill 0\|^under_oom 0" \
+	"$GROUP/memory.oom_control" "$GROUP/memory.events"
+finish
