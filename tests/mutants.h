@@ -30,7 +30,7 @@ enum mutant {
 	M_COLUMN_SUM,
 	M_ACK,	    /* an answer does not wait for the sync */
 	M_APPLY,    /* a change is applied whether or not it is in the log */
-	M_EARLY_MANIFEST, /* the manifest comes before the columns' sync */
+	M_EARLY_MANIFEST, /* and the log is cut, before the columns' sync */
 	M_EARLY_CUT,	  /* the log is cut before the manifest */
 	M_RENEW,    /* a manifest that was found is taken for durable */
 	M_RETRY,    /* a failed sync of files is tried again */

@@ -574,7 +574,7 @@ static void power_cut(void *ctx, struct sim *sim, enum sim_call call,
 		return;
 	sim_stat(sim, &st);
 	if (st.failed > 0) /* what follows is looked at more closely */
-		one_in = one_in / 8 + 1;
+		one_in = one_in / 3 + 1;
 	pm_roll(&dice, 2);
 	if (pm_roll(&dice, one_in) != 0)
 		return;

@@ -154,6 +154,8 @@ int __wrap_manifest_save(struct io *io, int dirfd, const struct manifest *m)
 	if (mutant == M_EARLY_CUT)
 		cut_log(io, dirfd, m->segment);
 	rc = __real_manifest_save(io, dirfd, m);
+	if (mutant == M_EARLY_MANIFEST && rc == 0)
+		cut_log(io, dirfd, m->segment);
 	while (n_late > 0 && late[n_late - 1].files.io == io) {
 		struct collection_files files = late[--n_late].files;
 		int late_rc = __real_collection_sync(&files, late[n_late].g);
@@ -199,8 +201,8 @@ static const struct {
 	[M_COLUMN_SUM] = {PK_HONEST, "the columns' are not"},
 	[M_ACK] = {PK_HONEST, "an answer before the sync"},
 	[M_APPLY] = {PK_SYNC, "a change is applied that the log has not"},
-	[M_EARLY_MANIFEST] = {PK_HONEST, "the manifest before the columns"},
-	[M_EARLY_CUT] = {PK_HONEST, "the log cut before the manifest"},
+	[M_EARLY_MANIFEST] = {PK_HONEST, "manifest and cut of the log before the columns"},
+	[M_EARLY_CUT] = {PK_HONEST, "the cut of the log before the manifest"},
 	[M_RENEW] = {PK_SYNC, "a manifest that was found is taken for safe"},
 	[M_RETRY] = {PK_SYNC, "a failed sync is tried again"},
 };
@@ -218,10 +220,14 @@ static void hunt(enum mutant m, uint64_t from, uint64_t most,
 
 		dice = dice * 6364136223846793005ull + 1442695040888963407ull;
 		pk_draw_config(table[m].kind, dice >> 16, &cfg);
-		if (m == M_TAIL) {
+		if (m == M_TAIL) { /* frames where others were */
 			cfg.is_same = true;
 			cfg.durability = STORE_FSYNC;
+			cfg.segment_size = 1u << 20;
+			cfg.flips = 0;
 		}
+		if (m >= M_LOG_SUM && m <= M_COLUMN_SUM)
+			cfg.flips = 1; /* in each state */
 		cfg.wrap = mutant_wrap;
 		cfg.unwrap = mutant_unwrap;
 		pk_run(&cfg, dice >> 16, t);
@@ -251,7 +257,7 @@ static bool is_noticed(enum mutant m, uint64_t most, struct pk_tally *t)
 int main(void)
 {
 	uint64_t most = (uint64_t)env_long("VG_MUTANT_STATES",
-		env_long("VG_SOAK", 0) ? 200000 : 20000);
+		env_long("VG_SOAK", 0) ? 200000 : 40000);
 	long only = env_long("VG_MUTANT", -1);
 	struct pk_tally *t = mmap(NULL, sizeof(*t), PROT_READ | PROT_WRITE,
 		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -268,7 +274,7 @@ int main(void)
 
 		if (!table[m].what || (only >= 0 && only != m))
 			continue;
-		if (is_noticed((enum mutant)m, is_control ? most / 20 : most, t))
+		if (is_noticed((enum mutant)m, is_control ? most / 40 : most, t))
 			diag("%s", t->why);
 		ok((t->lost > 0) != is_control, "%s: %s after %llu states",
 			table[m].what, is_control ? "right" : "noticed",

@@ -76,6 +76,29 @@ static void test_kind(enum pk_kind kind, uint64_t states)
 		(unsigned long long)t.twice);
 }
 
+/* The same life again and again, another sync of it failing each time. */
+static void test_each_sync(unsigned n)
+{
+	struct pk_tally t = {.stops = true};
+
+	for (unsigned i = 1; i <= n && t.lost == 0; i++) {
+		struct pk_config cfg;
+
+		pk_draw_config(PK_SYNC, 3, &cfg);
+		cfg.fault.nth = i;
+		cfg.fault.for_ever = false;
+		cfg.checkpoint_bytes = 1ull << 40;
+		cfg.one_in = 40;
+		pk_run(&cfg, 3, &t);
+		if (t.lost)
+			diag("sync %u", i);
+	}
+	pk_tell(&t);
+	ok(t.lost == 0 && t.restarts > n,
+		"%u syncs fail, each in turn: %llu power cuts", n,
+		(unsigned long long)t.states);
+}
+
 static void test_one(enum pk_kind kind, uint64_t seed, const char *what)
 {
 	struct pk_tally t = {.stops = true};
@@ -107,7 +130,7 @@ int main(void)
 	const char *given = getenv("VG_POWER_RUN");
 	long kind = env_long("VG_POWER_KIND", given ? PK_HONEST : PK_KINDS);
 
-	plan(kind < PK_KINDS ? 1 : PK_KINDS + (int)VG_ARRAY_LEN(found));
+	plan(kind < PK_KINDS ? 1 : PK_KINDS + 1 + (int)VG_ARRAY_LEN(found));
 	log_level_set(env_long("VG_POWER_LOG", LOG_ERR));
 	dice = seed();
 	if (given)
@@ -116,6 +139,8 @@ int main(void)
 		test_kind((enum pk_kind)kind, states);
 	for (int i = 0; kind == PK_KINDS && i < PK_KINDS; i++)
 		test_kind((enum pk_kind)i, states / 10 * kinds[i].share);
+	if (kind == PK_KINDS)
+		test_each_sync(states >= 10000 ? 150 : 40);
 	for (size_t i = 0; kind == PK_KINDS && i < VG_ARRAY_LEN(found); i++)
 		test_one(found[i].kind, found[i].seed, found[i].what);
 	return done();
