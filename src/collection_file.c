@@ -416,16 +416,15 @@ uint32_t collection_unsaved(const struct generation *g)
 {
 	const struct cell *cell =
 		atomic_load_explicit(&g->cell, memory_order_acquire);
-	struct hnsw_stat st;
-	uint32_t saved = 0;
+	uint32_t saved = 0, linked;
 
 	if (!cell || !cell->hnsw)
 		return 0;
-	hnsw_stat(cell->hnsw, &st);
+	linked = hnsw_count(cell->hnsw);
 	if (g->file && g->file->cell == cell->number)
 		saved = atomic_load_explicit(
 			&g->file->n_graph, memory_order_relaxed);
-	return st.linked - VG_MIN(saved, st.linked);
+	return linked - VG_MIN(saved, linked);
 }
 
 static uint64_t deltas_len(const struct collection_file *f)
@@ -477,7 +476,7 @@ static int write_graph(struct collection_file *f, struct hnsw *h, bool delta,
 {
 	struct numbers numbers = {0};
 	struct graph_out out;
-	struct hnsw_stat st;
+	uint32_t linked;
 	int rc = f->io->list(f->io, f->dirfd, note_graph, &numbers);
 
 	if (rc == 0)
@@ -490,14 +489,14 @@ static int write_graph(struct collection_file *f, struct hnsw *h, bool delta,
 	if (rc == 0)
 		rc = delta ? hnsw_save_delta(h, &out.sink)
 			   : hnsw_save_rest(h, &out.sink);
-	hnsw_stat(h, &st);
+	linked = hnsw_count(h);
 	pause->go(pause->ctx);
 	f->graph_failed = true; /* until it is known to be there */
 	rc = graph_out_close(&out, rc, file);
 	if (rc < 0)
 		return rc;
 	f->graph_failed = false;
-	atomic_store_explicit(&f->n_graph, st.linked, memory_order_relaxed);
+	atomic_store_explicit(&f->n_graph, linked, memory_order_relaxed);
 	return 0;
 }
 
