@@ -52,7 +52,7 @@ static void plan_layout(struct hnsw *h)
 	h->shift = (uint32_t)__builtin_ctz(nodes);
 	h->n_chunks = (HNSW_SLOT_MAX >> h->shift) + 1;
 	h->huge_at = HUGE_PAGE / 2 / h->node_len;
-	h->tree_max = VG_MAX(2, c->m / 2);
+	h->tree_max = VG_MAX(3, c->m / 2);
 	h->level_share[0] = DRAWS;
 	for (uint32_t l = 1; l <= HNSW_LEVEL_MAX; l++)
 		h->level_share[l] = h->level_share[l - 1] / c->m;
