@@ -24,6 +24,7 @@ enum mutant {
 	M_TAIL,	    /* a torn tail is not cut */
 	M_SURE,	    /* what an open read of the log is taken for safe */
 	M_DIRS,	    /* so are directories without files */
+	M_GRACE,    /* what a copy under way needs goes at once */
 	M_BY_IO, /* those above are made by a table of calls */
 	M_LOG_SUM,  /* the log's checksums are not looked at */
 	M_MANIFEST_SUM,

@@ -37,6 +37,7 @@ struct life {
 	uint64_t dice;
 	uint32_t next_n;     /* of a vector */
 	uint64_t judged;     /* power cuts of a run */
+	struct copy *copy;   /* of a run: the one under way, or NULL */
 	bool is_faulty;	     /* calls may fail */
 	struct pk_tally *t;  /* of the run; NULL: nothing is counted */
 	char why[400];	     /* the first thing that is wrong; "": nothing */
@@ -398,7 +399,7 @@ static struct life *life_new(
 	l->cfg = of->cfg;
 	l->sim = left;
 	l->h = *h;
-	l->next_n = of->next_n + 1000;
+	l->next_n = 1u << 20; /* above those of any run */
 	return l;
 }
 
@@ -518,7 +519,7 @@ static bool judge_damaged(struct life *run, struct life *l, uint64_t *dice)
 /* What a power cut left of the run's disk; taken. */
 static void judge(struct life *run, struct sim *left, enum sim_mode mode)
 {
-	uint64_t dice = run->dice ^ (++run->judged * 0x9e3779b97f4a7c15ull);
+	uint64_t dice = run->t->seed ^ (++run->judged * 0x9e3779b97f4a7c15ull);
 	struct second c = {.mode = pm_roll(&dice, SIM_MODES),
 		.in = pm_roll(&dice, pm_roll(&dice, 2) ? 12 : 150),
 		.seed = dice};
@@ -559,6 +560,113 @@ static void judge(struct life *run, struct sim *left, enum sim_mode mode)
 	life_free(l);
 }
 
+/* ---- copies ---- */
+
+#define COPY_MAX 1000 /* files */
+
+struct copy {
+	struct sim *to;
+	uint32_t acked; /* when it was begun */
+	char *path[COPY_MAX];
+	uint32_t n, next;
+	bool has_wal; /* whose names are looked up when it is reached */
+};
+
+static int copy_note(void *ctx, const char *path, bool is_dir,
+	const struct io_stat *st)
+{
+	struct copy *c = ctx;
+	struct io *io = sim_get_io(c->to);
+
+	(void)st;
+	if ((strncmp(path, "wal", 3) == 0) != c->has_wal)
+		return 0;
+	if (is_dir) {
+		must(io->mkdir(io, sim_root(c->to), path) == 0);
+		return 0;
+	}
+	must(c->n < COPY_MAX);
+	c->path[c->n] = strdup(path);
+	must(c->path[c->n++]);
+	return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void copy_list(struct copy *c, struct sim *from)
+{
+	uint32_t first = c->n;
+
+	sim_each(from, copy_note, c);
+	qsort(c->path + first, c->n - first, sizeof(c->path[0]), by_name);
+}
+
+static void copy_free(struct copy *c)
+{
+	for (uint32_t i = 0; c && i < c->n; i++)
+		free(c->path[i]);
+	if (c)
+		sim_free(c->to);
+	free(c);
+}
+
+/* What was copied opens, and has all that was durable when it was begun. */
+static void copy_judge(struct life *run, struct copy *c)
+{
+	struct history h;
+	struct life *l;
+
+	history_copy(&run->h, &h);
+	l = life_new(run, c->to, &h);
+	c->to = NULL;
+	run->t->copies++;
+	run->t->states++;
+	if (life_open(l, c->acked, "copied"))
+		is_sound(l, "copied");
+	if (l->why[0])
+		tally_bad(run->t, l, SIM_ALL, "a copy");
+	life_free(l);
+}
+
+/* Goes on with the copy, or begins one. */
+static void copy_step(struct life *run, struct sim *sim, uint64_t *dice)
+{
+	struct copy *c = run->copy;
+	size_t len;
+	void *bytes;
+
+	if (!c && (!run->s || pm_roll(dice, 20)))
+		return;
+	if (!c) {
+		c = run->copy = calloc(1, sizeof(*c));
+		must(c);
+		c->to = sim_new(NULL);
+		pthread_mutex_lock(&run->h.lock);
+		c->acked = run->h.acked;
+		pthread_mutex_unlock(&run->h.lock);
+		copy_list(c, sim);
+	}
+	if (c->next == c->n && !c->has_wal) {
+		c->has_wal = true;
+		copy_list(c, sim);
+	}
+	if (c->next < c->n) {
+		bytes = sim_load(sim, c->path[c->next], &len);
+		if (bytes) /* else it went meanwhile */
+			must(sim_save(c->to, c->path[c->next], bytes, len) ==
+				0);
+		free(bytes);
+		c->next++;
+		return;
+	}
+	copy_judge(run, c);
+	copy_free(c);
+	run->copy = NULL;
+}
+
 /* Before a call that changes the run's disk. */
 static void power_cut(void *ctx, struct sim *sim, enum sim_call call,
 	uint64_t number)
@@ -572,6 +680,8 @@ static void power_cut(void *ctx, struct sim *sim, enum sim_call call,
 	(void)call;
 	if (l->t->stops && l->t->lost > 0)
 		return;
+	if (l->cfg->copies)
+		copy_step(l, sim, &dice);
 	sim_stat(sim, &st);
 	if (st.failed > 0) /* what follows is looked at more closely */
 		one_in = one_in / 3 + 1;
@@ -695,6 +805,7 @@ void pk_run(const struct pk_config *cfg, uint64_t seed, struct pk_tally *t)
 		tally_bad(t, l, SIM_ALL, "alive");
 	life_close(l);
 	sim_watch(l->sim, 0, NULL, NULL);
+	copy_free(l->copy);
 	life_free(l);
 }
 
@@ -721,6 +832,7 @@ static void draw_any(uint64_t seed, struct pk_config *cfg)
 		.batch = 1 + pm_roll(&dice, CHANGES_MAX),
 		.is_same = pm_roll(&dice, 10) == 0,
 	};
+	cfg->copies = cfg->keeps;
 }
 
 void pk_draw_config(enum pk_kind kind, uint64_t seed, struct pk_config *cfg)

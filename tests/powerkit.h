@@ -35,6 +35,8 @@ struct pk_config {
 	uint64_t checkpoint_bytes; /* that the store makes one by itself; then
 				      a seed does not say all */
 	bool keeps; /* what older manifests name stays an hour */
+	bool copies; /* the disk is copied meanwhile, file by file, wal/ last:
+			what is copied is judged, too */
 	unsigned steps;
 	unsigned one_in; /* of how many calls a power cut is drawn at one */
 	unsigned flips; /* of how many states one has a flipped bit; 0: none */
@@ -62,7 +64,8 @@ struct pk_tally {
 	uint64_t states;  /* judged */
 	uint64_t twice;	  /* second power cuts among them */
 	uint64_t lost;	  /* bad ones, or answers */
-	uint64_t restarts, checkpoints, full, flips, refused, from_manifest;
+	uint64_t restarts, checkpoints, full, flips, refused, from_manifest,
+		copies;
 	bool stops;	  /* at the first bad one */
 	char why[600];	  /* the first bad one */
 	uint64_t seed;	  /* of its run */

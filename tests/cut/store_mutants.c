@@ -196,6 +196,7 @@ static const struct {
 	[M_TAIL] = {PK_HONEST, "a torn tail is not cut"},
 	[M_SURE] = {PK_SYNC, "what was read of the log is taken for safe"},
 	[M_DIRS] = {PK_SYNC, "a directory that was found is taken for safe"},
+	[M_GRACE] = {PK_HONEST, "what a copy under way needs goes at once"},
 	[M_LOG_SUM] = {PK_HONEST, "the log's checksums are not looked at"},
 	[M_MANIFEST_SUM] = {PK_HONEST, "the manifest's are not"},
 	[M_COLUMN_SUM] = {PK_HONEST, "the columns' are not"},
@@ -225,6 +226,10 @@ static void hunt(enum mutant m, uint64_t from, uint64_t most,
 			cfg.durability = STORE_FSYNC;
 			cfg.segment_size = 1u << 20;
 			cfg.flips = 0;
+		}
+		if (m == M_GRACE) {
+			cfg.copies = true;
+			cfg.keeps = false;
 		}
 		if (m >= M_LOG_SUM && m <= M_COLUMN_SUM)
 			cfg.flips = 1; /* in each state */
