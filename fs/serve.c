@@ -20,8 +20,6 @@
 #include "fs/options.h"
 #include "src/log.h"
 
-#define SEGMENT (64ull << 20) /* bytes of the log; the store's default */
-
 /* How long a new mount waits for the directory's owner to end. */
 #define OWNER_WAIT_MS 30000
 
@@ -254,8 +252,7 @@ static int open_store(struct holder_env *env, struct store **out)
 		.wait_ms = OWNER_WAIT_MS,
 		.try_uring = true,
 		.checkpoint_bytes = env->options->checkpoint,
-		/* Only whole segments are cut, so none is larger. */
-		.segment_size = VG_MIN(env->options->checkpoint, SEGMENT),
+		.segment_size = VG_MIN(env->options->checkpoint, 64ull << 20),
 		.has_grace = true,
 		.grace_s = env->options->backup_grace_s,
 		.is_recovery = env->options->is_recovery,

@@ -19,8 +19,7 @@
 #include <string.h>
 
 #include "src/collection_file_int.h"
-#include "src/log.h"
-#include "src/wal_int.h"
+#include "src/wal.h"
 
 void check_say(struct check *ck, bool is_finding, const char *fmt, ...)
 {
@@ -221,119 +220,6 @@ static void check_log(struct check *ck)
 			"%" PRIu64 ": nobody was told that it is safe, the "
 			"next mount cuts it",
 			rep.cut_len, rep.cut_segment);
-}
-
-/* ---- names that nobody names ---- */
-
-struct names {
-	struct check *ck;
-	const char *uuid; /* in c/uuid; NULL: elsewhere */
-	bool is_named;
-};
-
-static bool is_known(struct names *names, const char *name)
-{
-	char uuid[33];
-
-	assert(names->uuid);
-	for (uint32_t i = 0; i < names->ck->n; i++)
-		for (uint32_t k = 0; k < names->ck->m[i].n_colls; k++) {
-			const struct manifest_collection *mc =
-				&names->ck->m[i].coll[k];
-
-			collection_uuid_format(mc->uuid, uuid);
-			if (strcmp(uuid, names->uuid) == 0 &&
-				(!name || checkpoint_names(mc, name)))
-				return true;
-		}
-	return false;
-}
-
-static int see_file(void *ctx, const char *name)
-{
-	struct names *names = ctx;
-
-	if (!is_known(names, name))
-		check_say(names->ck, false,
-			"c/%s/%s: no manifest names it; what a checkpoint "
-			"left is removed by the next mount",
-			names->uuid, name);
-	return 0;
-}
-
-static int see_dir(void *ctx, const char *name)
-{
-	struct names *names = ctx;
-	struct io *io = names->ck->s->io;
-	int fd;
-
-	names->uuid = name;
-	if (!is_known(names, NULL)) {
-		check_say(names->ck, false,
-			"c/%s: no manifest names it; what a checkpoint left "
-			"is removed by the next mount",
-			name);
-		return 0;
-	}
-	fd = io->open(io, names->ck->s->checkpoint.coll_dirfd, name,
-		O_RDONLY | O_DIRECTORY);
-	if (fd < 0)
-		return 0; /* its manifest's files said so */
-	io->list(io, fd, see_file, names);
-	io->close(io, fd);
-	return 0;
-}
-
-static int see_root(void *ctx, const char *name)
-{
-	static const char *const ours[] = {"LOCK", "FORMAT", "IDENTITY", "wal",
-		"c", ".backup-hold", "lost+found"};
-	static const char *const unfinished[] = {"MANIFEST.new", "FORMAT.new",
-		"IDENTITY.new", "LOCK.new"};
-	struct names *names = ctx;
-	uint64_t number;
-
-	if (manifest_is_name(name, &number))
-		return 0;
-	for (size_t i = 0; i < VG_ARRAY_LEN(ours); i++)
-		if (strcmp(name, ours[i]) == 0)
-			return 0;
-	for (size_t i = 0; i < VG_ARRAY_LEN(unfinished); i++)
-		if (strcmp(name, unfinished[i]) == 0) {
-			check_say(names->ck, false,
-				"%s was never finished: nobody reads it", name);
-			return 0;
-		}
-	check_say(names->ck, false, "%s is no file of a data directory", name);
-	return 0;
-}
-
-static int see_segment(void *ctx, const char *name)
-{
-	struct names *names = ctx;
-	uint64_t number;
-
-	if (!wal_name_parse(name, &number))
-		check_say(names->ck, false, "wal/%s is no segment of the log",
-			name);
-	return 0;
-}
-
-static void check_names(struct check *ck)
-{
-	struct names names = {.ck = ck};
-	struct store *s = ck->s;
-	int rc = s->io->list(s->io, s->dirfd, see_root, &names);
-
-	if (rc == 0)
-		rc = s->io->list(s->io, s->waldirfd, see_segment, &names);
-	if (rc == 0 && s->checkpoint.coll_dirfd >= 0)
-		rc = s->io->list(
-			s->io, s->checkpoint.coll_dirfd, see_dir, &names);
-	if (rc < 0)
-		check_say(ck, true, "the names of the directory cannot be "
-				    "read: %s",
-			strerror(-rc));
 }
 
 /* ---- all of it ---- */

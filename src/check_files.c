@@ -12,177 +12,14 @@
 #include "src/check_int.h"
 #include "src/collection_file_int.h"
 #include "src/graph_file.h"
-#include "src/json.h"
 
 #define BUFFER (1u << 20)
-#define NAMED_MAX 20u /* records that are told by id */
-
-/* Ranges of rows that cannot be read, in order. */
-struct damage {
-	struct range {
-		uint32_t first, n;
-	} *range; /* owned */
-	uint32_t n, cap;
-	uint64_t rows;
-	bool failed; /* no memory for all of them */
-};
-
-/* One collection of one manifest. */
-struct look_at {
-	struct check *ck;
-	const struct manifest *m;
-	const struct manifest_collection *mc;
-	struct collection_file *f;
-	char uuid[33];
-};
-
-static void add_range(void *ctx, uint32_t first, uint32_t n)
-{
-	struct damage *d = ctx;
-	struct range *last = d->n ? &d->range[d->n - 1] : NULL;
-
-	assert(n > 0 && (!last || last->first + last->n <= first));
-	d->rows += n;
-	if (last && last->first + last->n == first) {
-		last->n += n;
-		return;
-	}
-	if (d->n == d->cap) {
-		uint32_t cap = d->cap ? 2 * d->cap : 16;
-		struct range *grown =
-			realloc(d->range, cap * sizeof(*grown));
-
-		d->failed = d->failed || !grown;
-		if (!grown)
-			return;
-		d->range = grown;
-		d->cap = cap;
-	}
-	d->range[d->n++] = (struct range){first, n};
-}
-
-static bool has_row(const struct damage *d, uint32_t row)
-{
-	uint32_t low = 0, high = d->n;
-
-	assert(d->n <= d->cap);
-	while (low < high) { /* ends: the distance halves */
-		uint32_t middle = low + (high - low) / 2;
-
-		if (row < d->range[middle].first)
-			high = middle;
-		else if (row - d->range[middle].first < d->range[middle].n)
-			return true;
-		else
-			low = middle + 1;
-	}
-	return false;
-}
-
-/* The file that has a row. */
-static uint32_t number_of(const struct manifest_column *column, uint32_t row)
-{
-	uint32_t number = 0;
-
-	for (uint32_t i = 0; i < column->n_parts; i++)
-		if (column->part[i].first <= row)
-			number = column->part[i].number;
-	assert(number > 0);
-	return number;
-}
-
-/* ---- what is lost ---- */
-
-/* The ids of records whose vectors are damaged, or would be left out with them,
- * NAMED_MAX of them, in `out`; how many there are. */
-static uint64_t name_records(
-	const struct generation *g, const struct damage *d, char out[CHECK_TEXT])
-{
-	struct cell *cell = atomic_load(&g->cell);
-	uint32_t n = atomic_load(&g->n_versions);
-	char text[JSON_STRING_MAX(VG_ID_MAX) + 1];
-	size_t len = 0;
-	uint64_t lost = 0;
-
-	assert(d->n > 0 && !d->failed);
-	out[0] = '\0';
-	for (uint32_t no = 0; no < n; no++) {
-		const struct version *v = generation_version(g, no);
-		struct vg_id id;
-
-		if (atomic_load(&v->end) != VERSION_OPEN || v->cell != cell ||
-			(!has_row(d, v->slot) &&
-				cell_check_row(cell, v->slot) == 0))
-			continue;
-		if (lost++ >= NAMED_MAX)
-			continue;
-		id = version_id(v);
-		text[json_string_encode(id.bytes, id.len, text)] = '\0';
-		if (len + strlen(text) + 3 < CHECK_TEXT / 2)
-			len += (size_t)snprintf(out + len, CHECK_TEXT - len,
-				"%s%s", lost > 1 ? ", " : "", text);
-	}
-	return lost;
-}
-
-/* Vectors of the collection as it was opened. */
-static void say_vectors(struct look_at *at, const struct damage *d,
-	const char *where)
-{
-	struct collection *c =
-		catalogue_find_uuid(&at->ck->s->catalogue, at->mc->uuid);
-	char ids[CHECK_TEXT] = "";
-	uint64_t lost = c ? name_records(c->gen, d, ids) : d->rows;
-
-	if (!c)
-		check_say(at->ck, true, "%s: collection '%s' cannot be opened",
-			where, at->mc->name);
-	else if (lost == 0)
-		check_say(at->ck, true,
-			"%s: they are no record's any more: nothing is lost",
-			where);
-	else
-		check_say(at->ck, true,
-			"%s: collection '%s' loses the vectors of %" PRIu64
-			" records: %s%s",
-			where, at->mc->name, lost, ids,
-			lost > NAMED_MAX ? ", and more" : "");
-	collection_unref(c);
-}
-
-static void say_damage(struct look_at *at, enum column_kind kind,
-	const char *column, const struct damage *d)
-{
-	const struct manifest_column *columns[COLUMNS] = {&at->mc->vec,
-		&at->mc->meta, &at->mc->version, &at->mc->end};
-	char where[256];
-
-	assert(d->n > 0);
-	snprintf(where, sizeof(where),
-		"c/%s/%s.%04" PRIu32 ": %" PRIu64
-		" rows are damaged, from %" PRIu32 " to %" PRIu32,
-		at->uuid, column,
-		number_of(columns[kind], d->range[0].first), d->rows,
-		d->range[0].first,
-		d->range[d->n - 1].first + d->range[d->n - 1].n - 1);
-	if (at->m->number != at->ck->taken)
-		check_say(at->ck, true,
-			"%s: only MANIFEST.%" PRIu64 " needs them, nothing is "
-			"lost",
-			where, at->m->number);
-	else if (kind == COLUMN_VEC)
-		say_vectors(at, d, where);
-	else
-		check_say(at->ck, true,
-			"%s: collection '%s' cannot be opened without them",
-			where, at->mc->name);
-}
 
 /* ---- columns ---- */
 
 /* Reads every row. */
-static void read_rows(struct look_at *at, struct colfile *cf, uint32_t stride,
-	struct damage *d)
+static void read_rows(struct check_look *at, struct colfile *cf, uint32_t stride,
+	struct check_damage *d)
 {
 	uint32_t n = colfile_rows(cf), batch = VG_MAX(BUFFER / stride, 1u);
 	uint8_t *rows = malloc((size_t)batch * stride);
@@ -191,7 +28,7 @@ static void read_rows(struct look_at *at, struct colfile *cf, uint32_t stride,
 	if (!rows)
 		at->ck->rc = -ENOMEM;
 	for (uint32_t from = 0; rows && from < n; from += VG_MIN(batch, n - from))
-		colfile_read(cf, from, VG_MIN(batch, n - from), rows, add_range,
+		colfile_read(cf, from, VG_MIN(batch, n - from), rows, check_add_range,
 			d);
 	if (d->failed)
 		at->ck->rc = -ENOMEM;
@@ -199,7 +36,7 @@ static void read_rows(struct look_at *at, struct colfile *cf, uint32_t stride,
 }
 
 /* Is a file there, with as many bytes as it has to have? */
-static bool is_long_enough(struct look_at *at, const char *column,
+static bool is_long_enough(struct check_look *at, const char *column,
 	const struct colfile_part *part, uint32_t stride)
 {
 	uint64_t len = (uint64_t)part->n * stride;
@@ -236,7 +73,7 @@ static bool is_lost(const struct check *ck, const struct manifest *m)
 }
 
 /* A column cannot be opened at all. */
-static void say_column(struct look_at *at, const struct manifest_column *column,
+static void say_column(struct check_look *at, const struct manifest_column *column,
 	const char *name, uint32_t stride, const char *why)
 {
 	bool is_whole = true;
@@ -256,7 +93,7 @@ static void say_column(struct look_at *at, const struct manifest_column *column,
 }
 
 /* Whether a manifest that was looked at before has all of it. */
-static bool is_seen(const struct look_at *at, enum column_kind kind,
+static bool is_seen(const struct check_look *at, enum column_kind kind,
 	const struct manifest_column *column)
 {
 	assert(column->n_parts > 0 && kind < COLUMNS);
@@ -282,11 +119,11 @@ static bool is_seen(const struct look_at *at, enum column_kind kind,
 	return false;
 }
 
-static void check_column(struct look_at *at, enum column_kind kind,
+static void check_column(struct check_look *at, enum column_kind kind,
 	const struct manifest_column *column, uint32_t stride)
 {
 	struct colfile_config cfg = collection_column(at->f, kind, stride);
-	struct damage d = {0};
+	struct check_damage d = {0};
 	struct colfile *cf;
 	char why[256] = "";
 	int rc;
@@ -304,7 +141,7 @@ static void check_column(struct look_at *at, enum column_kind kind,
 	if (at->m->number == at->ck->taken || !is_seen(at, kind, column))
 		read_rows(at, cf, stride, &d);
 	if (d.n > 0)
-		say_damage(at, kind, cfg.name, &d);
+		check_say_damage(at, kind, cfg.name, &d);
 	free(d.range);
 	colfile_close(cf);
 }
@@ -313,7 +150,7 @@ static void check_column(struct look_at *at, enum column_kind kind,
 
 /* NULL: the file's bytes are those that were written. */
 static const char *check_bytes(
-	struct look_at *at, const struct manifest_file *file, int fd)
+	struct check_look *at, const struct manifest_file *file, int fd)
 {
 	struct io *io = at->f->io;
 	XXH3_state_t *hash = XXH3_createState();
@@ -346,7 +183,7 @@ static const char *check_bytes(
 	return why;
 }
 
-static void check_graph(struct look_at *at, const struct manifest_file *file)
+static void check_graph(struct check_look *at, const struct manifest_file *file)
 {
 	struct io *io = at->f->io;
 	char name[GRAPH_NAME_MAX];
@@ -375,7 +212,7 @@ static void check_graph(struct look_at *at, const struct manifest_file *file)
 
 /* ---- a manifest ---- */
 
-static void check_collection(struct look_at *at)
+static void check_collection(struct check_look *at)
 {
 	const struct manifest_collection *mc = at->mc;
 
@@ -399,7 +236,7 @@ void check_manifest(struct check *ck, const struct manifest *m)
 	assert(memcmp(m->store, ck->s->uuid, sizeof(m->store)) == 0);
 	memcpy(files.store, ck->s->uuid, sizeof(files.store));
 	for (uint32_t i = 0; i < m->n_colls && ck->rc == 0; i++) {
-		struct look_at at = {.ck = ck, .m = m, .mc = &m->coll[i]};
+		struct check_look at = {.ck = ck, .m = m, .mc = &m->coll[i]};
 		int rc;
 
 		if (at.mc->version.n_parts == 0)

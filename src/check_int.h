@@ -4,6 +4,7 @@
 #define VG_CHECK_INT_H
 
 #include "src/check.h"
+#include "src/collection_file_int.h"
 #include "src/store_int.h"
 
 struct check {
@@ -22,6 +23,35 @@ struct check {
 /* Says a line. */
 void check_say(struct check *ck, bool is_finding, const char *fmt, ...)
 	VG_PRINTF(3, 4);
+
+/* Ranges of rows that cannot be read, in order. */
+struct check_damage {
+	struct range {
+		uint32_t first, n;
+	} *range; /* owned */
+	uint32_t n, cap;
+	uint64_t rows;
+	bool failed; /* no memory for all of them */
+};
+
+/* One collection of one manifest. */
+struct check_look {
+	struct check *ck;
+	const struct manifest *m;
+	const struct manifest_collection *mc;
+	struct collection_file *f;
+	char uuid[33];
+};
+
+/* colfile_damaged_fn: ctx is a struct check_damage. */
+void check_add_range(void *ctx, uint32_t first, uint32_t n);
+
+/* Says what is lost with rows of a column; d has some. */
+void check_say_damage(struct check_look *at, enum column_kind kind,
+	const char *column, const struct check_damage *d);
+
+/* Files that nobody names: notes. */
+void check_names(struct check *ck);
 
 /* The files that m names, one by one. */
 void check_manifest(struct check *ck, const struct manifest *m);

@@ -35,6 +35,8 @@
 
 #include "src/log.h"
 #include "src/memory.h"
+#include "src/checkpoint_int.h"
+#include "src/log.h"
 #include "src/store_int.h"
 #include "src/wal.h"
 
@@ -43,63 +45,6 @@
 #define LIMIT_SHARE 16u /* a part of the memory, where there is little */
 #define LIMIT_MIN ((uint64_t)2 << 20)
 #define GRACE_S 3600.0
-
-/* How much of a manifest has to be right. */
-enum whole {
-	WHOLE,	/* all of it */
-	RECORDS, /* vectors may be damaged: their records are left out */
-	PARTS,	/* a recovery: collections may be damaged */
-	NO_LOG, /* and the place in the log may be missing */
-};
-
-static int load_collection(struct store *s, const struct manifest_collection *mc,
-	const struct collection_files *files, char why[256])
-{
-	struct vg_id name = {mc->name, mc->name_len};
-	struct collection *c;
-	int rc;
-
-	if (files->dirfd < 0 && mc->version.n_parts > 0) {
-		snprintf(why, 256,
-			"c/ is missing: copy it back, or restore the "
-			"directory as a whole");
-		return -ENOENT;
-	}
-	rc = collection_load(files, mc, why, &c);
-	if (rc == 0)
-		rc = catalogue_load_collection(
-			&s->catalogue, c, name, mc->cursor);
-	return rc;
-}
-
-/* The state that m describes, into an empty store. */
-static int fill_catalogue(struct store *s, const struct manifest *m,
-	const struct collection_files *files, enum whole whole, char why[256])
-{
-	struct catalogue *cat = &s->catalogue;
-	int rc = catalogue_load(cat, m);
-
-	assert(whole < PARTS || s->is_recovery);
-	for (uint32_t i = 0; i < m->n_colls && rc == 0; i++) {
-		rc = load_collection(s, &m->coll[i], files, why);
-		if (rc < 0 && rc != -ENOMEM && whole >= PARTS) {
-			store_note_loss(s, m->coll[i].name, why);
-			why[0] = '\0';
-			rc = 0;
-		}
-	}
-	for (uint32_t i = 0; i < m->n_aliases && rc == 0; i++) {
-		const struct manifest_alias *ma = &m->alias[i];
-		struct vg_id name = {ma->name, ma->name_len};
-		struct alias alias = {
-			.target = {ma->target, ma->target_len},
-			.mtime_ns = ma->mtime_ns,
-		};
-
-		rc = catalogue_load_alias(cat, &alias, name, ma->cursor);
-	}
-	return rc;
-}
 
 static int publish_moment(struct store *s, const struct manifest *m)
 {
@@ -155,7 +100,7 @@ static int load_one(struct store *s, uint64_t number, enum whole whole,
 		rc = check_log(s, &m, why);
 	memcpy(files.store, s->uuid, sizeof(files.store));
 	if (rc == 0)
-		rc = fill_catalogue(s, &m, &files, whole, why);
+		rc = checkpoint_fill(s, &m, &files, whole, why);
 	if (rc == 0)
 		rc = publish_moment(s, &m);
 	for (uint32_t i = 0; i < m.n_origins && rc == 0; i++)

@@ -72,8 +72,10 @@ libvgcore_a_SOURCES += \
 
 # identity, and what is left over: whose a directory is, and what is in it.
 libvgcore_a_SOURCES += \
-	%D%/check.c %D%/check.h %D%/check_files.c %D%/check_int.h \
-	%D%/checkpoint_sweep.c \
+	%D%/check.c %D%/check.h %D%/check_damage.c %D%/check_files.c \
+	%D%/check_int.h %D%/check_names.c \
+	%D%/checkpoint_fill.c %D%/checkpoint_int.h %D%/checkpoint_sweep.c \
+	%D%/datadir_format.c %D%/datadir_int.h %D%/datadir_lock.c \
 	%D%/identity.c %D%/identity.h
 # origins: which requests were applied lately.
 libvgcore_a_SOURCES += %D%/origins.c %D%/origins.h
