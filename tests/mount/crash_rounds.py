@@ -231,6 +231,11 @@ class Importer:
             count = int(open(M + "/i/.stats/count").read())
             if count != self.rows:
                 trouble.append(f"the import has {count} rows, not {self.rows}")
+            for i in range(0, n, 97):
+                with open(f"{M}/i/r{i}", "rb") as f:
+                    got = struct.unpack("<4f", f.read())
+                if got != (i % 251, number % 97, 1, i):
+                    trouble.append(f"row {i} of import {number} is {got}")
             self.ops += 1
 
 
@@ -271,6 +276,20 @@ def daemon():
         return int(f.read().split()[0])
 
 
+def kill_daemon(rng):
+    """VG_CRASH_TWICE: the next daemon dies, too, while it starts."""
+    pid = daemon()
+    os.kill(pid, signal.SIGKILL)
+    while os.environ.get("VG_CRASH_TWICE"):
+        try:
+            if daemon() != pid:
+                time.sleep(rng.random() * 0.004)
+                os.kill(daemon(), signal.SIGKILL)
+                break
+        except IndexError:
+            time.sleep(0.0005)
+
+
 def main():
     print(f"seed {SEED}", flush=True)
     rng = random.Random(SEED)
@@ -296,7 +315,7 @@ def main():
     for n in range(1, KILLS + 1):
         time.sleep((PAUSE_MS + rng.randrange(500)) / 1000)
         before, slowest[0] = len(trouble), 0.0
-        os.kill(daemon(), signal.SIGKILL)
+        kill_daemon(rng)
         done = sum(p.ops for p in people)
         begin = time.monotonic()
         while sum(p.ops for p in people) < done + 50 and len(
