@@ -120,8 +120,15 @@ int datadir_lock(const char *dir, unsigned wait_ms,
 		rc = take_file(d, rc == 0, &wait_ms);
 	if (rc == -EWOULDBLOCK)
 		return say_owned(dir, d, why);
-	if (rc < 0)
-		return datadir_say(why, rc, dir, "its LOCK cannot be taken");
+	if (rc == -EROFS)
+		return datadir_say(why, rc, dir,
+			"it is on a read-only file system: -o recovery mounts "
+			"it to be read");
+	if (rc < 0) {
+		snprintf(why, WHY, "%s: its LOCK cannot be taken: %s", dir,
+			strerror(-rc));
+		return rc;
+	}
 	snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
 	if (ftruncate(*d->lockfd, 0) < 0 ||
 		pwrite(*d->lockfd, pid, strlen(pid), 0) < 0)
