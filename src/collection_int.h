@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* collection_int.h: what collection.c and collection_apply.c share. */
+/* collection_int.h: what the files of collection.h share. */
 #ifndef VG_COLLECTION_INT_H
 #define VG_COLLECTION_INT_H
 
@@ -41,6 +41,11 @@ int cell_new(struct generation *g, const struct cell_shape *shape,
  */
 int generation_carry(
 	struct generation *g, const struct version *v, uint32_t *slot);
+
+/* Writes version r->version like `made` and makes it reachable from its id and
+ * slot. Counts of the collection stay. */
+void generation_begin(struct generation *g, const struct version *made,
+	const struct reservation *r);
 
 /* Puts the end mark on an open version of it; the place for it was reserved. */
 void generation_end(struct generation *g, uint32_t no, uint64_t seq);

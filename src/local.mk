@@ -55,11 +55,14 @@ libvgcore_a_SOURCES += \
 	%D%/catalogue.c %D%/catalogue.h \
 	%D%/checkpoint.c %D%/checkpoint.h %D%/checkpoint_load.c \
 	%D%/compact.c %D%/compact.h \
+	%D%/generation.c \
+	%D%/group.c %D%/group_add.c \
 	%D%/collection_file.c %D%/collection_file.h \
 	%D%/collection_file_int.h %D%/collection_load.c \
 	%D%/graph_file.c %D%/graph_file.h \
 	%D%/collection.c %D%/collection.h \
 	%D%/collection_apply.c %D%/collection_int.h \
+	%D%/collection_reserve.c \
 	%D%/commit.c \
 	%D%/config.c %D%/config.h \
 	%D%/datadir.c %D%/datadir.h \

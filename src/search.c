@@ -25,11 +25,6 @@ struct reader {
 	bool tail_only; /* linked slots are the graph's to find */
 };
 
-static bool is_same_id(struct vg_id a, struct vg_id b)
-{
-	return a.len == b.len && memcmp(a.bytes, b.bytes, a.len) == 0;
-}
-
 static int compare_ids(struct vg_id a, struct vg_id b)
 {
 	int c = memcmp(a.bytes, b.bytes, VG_MIN(a.len, b.len));
@@ -50,8 +45,8 @@ static bool is_visible(void *ctx, uint32_t slot)
 	if (no == VERSION_NONE || cell_check_row(rd->cell, slot) < 0)
 		return false;
 	return !rd->leave_out.len ||
-	       !is_same_id(version_id(generation_version(rd->cell->gen, no)),
-		       rd->leave_out);
+	       compare_ids(version_id(generation_version(rd->cell->gen, no)),
+		       rd->leave_out) != 0;
 }
 
 /* Orders slots by the id that is seen; a slot that is not seen will not be

@@ -105,7 +105,18 @@ bool plan_is_alone(const struct change *change);
 /* The ids a change touches, as hashes. Returns how many (0..2). */
 unsigned plan_touched(const struct change *change, uint64_t out[2]);
 
-/* commit.c: ends the store's life as one that takes changes; for good. `what`
+/* group_add.c: whether change must not be in the group that is being made;
+ * plans it and puts it in: an error is the change's alone, 1: there is nothing
+ * to do; gives back what it took. The leader. */
+bool group_conflicts(const struct batch *b, const struct change *ch);
+int group_add(struct store *s, struct change *ch);
+void group_unreserve(struct store *s, struct change *ch);
+
+/* group.c: runs a queue's worth of commits, in groups, and answers them. The
+ * leader. */
+void group_run_queue(struct store *s, struct commit *queue);
+
+/* group.c: ends the store's life as one that takes changes; for good. `what`
  * is a constant that says which write failed. */
 void store_fail(struct store *s, int rc, const char *what);
 
