@@ -525,6 +525,14 @@ static void test_names(void)
 	}
 }
 
+static unsigned n_links(int dir, const char *name)
+{
+	struct stat st;
+
+	must(fstatat(dir, name, &st, 0) == 0);
+	return (unsigned)st.st_nlink;
+}
+
 static void test_save(void)
 {
 	struct manifest m = kit_manifest(), got;
@@ -550,6 +558,14 @@ static void test_save(void)
 	must(linkat(dir, "MANIFEST.new", dir, "copy", 0) == 0);
 	ok(manifest_save(&io, dir, &m) == 0 && holds(dir, "copy", "half"),
 		"an unfinished one is not written to: a copy may share it");
+	must(linkat(dir, "MANIFEST.8", dir, "copy8", 0) == 0);
+	ok(manifest_renew(&io, dir, 8) == 0 && n_links(dir, "copy8") == 1 &&
+			!is_there(dir, "MANIFEST.new") &&
+			manifest_load(&io, dir, 8, &got) == 0 &&
+			kit_manifest_equal(&m, &got),
+		"one that was found is written again, in a file of its own");
+	manifest_fini(&got);
+	ok(manifest_renew(&io, dir, 12) == -ENOENT, "if it is there");
 	must(renameat(dir, "MANIFEST.8", dir, "MANIFEST.9") == 0);
 	got.number = 3;
 	ok(manifest_load(&io, dir, 9, &got) == -VG_ECORRUPT && got.number == 3,
@@ -612,7 +628,7 @@ static void test_list(void)
 
 int main(void)
 {
-	plan((int)(4 + 2 + VG_ARRAY_LEN(head_changes) +
+	plan((int)(6 + 2 + VG_ARRAY_LEN(head_changes) +
 		   VG_ARRAY_LEN(collection_changes) +
 		   VG_ARRAY_LEN(file_changes) + VG_ARRAY_LEN(later_changes) +
 		   2 + 13 + 1 + 17 + 9 + 5));
