@@ -298,7 +298,7 @@ static int step_commit(struct life *l)
 	draw_commit(l, a, n);
 	a->commit.changes = a->change;
 	a->commit.n = n;
-	a->commit.sync = pm_roll(&l->dice, 4) == 0;
+	a->commit.sync = pm_roll(&l->dice, l->cfg->is_same ? 16 : 4) == 0;
 	rc = store_commit_wait(l->s, &a->commit);
 	pthread_mutex_lock(&l->h.lock);
 	l->h.n = before;
