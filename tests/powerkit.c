@@ -343,12 +343,34 @@ static int step_checkpoint(struct life *l)
 	return rc;
 }
 
+/* A collection is made anew; nobody sees a difference. */
+static int step_compact(struct life *l)
+{
+	char name[4];
+	struct collection *c;
+	int rc;
+
+	snprintf(name, sizeof(name), "n%u", pm_roll(&l->dice, PM_NAMES) % 10);
+	c = sk_get(l->s, name);
+	if (!c)
+		return 0;
+	rc = store_compact(l->s, c);
+	collection_unref(c);
+	if (rc < 0 && rc != -EAGAIN && !is_excuse(l, rc))
+		wrong(l, "a compaction gave %d", rc);
+	if (l->t)
+		l->t->compactions += rc == 0;
+	return rc == -EAGAIN ? 0 : rc;
+}
+
 static int one_step(struct life *l)
 {
 	uint32_t what = pm_roll(&l->dice, 100);
 
 	if (what < 8)
 		return step_checkpoint(l);
+	if (what > 96)
+		return step_compact(l);
 	if (what < 11)
 		return step_sync(l);
 	return step_commit(l);

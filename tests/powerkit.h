@@ -65,7 +65,7 @@ struct pk_tally {
 	uint64_t twice;	  /* second power cuts among them */
 	uint64_t lost;	  /* bad ones, or answers */
 	uint64_t restarts, checkpoints, full, flips, refused, from_manifest,
-		copies;
+		copies, compactions;
 	bool stops;	  /* at the first bad one */
 	char why[600];	  /* the first bad one */
 	uint64_t seed;	  /* of its run */

@@ -59,13 +59,14 @@ static void test_kind(enum pk_kind kind, uint64_t states)
 		run(kind, next_seed(), &t);
 	diag("%.0f states a second; %llu restarts, %llu checkpoints, %llu "
 	     "opened from a manifest, %llu damaged, %llu of them refused, "
-	     "%llu found it full, %llu copies",
+	     "%llu found it full, %llu copies, %llu compactions",
 		(double)t.states / (now() - from),
 		(unsigned long long)t.restarts,
 		(unsigned long long)t.checkpoints,
 		(unsigned long long)t.from_manifest,
 		(unsigned long long)t.flips, (unsigned long long)t.refused,
-		(unsigned long long)t.full, (unsigned long long)t.copies);
+		(unsigned long long)t.full, (unsigned long long)t.copies,
+		(unsigned long long)t.compactions);
 	if (t.lost)
 		diag("VG_POWER_KIND=%d", (int)kind);
 	pk_tell(&t);
