@@ -165,6 +165,9 @@ static void renew_identity(struct store *s)
 			 "its own from now on");
 	else if (s->identity_state == IDENTITY_DAMAGED)
 		log_warn("IDENTITY was damaged: there is a new one");
+	/* What held files for the copy is none of the copy's. */
+	if (is_copy)
+		s->io->unlink(s->io, s->dirfd, ".backup-hold");
 }
 
 /* A sentence for each error; of a copy also what may be wrong with it. */

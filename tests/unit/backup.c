@@ -348,6 +348,8 @@ static void test_overtaken(void)
 			copy_path(dir, copy, paths[i], false);
 	ok(outcome(copy, &m, why) == 1,
 		"with .backup-hold there it is whole, and up to date: %s", why);
+	ok(access(dir_of(2, "slow.copy/.backup-hold"), F_OK) < 0,
+		"which the copy does not keep");
 	must(unlink(dir_of(2, "slow/.backup-hold")) == 0);
 	steps(&m, s, 10);
 	must(store_checkpoint(s, true) == 0);
@@ -420,7 +422,7 @@ static void test_unfinished(void)
 
 int main(void)
 {
-	plan(19);
+	plan(20);
 	log_level_set(LOG_ERR);
 	test_linked();
 	test_interrupted(false);
