@@ -86,6 +86,8 @@ static bool is_left_out(const struct opened *o)
 		return is_dir(o, "c");
 	case M_SYNC_UUID:
 		return o->is_dir && strlen(o->name) == 32;
+	case M_SYNC_GRAPH:
+		return strncmp(o->name, "graph.", 6) == 0;
 	case M_SYNC_FORMAT:
 		return strcmp(o->name, "FORMAT.new") == 0;
 	default:

@@ -21,6 +21,7 @@ enum mutant {
 	M_SYNC_C,	 /* of c/ */
 	M_SYNC_UUID,	 /* of c/<uuid>/ */
 	M_SYNC_FORMAT,
+	M_SYNC_GRAPH, /* which are made again where they are not whole */
 	M_TAIL,	    /* a torn tail is not cut */
 	M_SURE,	    /* what an open read of the log is taken for safe */
 	M_DIRS,	    /* so are directories without files */

@@ -193,6 +193,7 @@ static const struct {
 	[M_SYNC_C] = {PK_HONEST, "no sync of c/"},
 	[M_SYNC_UUID] = {PK_HONEST, "no sync of a collection's directory"},
 	[M_SYNC_FORMAT] = {PK_HONEST, "no sync of FORMAT"},
+	[M_SYNC_GRAPH] = {PK_HONEST, "no sync of graphs, which others stand for"},
 	[M_TAIL] = {PK_HONEST, "a torn tail is not cut"},
 	[M_SURE] = {PK_SYNC, "what was read of the log is taken for safe"},
 	[M_DIRS] = {PK_SYNC, "a directory that was found is taken for safe"},
@@ -275,7 +276,7 @@ int main(void)
 	log_level_set(LOG_ERR);
 	seed();
 	for (int m = 0; m < MUTANTS; m++) {
-		bool is_control = m == M_NONE;
+		bool is_control = m == M_NONE || m == M_SYNC_GRAPH;
 
 		if (!table[m].what || (only >= 0 && only != m))
 			continue;
