@@ -112,14 +112,6 @@ static void *copy_of(const void *bytes, size_t len)
 	return copy;
 }
 
-static struct meta staged_meta(struct fs *fs, const struct stage *st)
-{
-	size_t len;
-	const char *json = arena_bytes(fs->arena, st->file, ARENA_META, &len);
-
-	return (struct meta){len ? json : NULL, (uint32_t)len};
-}
-
 /*
  * Metadata: a new file has what its body and setfattr gave it; one that is
  * written in place keeps what the record has, but for what the body names.
@@ -128,7 +120,7 @@ static int fill_meta(struct fs *fs, struct stage *st, bool is_new,
 	const struct record *r, struct fs_change *fc)
 {
 	struct meta body = {r->meta, r->meta_len};
-	struct meta staged = staged_meta(fs, st);
+	struct meta staged = stages_get_meta(&fs->stages, st);
 	struct meta_buf buf = {0};
 	int rc;
 

@@ -99,13 +99,9 @@ static int meta_value(
 /* The metadata of a record, or what a staged file has so far; borrowed. */
 static struct meta meta_of(struct fs *fs, const struct ops_node *node)
 {
-	size_t len;
-	const char *json;
-
 	if (node->version)
 		return version_meta(node->version);
-	json = arena_bytes(fs->arena, node->stage->file, ARENA_META, &len);
-	return (struct meta){len ? json : NULL, (uint32_t)len};
+	return stages_get_meta(&fs->stages, node->stage);
 }
 
 /* Text of an attribute into *text; owned by the caller also on error. */
@@ -241,10 +237,8 @@ static int set_staged_locked(struct fs *fs, const struct ops_node *node,
 		return -ENODATA;
 	rc = meta_set(old, key, value, &next);
 	if (rc == 0)
-		rc = arena_truncate(fs->arena, st->file, ARENA_META, 0);
-	if (rc == 0 && next.len)
-		rc = arena_pwrite(fs->arena, st->file, ARENA_META, 0,
-			next.bytes, next.len);
+		rc = stages_put_meta(&fs->stages, st,
+			(struct meta){next.bytes, (uint32_t)next.len});
 	free(next.bytes);
 	return rc;
 }
@@ -331,6 +325,7 @@ static int do_setxattr(fuse_req_t req, const struct ops_node *node,
 	rc = set_staged_locked(fs_of(req), node, key,
 		(struct meta){value->bytes, (uint32_t)value->len}, flags);
 	pthread_mutex_unlock(&node->stage->lock);
+	stages_save(&fs_of(req)->stages, node->stage);
 	if (rc == 0)
 		fuse_reply_err(req, 0);
 	return rc;

@@ -240,7 +240,25 @@ fini_fs:
 	return rc;
 }
 
-static int open_store(struct holder_env *env, struct store **out)
+/* In the arena's small region, behind the stages' part. */
+enum { KEPT_UNKNOWN, KEPT_URING, KEPT_PWRITE };
+#define KEPT_HOW_OFF 16384u
+static_assert(STAGE_MISSES_OFF + sizeof(struct stage_misses) <= KEPT_HOW_OFF,
+	"it has a place of its own");
+
+/* How the store writes was measured at the first start: that takes longer than
+ * all else of a restart. */
+static uint8_t *kept_how(struct arena *arena)
+{
+	void *small;
+
+	if (arena_get_region(arena, ARENA_SMALL, 0, &small) < 0)
+		return NULL;
+	return (uint8_t *)small + KEPT_HOW_OFF;
+}
+
+static int open_store(
+	struct holder_env *env, uint8_t *how, struct store **out)
 {
 	static const enum store_durability modes[] = {
 		[OPTIONS_CLOSE] = STORE_CLOSE,
@@ -250,7 +268,8 @@ static int open_store(struct holder_env *env, struct store **out)
 		.dir = env->options->data_dir,
 		.durability = modes[env->options->durability],
 		.wait_ms = OWNER_WAIT_MS,
-		.try_uring = true,
+		.try_uring = !how || *how == KEPT_UNKNOWN,
+		.no_uring = how && *how == KEPT_PWRITE,
 		.checkpoint_bytes = env->options->checkpoint,
 		.segment_size = VG_MIN(env->options->checkpoint, 64ull << 20),
 		.has_grace = true,
@@ -264,6 +283,8 @@ static int open_store(struct holder_env *env, struct store **out)
 		snprintf(env->why, sizeof(env->why), "%s", rep.error);
 		return rc;
 	}
+	if (how)
+		*how = rep.uring ? KEPT_URING : KEPT_PWRITE;
 	log_info("opened data=%s manifest=%llu replayed=%llu log=%s",
 		env->options->data_dir, (unsigned long long)rep.manifest,
 		(unsigned long long)rep.replayed,
@@ -283,17 +304,19 @@ int serve(void *ctx, struct holder_env *env)
 	/* Memory that we ask for must not wait for our own answers. */
 	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 #endif
-	rc = open_store(env, &fs->store);
+	rc = arena_open(env->arena_fd, &fs->arena);
 	if (rc < 0)
 		goto free_fs;
-	rc = arena_open(env->arena_fd, &fs->arena);
-	if (rc == 0)
-		rc = inflight_open(fs->arena, &fs->inflight);
+	rc = open_store(env, kept_how(fs->arena), &fs->store);
+	if (rc < 0)
+		goto close_arena;
+	rc = inflight_open(fs->arena, &fs->inflight);
 	if (rc == 0)
 		rc = serve_tree(fs, env);
 	inflight_close(fs->inflight);
-	arena_close(fs->arena);
 	store_close(fs->store);
+close_arena:
+	arena_close(fs->arena);
 free_fs:
 	free(fs);
 	return rc;

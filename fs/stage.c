@@ -151,10 +151,38 @@ static int save_attr(struct stages *ss, struct stage *st, bool is_made,
 	attr.mtime_ns = st->mtime_ns;
 	attr.flags = flags_locked(st);
 	attr.extra[0] = st->original;
+	attr.extra[3] = (uint64_t)st->meta_off << 32 | st->meta_len;
 	rc = is_made ? arena_file_put(ss->arena, st->file, &attr)
 		     : arena_file_new(ss->arena, &attr, file);
 	pthread_mutex_unlock(&st->lock);
 	return rc;
+}
+
+struct meta stages_get_meta(struct stages *ss, const struct stage *st)
+{
+	const char *bytes;
+	size_t len;
+
+	bytes = arena_bytes(ss->arena, st->file, ARENA_META, &len);
+	assert((uint64_t)st->meta_off + st->meta_len <= len);
+	return (struct meta){
+		st->meta_len ? bytes + st->meta_off : NULL, st->meta_len};
+}
+
+/* Beside what is there: before it if that fits, else behind. */
+int stages_put_meta(struct stages *ss, struct stage *st, struct meta meta)
+{
+	uint32_t off = meta.len <= st->meta_off ? 0
+						: st->meta_off + st->meta_len;
+	int rc = meta.len ? arena_pwrite(ss->arena, st->file, ARENA_META, off,
+				    meta.json, meta.len)
+			  : 0;
+
+	if (rc < 0)
+		return rc;
+	st->meta_off = off;
+	st->meta_len = meta.len;
+	return 0;
 }
 
 void stages_save(struct stages *ss, struct stage *st)
@@ -269,6 +297,8 @@ static int load_stage(void *ctx, uint32_t idx, const struct arena_attr *attr)
 	st->mtime_ns = attr->mtime_ns;
 	st->touched_ns = attr->ctime_ns;
 	st->original = attr->extra[0];
+	st->meta_off = (uint32_t)(attr->extra[3] >> 32);
+	st->meta_len = (uint32_t)attr->extra[3];
 	st->offered_pid = (int)attr->extra[1];
 	st->offered_ns = (int64_t)attr->extra[2];
 	set_flags(st, attr->flags);

@@ -69,6 +69,7 @@ struct stage {
 	uint32_t n_in_flight; /* commits that are not answered yet */
 	bool has_mtime;	  /* mtime was set: it goes with the next commit */
 	int64_t mtime_ns;
+	uint32_t meta_off, meta_len; /* where in ARENA_META its metadata is */
 	uint64_t original; /* bytes of what it was opened on without O_TRUNC;
 			      0: none: it cannot grow beyond them */
 	int64_t touched_ns; /* for the 24 h after which staging goes */
@@ -111,6 +112,13 @@ void stages_fini(struct stages *ss);
  * gone. References are not restored: who has one takes it by stages_get, and
  * then stages_expire lets the others go. -ENOMEM. Before threads are made. */
 int stages_load(struct stages *ss, struct catalogue *cat);
+
+/*
+ * The staged metadata, borrowed until it is put; and put, copied, all at once
+ * for who comes after a crash when stages_save returns. Under st->lock. -ENOSPC.
+ */
+struct meta stages_get_meta(struct stages *ss, const struct stage *st);
+int stages_put_meta(struct stages *ss, struct stage *st, struct meta meta);
 
 /* Tells the arena what st is like now. Takes ss->lock and st->lock. */
 void stages_save(struct stages *ss, struct stage *st);

@@ -241,6 +241,8 @@ static void test_load(void)
 	st = add(place, true);
 	anon = add(place_of(coll, STAGE_RECORD, "anon"), false);
 	must(arena_pwrite(arena, st->file, ARENA_BODY, 0, "1,2", 3) == 0);
+	must(stages_put_meta(&ss, st, (struct meta){"{\"a\":1}", 7}) == 0 &&
+		stages_put_meta(&ss, st, (struct meta){"{\"b\":22}", 8}) == 0);
 	st->is_dirty = st->is_excl = st->is_new = st->has_mtime = true;
 	st->mtime_ns = 77;
 	st->original = 12;
@@ -263,6 +265,13 @@ static void test_load(void)
 	again = get(place);
 	ok(again && again->serial == serial && again->form == RECORD_NPY,
 		"the next one finds it by its name and its number");
+	ok(stages_get_meta(&ss, again).len == 8 &&
+			!memcmp(stages_get_meta(&ss, again).json,
+				"{\"b\":22}", 8),
+		"with its metadata");
+	must(stages_put_meta(&ss, again, (struct meta){"{}", 2}) == 0);
+	ok(again->meta_off == 0 && stages_get_meta(&ss, again).len == 2,
+		"which finds room before what was there");
 	ok(again->is_dirty && again->is_excl && again->is_new &&
 			again->has_mtime && again->mtime_ns == 77 &&
 			again->original == 12 && !again->is_committed,
@@ -287,7 +296,7 @@ int main(void)
 {
 	int fd;
 
-	plan(47);
+	plan(49);
 	fd = arena_create(64u << 20);
 	must(fd >= 0 && arena_open(fd, &arena) == 0);
 	must(stages_init(&ss, arena) == 0);
