@@ -66,7 +66,7 @@ tests_unit_loop_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
 tests_unit_loop_LDADD = libvgtap.a libvgfs.a libvgbase.a $(FUSE3_LIBS)
 tests_unit_options_SOURCES = %D%/unit/options.c
 tests_unit_options_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
-tests_unit_options_LDADD = libvgtap.a libvgfs.a $(FUSE3_LIBS)
+tests_unit_options_LDADD = libvgtap.a libvgfs.a libvgbase.a $(FUSE3_LIBS)
 tests_unit_holder_SOURCES = \
 	%D%/unit/holder.c %D%/unit/demo.c %D%/unit/demo.h
 tests_unit_holder_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
