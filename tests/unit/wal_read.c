@@ -234,7 +234,7 @@ static void test_check_place(int dir)
 
 int main(void)
 {
-	int dir = (plan(25), kit_dir("wal"));
+	int dir = (plan(24), kit_dir("wal"));
 
 	test_read_only(dir);
 	test_damaged(dir);
