@@ -601,7 +601,8 @@ static int copy_note(void *ctx, const char *path, bool is_dir,
 	struct io *io = sim_get_io(c->to);
 
 	(void)st;
-	if ((strncmp(path, "wal", 3) == 0) != c->has_wal)
+	if ((strncmp(path, "wal", 3) == 0) != c->has_wal ||
+		strcmp(path, "IDENTITY") == 0) /* without it it is a copy */
 		return 0;
 	if (is_dir) {
 		must(io->mkdir(io, sim_root(c->to), path) == 0);
