@@ -5,13 +5,13 @@
 # VG_DAEMON_KILLS: how often (3; 100, 15 s apart, in a soak). VG_SEED repeats
 # the clients' choices. FUSE_NOTIFY_RESEND is never used: the requests that
 # were under way come out of the arena.
-. "$(dirname "$0")/lib.sh"
 pause_ms=4000
-if [ "$VG_SOAK" = 1 ]; then
+if [ "${VG_SOAK:-0}" = 1 ]; then
 	: "${VG_DAEMON_KILLS:=100}"
 	pause_ms=15000
-	VG_TEST_TIMEOUT=36000
+	VG_TEST_TIMEOUT=36000 # before lib.sh: it starts the clock
 fi
+. "$(dirname "$0")/lib.sh"
 kills=${VG_DAEMON_KILLS:-3}
 plan $((kills + 3))
 vgmount
