@@ -694,7 +694,8 @@ static void test_memory(struct store *s)
 	if (BULK_SANITIZED)
 		skip(1, "a sanitizer has memory of its own");
 	else
-		ok(over < 50 << 20, "with %zu KiB more than afterwards",
+		/* 64 MiB came in since a checkpoint took what was before. */
+		ok(over < 120 << 20, "with %zu KiB more than afterwards",
 			over / 1024);
 	import_free(im);
 	free(in.bytes);
