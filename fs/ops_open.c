@@ -240,6 +240,13 @@ static int open_qnode(
 	return 0;
 }
 
+/* What a name of a record leads to: looked up again, a writer gets a stage. */
+static bool is_of_record(enum node_kind kind)
+{
+	return kind == NODE_STAGE || kind == NODE_RECORD || kind == NODE_AS ||
+	       kind == NODE_META;
+}
+
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *fs = fs_of(req);
@@ -247,7 +254,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	int rc = ops_node_get(fs, ino, &node);
 
 	if (rc == -ESTALE && ops_wants_write(fi) &&
-		node_decode(ino).kind == NODE_STAGE)
+		is_of_record(node_decode(ino).kind))
 		stages_put_miss(&fs->stages, fuse_req_ctx(req)->pid,
 			fi->flags & O_TRUNC);
 	if (rc < 0) {

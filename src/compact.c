@@ -30,6 +30,14 @@ struct compaction {
 	int rc;
 };
 
+static double now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
 static bool is_stopped(struct store *s)
 {
 	bool is;
@@ -138,6 +146,48 @@ static void swap(struct commit *commit)
 	collection_unref(old->coll);
 }
 
+/* ---- generations that were replaced ---- */
+
+/* Keeps what was replaced; without memory for that who has just looked up a
+ * name looks it up again. */
+static void keep_old(struct store *s, struct generation *g)
+{
+	struct compact_old *old = malloc(sizeof(*old));
+
+	if (!old)
+		return;
+	old->gen = generation_ref(g);
+	old->until_s = now_s() + COMPACT_KEEP_S;
+	old->next = s->compactor.old;
+	s->compactor.old = old;
+}
+
+/* Gives back those whose time is over, or all. The run_lock is held. */
+static void drop_old_locked(struct store *s, bool all)
+{
+	struct compact_old **link = &s->compactor.old;
+	double now = now_s();
+
+	while (*link) {
+		struct compact_old *old = *link;
+
+		if (!all && old->until_s > now) {
+			link = &old->next;
+			continue;
+		}
+		*link = old->next;
+		generation_unref(old->gen);
+		free(old);
+	}
+}
+
+static void drop_old(struct store *s, bool all)
+{
+	pthread_mutex_lock(&s->compactor.run_lock);
+	drop_old_locked(s, all);
+	pthread_mutex_unlock(&s->compactor.run_lock);
+}
+
 /* ---- one compaction ---- */
 
 static int make_generation(struct compaction *cp, struct collection *c)
@@ -232,6 +282,8 @@ static int compact_locked(struct store *s, struct collection *c)
 	if (rc == 0) {
 		if (cp.cell)
 			indexer_retire(&s->indexer, cp.cell);
+		if (s->compactor.has_thread)
+			keep_old(s, cp.old);
 		atomic_fetch_add_explicit(
 			&s->compactor.n_made, 1, memory_order_relaxed);
 		log_info("compacted: collection=%u versions=%u before=%u",
@@ -257,14 +309,6 @@ int store_compact(struct store *s, struct collection *c)
 }
 
 /* ---- when ---- */
-
-static double now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
 
 /* Whether nobody has changed c for a while; remembers what it saw. */
 static bool is_idle(struct collection *c)
@@ -335,6 +379,7 @@ static void *compact_main(void *arg)
 		if (cp->is_stopping)
 			break;
 		pthread_mutex_unlock(&cp->lock);
+		drop_old(s, false);
 		/* Files are of use only when they say so. */
 		if (look_at_all(s))
 			store_checkpoint(s, true);
@@ -377,6 +422,7 @@ void compact_stop(struct store *s)
 	pthread_mutex_unlock(&cp->lock);
 	pthread_join(cp->thread, NULL);
 	cp->has_thread = false;
+	drop_old(s, true);
 }
 
 void compact_fini(struct store *s)

@@ -20,10 +20,23 @@
  * is a part of the work that made it necessary; a collection that nobody
  * changed for COMPACT_IDLE_S seconds sooner: when the dead are half as many.
  *
+ * Between the lookup of a name and the call that it was for, the kernel holds
+ * a number of the generation that was the newest. So where compactions come by
+ * themselves the old one stays for COMPACT_KEEP_S seconds.
+ *
  * A crash at any time finds the old generation, in files and log.
  */
+
+/* A generation that was replaced, kept for who has just looked a name up. */
+struct compact_old {
+	struct compact_old *next;
+	struct generation *gen; /* referenced */
+	double until_s;		/* monotonic */
+};
+
 #define COMPACT_MIN 20000u
 #define COMPACT_IDLE_S 5.0
+#define COMPACT_KEEP_S 5.0
 
 struct store;
 
@@ -35,6 +48,7 @@ struct compactor {
 	pthread_t thread;
 	pthread_mutex_t run_lock; /* one compaction at a time; before any
 				     other lock */
+	struct compact_old *old;  /* run_lock: newest first */
 	_Atomic uint64_t n_made;  /* relaxed: since the open */
 };
 

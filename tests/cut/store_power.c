@@ -132,7 +132,7 @@ int main(void)
 	long kind = env_long("VG_POWER_KIND", given ? PK_HONEST : PK_KINDS);
 
 	plan(kind < PK_KINDS ? 1 : PK_KINDS + 1 + (int)VG_ARRAY_LEN(found));
-	log_level_set(env_long("VG_POWER_LOG", LOG_ERR));
+	log_level_set((enum log_level)env_long("VG_POWER_LOG", LOG_ERR));
 	dice = seed();
 	if (given)
 		test_one((enum pk_kind)kind, strtoull(given, NULL, 0), "given");

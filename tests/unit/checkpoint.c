@@ -37,7 +37,8 @@ static struct store *open_dir(const char *dir, const struct store_config *base,
 
 static void test_clean(void)
 {
-	const struct store_config cfg = {.durability = STORE_FSYNC};
+	const struct store_config cfg = {
+		.durability = STORE_FSYNC, .no_compaction = true};
 	const char *dir = dir_of(0, "clean");
 	struct sk_model m = {.random = seed() * 2 + 1};
 	struct store *s = sk_open(dir, &cfg);
@@ -79,7 +80,8 @@ static void test_clean(void)
 
 static void test_crash(void)
 {
-	const struct store_config cfg = {.durability = STORE_FSYNC};
+	const struct store_config cfg = {
+		.durability = STORE_FSYNC, .no_compaction = true};
 	const char *dir = dir_of(0, "crash"), *copy = dir_of(1, "crash.copy");
 	struct sk_model m = {.random = seed() * 2 + 1};
 	struct store *s = sk_open(dir, &cfg);
@@ -302,7 +304,8 @@ static void test_damaged_files(void)
 /* Six records and two checkpoints; the model of them. */
 static void make_small(const char *dir, struct sk_model *m)
 {
-	const struct store_config cfg = {.durability = STORE_FSYNC};
+	const struct store_config cfg = {
+		.durability = STORE_FSYNC, .no_compaction = true};
 	struct store *s = sk_open(dir, &cfg);
 	struct collection *c = sk_make(s, "c");
 
@@ -334,7 +337,8 @@ static bool is_whole(
 static void test_made_good(void)
 {
 	const char *dir = dir_of(0, "good"), *copy = dir_of(1, "good.copy");
-	const struct store_config cfg = {.durability = STORE_FSYNC};
+	const struct store_config cfg = {
+		.durability = STORE_FSYNC, .no_compaction = true};
 	char path[240];
 	struct sk_model m;
 	struct stat st;
@@ -370,7 +374,8 @@ static void test_leftovers(void)
 {
 	static const char *const left[] = {"vec.0007", "vec.0007.sum",
 		"version.0002", "graph.0099", "end.0003.sum"};
-	const struct store_config cfg = {.durability = STORE_FSYNC};
+	const struct store_config cfg = {
+		.durability = STORE_FSYNC, .no_compaction = true};
 	const char *dir = dir_of(0, "left");
 	char other[240], mine[240], path[300];
 	struct sk_model m;
