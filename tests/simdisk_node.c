@@ -552,7 +552,6 @@ void sim_node_sync(struct sim_node *node)
 static void sizes_keep(struct sim_node *node)
 {
 	struct sim_pending *all = NULL, **end = &all;
-	uint64_t size = node->size;
 
 	for (struct sim_pending *p = node->last; p; p = p->older) {
 		struct sim_pending *kept = raw_alloc(sizeof(*kept));
@@ -566,7 +565,7 @@ static void sizes_keep(struct sim_node *node)
 		*end = kept;
 		end = &kept->older;
 	}
-	assert(!all || all->size == size);
+	assert(!all || all->size == node->size);
 	pending_unref(node->last);
 	node->last = all;
 }
