@@ -164,7 +164,7 @@ static int serve(const char *mnt, int ready_fd)
 	if (!se)
 		return -ENOMEM;
 	if (fuse_session_mount(se, mnt) == 0) {
-		rc = loop_init(se);
+		rc = loop_init(se, NULL);
 		if (rc == 0 && write(ready_fd, "R", 1) == 1)
 			rc = loop_run(se, &cfg);
 		fuse_session_unmount(se);
