@@ -442,7 +442,7 @@ struct sim *sim_clone(struct sim *sim)
 /* Notes that an inode is led to, and that its names are to be followed. */
 struct marks {
 	bool *is_marked;
-	uint32_t *todo;
+	uint32_t *stack;
 	uint32_t n;
 };
 
@@ -451,7 +451,7 @@ static void mark(struct marks *m, uint32_t ino)
 	if (ino == 0 || m->is_marked[ino])
 		return;
 	m->is_marked[ino] = true;
-	m->todo[m->n++] = ino;
+	m->stack[m->n++] = ino;
 }
 
 static void mark_names(struct marks *m, const struct sim_node *node)
@@ -481,14 +481,14 @@ static void inode_forget(struct sim *sim, uint32_t ino)
 void sim_sweep(struct sim *sim)
 {
 	struct marks m = {.is_marked = sim_alloc(sim->n_inodes),
-		.todo = sim_alloc(sim->n_inodes * sizeof(m.todo[0]))};
+		.stack = sim_alloc(sim->n_inodes * sizeof(m.stack[0]))};
 
 	mark(&m, SIM_ROOT);
 	for (uint32_t i = 1; i < sim->n_inodes; i++)
 		if (sim->inode[i].opens > 0)
 			mark(&m, i);
 	while (m.n > 0) { /* ends: each inode is marked once */
-		const struct sim_node *node = sim->inode[m.todo[--m.n]].node;
+		const struct sim_node *node = sim->inode[m.stack[--m.n]].node;
 
 		assert(node);
 		if (node->is_dir)
@@ -498,6 +498,6 @@ void sim_sweep(struct sim *sim)
 		if (!m.is_marked[i] && sim->inode[i].node)
 			inode_forget(sim, i);
 	free(m.is_marked);
-	free(m.todo);
+	free(m.stack);
 	sim->n_orphans = 0;
 }
