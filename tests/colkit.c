@@ -2,6 +2,8 @@
 /* colkit.c: see colkit.h. */
 #include "tests/colkit.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -138,4 +140,46 @@ bool col_reads(struct colfile *cf, const struct colfile_config *cfg,
 bool col_has(int dirfd, const char *name)
 {
 	return faccessat(dirfd, name, F_OK, 0) == 0;
+}
+
+int col_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int n = 0;
+
+	must(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+void col_tell(void *ctx, uint32_t first, uint32_t n)
+{
+	struct col_told *told = ctx;
+
+	if (told->n < 8) {
+		told->first[told->n] = first;
+		told->len[told->n] = n;
+	}
+	told->n++;
+}
+
+void col_flip(int dir, const char *name, uint64_t at)
+{
+	int fd = openat(dir, name, O_RDWR);
+	uint8_t byte;
+
+	must(fd >= 0 && pread(fd, &byte, 1, (off_t)at) == 1);
+	byte ^= 4;
+	must(pwrite(fd, &byte, 1, (off_t)at) == 1);
+	close(fd);
+}
+
+void col_cut(int dir, const char *name, off_t len)
+{
+	int fd = openat(dir, name, O_RDWR);
+
+	must(fd >= 0 && ftruncate(fd, len) == 0);
+	close(fd);
 }

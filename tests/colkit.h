@@ -30,4 +30,18 @@ bool col_reads(struct colfile *cf, const struct colfile_config *cfg,
 /* Does the directory have it? */
 bool col_has(int dirfd, const char *name);
 
+/* What colfile_read told of rows that are damaged: the first 8 ranges. */
+struct col_told {
+	uint32_t n;
+	uint32_t first[8], len[8];
+};
+void col_tell(void *told, uint32_t first, uint32_t n);
+
+/* Flips a bit of a file's byte; flipped again it is whole. */
+void col_flip(int dirfd, const char *name, uint64_t at);
+void col_cut(int dirfd, const char *name, off_t len);
+
+/* Descriptors that are open, this call's own included. */
+int col_fds(void);
+
 #endif

@@ -344,8 +344,12 @@ tests_fuzz_wal_LDADD = libvgtap.a libvgstorage.a libvgbase.a $(URING_LIBS)
 # hnsw_file: a graph as a stream
 check_PROGRAMS += tests/unit/hnsw_file
 TESTS += tests/unit/hnsw_file
-tests_unit_hnsw_file_SOURCES = %D%/unit/hnsw_file.c \
-	%D%/recall/data.c %D%/recall/data.h
+graphkit = %D%/graphkit.c %D%/graphkit.h %D%/recall/data.c %D%/recall/data.h
+tests_unit_hnsw_file_SOURCES = %D%/unit/hnsw_file.c $(graphkit)
+check_PROGRAMS += tests/unit/hnsw_file_damage
+TESTS += tests/unit/hnsw_file_damage
+tests_unit_hnsw_file_damage_SOURCES = %D%/unit/hnsw_file_damage.c $(graphkit)
+tests_unit_hnsw_file_damage_LDADD = libvgtap.a libvgindex.a
 tests_unit_hnsw_file_LDADD = libvgtap.a libvgindex.a
 fuzz_targets += %D%/fuzz/hnsw
 tests_fuzz_hnsw_SOURCES = %D%/fuzz/hnsw.c $(fuzz_main)
@@ -509,6 +513,10 @@ check_PROGRAMS += $(col_tests)
 TESTS += $(col_tests)
 tests_unit_colfile_SOURCES = %D%/unit/colfile.c
 tests_unit_colfile_LDADD = libvgcolkit.a $(log_libs)
+check_PROGRAMS += tests/unit/colfile_damage
+TESTS += tests/unit/colfile_damage
+tests_unit_colfile_damage_SOURCES = %D%/unit/colfile_damage.c
+tests_unit_colfile_damage_LDADD = libvgcolkit.a $(log_libs)
 tests_cut_colfile_SOURCES = %D%/cut/colfile.c
 tests_cut_colfile_LDADD = libvgcolkit.a $(log_libs)
 tests_fault_colfile_SOURCES = %D%/fault/colfile.c

@@ -187,23 +187,11 @@ static void one_life(uint32_t first_n, uint8_t *got)
 	colfile_close(cf);
 }
 
-static int n_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int n = 0;
-
-	must(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
 /* Two lives under faults, and one without; was anything lost or left? */
 static bool lives(int dir, long at, long malloc_at)
 {
 	static uint8_t got[ROWS * STRIDE];
-	int fds = n_fds();
+	int fds = col_fds();
 
 	kit_dir_clear(dir);
 	disk.calls = disk.failed = malloc_calls = 0;
@@ -225,7 +213,7 @@ static bool lives(int dir, long at, long malloc_at)
 	one_life(5, got);
 	disk.failed = failed;
 	claim(n_named == named + 72, "the next life is not whole");
-	claim(n_fds() == fds, "a descriptor is left");
+	claim(col_fds() == fds, "a descriptor is left");
 	return !lie;
 }
 
