@@ -165,6 +165,33 @@ static void test_damage(void)
 	gk_ground_fini(&g);
 }
 
+static bool has_link(const hnsw_link *links, uint32_t n, uint32_t slot)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (links[i] == slot)
+			return true;
+	return false;
+}
+
+/* Marks as many links of a node as it may have marks, and adds the links that
+ * it lacks for that: what it was linked to depends on the rows. */
+static void fill_marks(struct gk_ground *g, uint32_t slot, uint32_t n_slots)
+{
+	hnsw_link *links = hnsw_links(g->h, slot, 0);
+	uint32_t n = 0, next = 0;
+
+	for (; n < 2 * g->config.m && links[n] != LINK_END; n++)
+		links[n] &= LINK_SLOT;
+	for (; n < g->h->tree_max; n++) {
+		while (next == slot || has_link(links, n, next))
+			next++;
+		must(next < n_slots);
+		links[n] = next;
+	}
+	for (uint32_t i = 0; i < g->h->tree_max; i++)
+		links[i] |= LINK_TREE;
+}
+
 /* Each node has all the marks that it may: no leaf has room for one more. */
 static void test_full_tree(void)
 {
@@ -176,16 +203,8 @@ static void test_full_tree(void)
 	config.m = 4;
 	gk_ground_init(&g, &config, 40);
 	gk_put_range(&g, g.h, 0, 30);
-	for (uint32_t i = 0; i < 30; i++) {
-		hnsw_link *links = hnsw_links(g.h, i, 0);
-
-		for (uint32_t j = 0; j < 8 && links[j] != LINK_END; j++)
-			links[j] &= LINK_SLOT;
-		for (uint32_t j = 0; j < g.h->tree_max; j++) {
-			must(links[j] != LINK_END);
-			links[j] |= LINK_TREE;
-		}
-	}
+	for (uint32_t i = 0; i < 30; i++)
+		fill_marks(&g, i, 30);
 	gk_save(g.h, &g.base);
 	h = gk_load(&g, &g.base);
 	must(h);
