@@ -140,6 +140,19 @@ static int load_bytes(struct io *io, int fd, uint8_t **bytes, size_t *len)
 	return 0;
 }
 
+/* All of a manifest's file, owned by the caller. */
+static int load_file(struct io *io, int dirfd, const char *name,
+	uint8_t **bytes, size_t *len)
+{
+	int fd = io->open(io, dirfd, name, O_RDONLY), rc;
+
+	if (fd < 0)
+		return fd;
+	rc = load_bytes(io, fd, bytes, len);
+	io->close(io, fd);
+	return rc;
+}
+
 int manifest_load(struct io *io, int dirfd, uint64_t number,
 	struct manifest *out)
 {
@@ -147,14 +160,10 @@ int manifest_load(struct io *io, int dirfd, uint64_t number,
 	struct manifest m;
 	uint8_t *bytes = NULL;
 	size_t len = 0;
-	int fd, rc;
+	int rc;
 
 	name_format(number, name);
-	fd = io->open(io, dirfd, name, O_RDONLY);
-	if (fd < 0)
-		return fd;
-	rc = load_bytes(io, fd, &bytes, &len);
-	io->close(io, fd);
+	rc = load_file(io, dirfd, name, &bytes, &len);
 	if (rc < 0)
 		return rc;
 	rc = manifest_decode(bytes, len, &m);
@@ -174,14 +183,10 @@ int manifest_renew(struct io *io, int dirfd, uint64_t number)
 	char name[NAME_CAP];
 	uint8_t *bytes = NULL;
 	size_t len = 0;
-	int fd, rc;
+	int rc;
 
 	name_format(number, name);
-	fd = io->open(io, dirfd, name, O_RDONLY);
-	if (fd < 0)
-		return fd;
-	rc = load_bytes(io, fd, &bytes, &len);
-	io->close(io, fd);
+	rc = load_file(io, dirfd, name, &bytes, &len);
 	if (rc < 0)
 		return rc;
 	assert(bytes && len > 0);
