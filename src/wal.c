@@ -270,8 +270,7 @@ static void segment_undo(struct wal *wal, int fd, const char *name)
 		wal->failed = true;
 }
 
-/* Writes the header and makes file and name durable, in this order. */
-static int segment_write_header(
+int wal_header_write(
 	struct wal *wal, int fd, uint64_t segment, uint64_t first_lsn)
 {
 	struct wal_header h = {.version = WAL_VERSION,
@@ -281,8 +280,14 @@ static int segment_write_header(
 
 	memcpy(h.uuid, wal->salt.uuid, sizeof(h.uuid));
 	wal_header_encode(&h, bytes);
+	return wal->io->write(wal->io, fd, bytes, sizeof(bytes), 0, false);
+}
 
-	int rc = wal->io->write(wal->io, fd, bytes, sizeof(bytes), 0, false);
+/* Writes the header and makes file and name durable, in this order. */
+static int segment_write_header(
+	struct wal *wal, int fd, uint64_t segment, uint64_t first_lsn)
+{
+	int rc = wal_header_write(wal, fd, segment, first_lsn);
 
 	if (rc < 0)
 		return rc;

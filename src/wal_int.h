@@ -83,6 +83,10 @@ void wal_header_encode(const struct wal_header *h, uint8_t out[WAL_HEADER]);
  * version. */
 bool wal_header_decode(const uint8_t in[WAL_HEADER], struct wal_header *h);
 
+/* Writes the header of a segment, not durably. errno of the disk. */
+int wal_header_write(
+	struct wal *wal, int fd, uint64_t segment, uint64_t first_lsn);
+
 /* "0001.wal" */
 #define WAL_NAME_MAX 32
 void wal_name_format(uint64_t segment, char out[WAL_NAME_MAX]);

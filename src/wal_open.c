@@ -589,20 +589,6 @@ static int frames_copy(struct scan *scan, int fd, uint64_t segment,
 	return rc;
 }
 
-static int header_write(
-	struct scan *scan, int fd, uint64_t segment, uint64_t first_lsn)
-{
-	struct wal *wal = scan->wal;
-	struct wal_header h = {.version = WAL_VERSION,
-		.segment = segment,
-		.first_lsn = first_lsn};
-	uint8_t bytes[WAL_HEADER];
-
-	memcpy(h.uuid, wal->salt.uuid, sizeof(h.uuid));
-	wal_header_encode(&h, bytes);
-	return wal->io->write(wal->io, fd, bytes, sizeof(bytes), 0, false);
-}
-
 /*
  * Makes a segment with the frames that may not be safe, or with none, under
  * another name; once it is on stable storage it gets its own, in place of the
@@ -625,7 +611,7 @@ static int segment_remake(
 	if (fd < 0)
 		return fd;
 	wal_name_format(segment, name);
-	rc = header_write(scan, fd, segment, first_lsn);
+	rc = wal_header_write(wal, fd, segment, first_lsn);
 	if (rc == 0)
 		rc = frames_copy(scan, fd, segment, end, &to);
 	if (rc == 0)
