@@ -12,25 +12,12 @@
 struct names {
 	struct check *ck;
 	const char *uuid; /* in c/uuid; NULL: elsewhere */
-	bool is_named;
 };
 
-static bool is_known(struct names *names, const char *name)
+static bool is_known(const struct names *names, const char *name)
 {
-	char uuid[33];
-
-	assert(names->uuid);
-	for (uint32_t i = 0; i < names->ck->n; i++)
-		for (uint32_t k = 0; k < names->ck->m[i].n_colls; k++) {
-			const struct manifest_collection *mc =
-				&names->ck->m[i].coll[k];
-
-			collection_uuid_format(mc->uuid, uuid);
-			if (strcmp(uuid, names->uuid) == 0 &&
-				(!name || checkpoint_names(mc, name)))
-				return true;
-		}
-	return false;
+	return checkpoint_is_named(
+		names->ck->m, names->ck->n, names->uuid, name);
 }
 
 static int see_file(void *ctx, const char *name)

@@ -84,8 +84,10 @@ int checkpoint_load(struct store *s, const struct store_config *cfg,
  */
 int checkpoint_sweep(struct store *s);
 
-/* Whether mc names a file of its directory: a part, its sums, a graph. */
-bool checkpoint_names(const struct manifest_collection *mc, const char *name);
+/* Whether one of the n manifests names this file (a part, its sums, a graph)
+ * of the directory c/<dir>; name NULL: whether one names the directory. */
+bool checkpoint_is_named(const struct manifest m[], uint32_t n,
+	const char *dir, const char *name);
 
 /* Makes it ready for the others; before all else. */
 void checkpoint_prepare(struct checkpointer *cp);

@@ -78,7 +78,7 @@ static bool is_ours(const char *name)
 	       column_of(&none, name, &number) != NULL;
 }
 
-bool checkpoint_names(const struct manifest_collection *mc, const char *name)
+static bool is_named_by(const struct manifest_collection *mc, const char *name)
 {
 	uint32_t number;
 	const struct manifest_column *column = column_of(mc, name, &number);
@@ -86,22 +86,27 @@ bool checkpoint_names(const struct manifest_collection *mc, const char *name)
 	return column ? has_part(column, number) : has_graph(mc, name);
 }
 
-static bool is_named(const struct sweep *sweep, const char *name)
+bool checkpoint_is_named(const struct manifest m[], uint32_t n,
+	const char *dir, const char *name)
 {
 	char uuid[33];
 
-	assert(sweep->name && strlen(sweep->name) == 32);
-	for (uint32_t i = 0; i < sweep->n; i++)
-		for (uint32_t k = 0; k < sweep->m[i].n_colls; k++) {
-			const struct manifest_collection *mc =
-				&sweep->m[i].coll[k];
+	assert(dir);
+	for (uint32_t i = 0; i < n; i++)
+		for (uint32_t k = 0; k < m[i].n_colls; k++) {
+			const struct manifest_collection *mc = &m[i].coll[k];
 
 			collection_uuid_format(mc->uuid, uuid);
-			if (strcmp(uuid, sweep->name) == 0 &&
-				(!name || checkpoint_names(mc, name)))
+			if (strcmp(uuid, dir) == 0 &&
+				(!name || is_named_by(mc, name)))
 				return true;
 		}
 	return false;
+}
+
+static bool is_named(const struct sweep *sweep, const char *name)
+{
+	return checkpoint_is_named(sweep->m, sweep->n, sweep->name, name);
 }
 
 /* A file of a collection's directory. */
