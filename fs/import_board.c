@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "src/clock.h"
 
 enum state { IDLE, RUNNING, DONE, FAILED };
 
@@ -43,14 +44,6 @@ struct import_board {
 	uint32_t n_bad;
 	char error[512];
 };
-
-static int64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
-}
 
 int import_board_new(struct import_board **out)
 {
@@ -101,7 +94,7 @@ uint64_t import_board_open(struct import_board *b, enum rowstream_kind kind)
 	clear(b);
 	b->kind = kind;
 	b->state = RUNNING;
-	b->begin_ns = now_ns();
+	b->begin_ns = clock_now_ns();
 	import = ++b->import;
 	pthread_mutex_unlock(&b->lock);
 	return import;
@@ -160,7 +153,7 @@ void import_board_close(struct import_board *b, uint64_t import,
 {
 	pthread_mutex_lock(&b->lock);
 	if (import == b->import) {
-		b->end_ns = now_ns();
+		b->end_ns = clock_now_ns();
 		b->state = error || b->errors ? FAILED : DONE;
 		snprintf(b->error, sizeof(b->error), "%s", error ? error : "");
 	}
@@ -179,7 +172,7 @@ static void put_sentence(FILE *f, const char *sentence)
 
 static void put_status_locked(struct import_board *b, FILE *f)
 {
-	int64_t end_ns = b->state == RUNNING ? now_ns() : b->end_ns;
+	int64_t end_ns = b->state == RUNNING ? clock_now_ns() : b->end_ns;
 	int64_t ms = VG_MAX((end_ns - b->begin_ns) / 1000000, (int64_t)1);
 
 	fprintf(f, "state %s\n", state_words[b->state]);

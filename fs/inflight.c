@@ -9,10 +9,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fs/kept.h"
+#include "src/clock.h"
 #include "src/log.h"
 
 #define BUCKETS 1024u
@@ -470,15 +470,11 @@ int inflight_next(struct inflight *fl, void **bytes, size_t *len)
 
 void inflight_wait(struct inflight *fl, uint64_t unique, unsigned ms)
 {
-	struct timespec until;
-	int rc = 0;
+	double until = clock_now_s() + ms * 1e-3;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += (long)ms % 1000 * 1000000;
-	until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&fl->lock);
-	while (*find_locked(fl, unique) && rc == 0)
-		rc = pthread_cond_timedwait(&fl->answered, &fl->lock, &until);
+	while (*find_locked(fl, unique))
+		if (!clock_wait(&fl->answered, &fl->lock, until))
+			break;
 	pthread_mutex_unlock(&fl->lock);
 }

@@ -16,13 +16,13 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 #ifdef __x86_64__
 #include <cpuid.h>
 #endif
 
 #include "fs/inflight.h"
+#include "src/clock.h"
 
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
@@ -76,14 +76,6 @@ static _Thread_local struct loop_request serving;
 struct loop_request loop_unique(void)
 {
 	return serving;
-}
-
-static long now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000L + ts.tv_nsec;
 }
 
 static void stop(struct loop *loop)
@@ -224,7 +216,7 @@ static void *work(void *arg)
 {
 	struct worker *w = arg;
 	struct loop *loop = w->loop;
-	long idle_since = now_ns();
+	long idle_since = clock_now_ns();
 
 	while (!fuse_session_exited(loop->se)) {
 		int n = receive(w);
@@ -235,17 +227,17 @@ static void *work(void *arg)
 			serve_one(w, n);
 			atomic_fetch_add(&loop->n_looking, 1);
 			if (loop->spin_ns)
-				idle_since = now_ns();
+				idle_since = clock_now_ns();
 		} else if (n == -EAGAIN) {
 			if (loop->spin_ns &&
-				now_ns() - idle_since < loop->spin_ns) {
+				clock_now_ns() - idle_since < loop->spin_ns) {
 				sched_yield();
 				continue;
 			}
 			if (!park(loop))
 				sleep_until_work(w);
 			if (loop->spin_ns)
-				idle_since = now_ns();
+				idle_since = clock_now_ns();
 		} else if (n != -EINTR) {
 			/* 0: unmounted, or somebody else ended the session. */
 			if (n < 0)

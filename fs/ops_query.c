@@ -4,11 +4,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "fs/ask.h"
 #include "fs/loop.h"
 #include "fs/ops.h"
+#include "src/clock.h"
 
 /*
  * One search per look: what a stat computed is taken over by the same user's
@@ -37,14 +37,6 @@ struct work {
 	_Atomic bool cancel;
 	bool is_pooled;
 };
-
-static int64_t now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
-}
 
 /* The write number of the named request that a leaf asks; 0: none. */
 static uint64_t named_number(struct fs *fs, struct qnode *node)
@@ -81,7 +73,7 @@ static struct answer_bytes *take_kept(struct work *w)
 	if (w->node->kept && w->node->kept_uid == w->uid) {
 		a = w->node->kept;
 		w->node->kept = NULL;
-		if (now() - w->node->kept_ns > KEPT_NS ||
+		if (clock_now_ns() - w->node->kept_ns > KEPT_NS ||
 			!is_fresh(w->fs, w->node, a)) {
 			answer_unref(a);
 			a = NULL;
@@ -97,7 +89,7 @@ static void keep(struct work *w, struct answer_bytes *a)
 	answer_unref(w->node->kept);
 	w->node->kept = answer_ref(a);
 	w->node->kept_uid = w->uid;
-	w->node->kept_ns = now();
+	w->node->kept_ns = clock_now_ns();
 	pthread_mutex_unlock(&w->node->lock);
 }
 
@@ -115,7 +107,7 @@ static struct answer_bytes *find_open(
 	for (struct query_open *o = node->opens; o && !a; o = o->next)
 		if (is_fresh(fs, node, o->answer))
 			a = answer_ref(o->answer);
-	if (!a && node->kept && now() - node->kept_ns <= KEPT_NS &&
+	if (!a && node->kept && clock_now_ns() - node->kept_ns <= KEPT_NS &&
 		is_fresh(fs, node, node->kept))
 		a = answer_ref(node->kept);
 	pthread_mutex_unlock(&node->lock);

@@ -3,17 +3,10 @@
 #include "fs/timer.h"
 
 #include <assert.h>
-#include <time.h>
+
+#include "src/clock.h"
 
 #define TIDY_NS (60 * 1000000000LL)
-
-static int64_t now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
-}
 
 /* Sets the flags that are due; returns when the next one is. */
 static int64_t run_due_locked(struct timer *t, int64_t at, int64_t next)
@@ -35,21 +28,20 @@ static int64_t run_due_locked(struct timer *t, int64_t at, int64_t next)
 static void *timer_main(void *arg)
 {
 	struct timer *t = arg;
-	int64_t tidy_at = now() + TIDY_NS;
+	int64_t tidy_at = clock_now_ns() + TIDY_NS;
 
 	pthread_mutex_lock(&t->lock);
 	while (!t->is_stopping) {
-		int64_t next = run_due_locked(t, now(), tidy_at);
-		struct timespec ts = {next / 1000000000, next % 1000000000};
+		int64_t next = run_due_locked(t, clock_now_ns(), tidy_at);
 
-		if (now() >= tidy_at) {
+		if (clock_now_ns() >= tidy_at) {
 			pthread_mutex_unlock(&t->lock);
 			t->tidy(t->ctx);
 			pthread_mutex_lock(&t->lock);
-			tidy_at = now() + TIDY_NS;
+			tidy_at = clock_now_ns() + TIDY_NS;
 			continue;
 		}
-		pthread_cond_timedwait(&t->cond, &t->lock, &ts);
+		clock_wait(&t->cond, &t->lock, (double)next * 1e-9);
 	}
 	pthread_mutex_unlock(&t->lock);
 	return NULL;
@@ -57,14 +49,9 @@ static void *timer_main(void *arg)
 
 int timer_init(struct timer *t, void (*tidy)(void *ctx), void *ctx)
 {
-	pthread_condattr_t attr;
-
 	*t = (struct timer){.tidy = tidy, .ctx = ctx};
 	pthread_mutex_init(&t->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&t->cond, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&t->cond, NULL);
 	return -pthread_create(&t->thread, NULL, timer_main, t);
 }
 
@@ -84,7 +71,7 @@ void timer_add(struct timer *t, struct deadline *d, uint32_t timeout_ms,
 	_Atomic bool *flag)
 {
 	*d = (struct deadline){
-		.at_ns = now() + (int64_t)timeout_ms * 1000000, .flag = flag};
+		.at_ns = clock_now_ns() + (int64_t)timeout_ms * 1000000, .flag = flag};
 	pthread_mutex_lock(&t->lock);
 	d->next = t->list;
 	t->list = d;

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "index/hnsw.h"
+#include "src/clock.h"
 #include "src/log.h"
 #include "src/store_int.h"
 
@@ -22,14 +23,6 @@
 /* Rows that a graph learnt since it was saved: past it it is saved again. */
 #define GRAPH_MIN 20000u
 #define GRAPH_SHARE 4u /* or a fourth of all, if that is more */
-
-static double now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
 
 static struct collection_files files_of(const struct store *s)
 {
@@ -294,7 +287,7 @@ static int save_manifest(struct store *s, struct manifest *m)
 		return rc;
 	if (cp->number)
 		cp->kept[cp->n_kept++] = (struct checkpoint_kept){
-			.number = cp->number, .since_s = now_s()};
+			.number = cp->number, .since_s = clock_now_s()};
 	cp->number = m->number;
 	cp->is_found = false;
 	atomic_store_explicit(&cp->lsn, m->lsn, memory_order_relaxed);
@@ -430,7 +423,7 @@ static bool drop_oldest_locked(struct store *s)
 	uint64_t number = cp->n_kept > 1 ? cp->kept[1].number : cp->number;
 	int rc;
 
-	if (cp->n_kept == 0 || now_s() - cp->kept[0].since_s < cp->grace_s ||
+	if (cp->n_kept == 0 || clock_now_s() - cp->kept[0].since_s < cp->grace_s ||
 		is_held(s) || store_read_only(s))
 		return false;
 	rc = sure_locked(s);
@@ -447,7 +440,7 @@ static bool drop_oldest_locked(struct store *s)
 	if (rc < 0 && rc != -ENOENT && rc != -VG_ECORRUPT) {
 		log_warn("what manifest %llu names could not be removed: %s",
 			(unsigned long long)cp->kept[0].number, strerror(-rc));
-		cp->kept[0].since_s = now_s(); /* later again */
+		cp->kept[0].since_s = clock_now_s(); /* later again */
 		return false;
 	}
 	if (rc < 0) /* it is of no use to a copy either */
@@ -519,14 +512,11 @@ void checkpoint_note(struct store *s, size_t bytes)
 /* Waits until a checkpoint is wanted or it is time to look: which. */
 static bool wait_wanted_locked(struct checkpointer *cp)
 {
-	struct timespec until;
+	double until = clock_now_s() + LOOK_S;
 	bool is_wanted;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += LOOK_S;
 	while (!cp->is_wanted && !cp->is_stopping)
-		if (pthread_cond_timedwait(&cp->cond, &cp->lock, &until) ==
-			ETIMEDOUT)
+		if (!clock_wait(&cp->cond, &cp->lock, until))
 			break;
 	is_wanted = cp->is_wanted;
 	cp->is_wanted = false;
@@ -598,14 +588,9 @@ static void *checkpoint_main(void *arg)
 
 void checkpoint_prepare(struct checkpointer *cp)
 {
-	pthread_condattr_t attr;
-
 	pthread_mutex_init(&cp->lock, NULL);
 	pthread_mutex_init(&cp->run_lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&cp->cond, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&cp->cond, NULL);
 	cp->coll_dirfd = -1;
 	cp->limit = UINT64_MAX;
 }

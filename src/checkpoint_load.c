@@ -31,8 +31,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "src/clock.h"
 #include "src/log.h"
 #include "src/memory.h"
 #include "src/checkpoint_int.h"
@@ -119,14 +119,6 @@ static int load_one(struct store *s, uint64_t number, enum whole whole,
 	return rc;
 }
 
-static double now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
-
 /* The older ones stay as long as if they had just been replaced. */
 static int keep_older(
 	struct checkpointer *cp, const uint64_t *number, uint32_t n)
@@ -139,7 +131,7 @@ static int keep_older(
 	for (uint32_t i = n; i-- > 0;)
 		if (number[i] < cp->number)
 			cp->kept[cp->n_kept++] = (struct checkpoint_kept){
-				.number = number[i], .since_s = now_s()};
+				.number = number[i], .since_s = clock_now_s()};
 	return 0;
 }
 

@@ -5,9 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "src/log.h"
+#include "src/clock.h"
 #include "src/store_int.h"
 
 /*
@@ -149,14 +148,9 @@ static void *syncer_main(void *arg)
 
 	pthread_mutex_lock(&s->queue_lock);
 	while (!s->is_stopping) {
-		struct timespec until;
 		bool is_unsynced;
 
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += 500000000;
-		until.tv_sec += until.tv_nsec / 1000000000;
-		until.tv_nsec %= 1000000000;
-		pthread_cond_timedwait(&s->sync_cond, &s->queue_lock, &until);
+		clock_wait(&s->sync_cond, &s->queue_lock, clock_now_s() + .5);
 		is_unsynced = s->is_unsynced && !s->is_stopping;
 		if (is_unsynced) {
 			struct commit sync = {.sync = true};

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "src/collection_int.h"
+#include "src/clock.h"
 #include "src/log.h"
 #include "src/store_int.h"
 
@@ -29,14 +30,6 @@ struct compaction {
 	uint32_t n_versions, n_ended; /* of old that were looked at */
 	int rc;
 };
-
-static double now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
 
 static bool is_stopped(struct store *s)
 {
@@ -157,7 +150,7 @@ static void keep_old(struct store *s, struct generation *g)
 	if (!old)
 		return;
 	old->gen = generation_ref(g);
-	old->until_s = now_s() + COMPACT_KEEP_S;
+	old->until_s = clock_now_s() + COMPACT_KEEP_S;
 	old->next = s->compactor.old;
 	s->compactor.old = old;
 }
@@ -166,7 +159,7 @@ static void keep_old(struct store *s, struct generation *g)
 static void drop_old_locked(struct store *s, bool all)
 {
 	struct compact_old **link = &s->compactor.old;
-	double now = now_s();
+	double now = clock_now_s();
 
 	while (*link) {
 		struct compact_old *old = *link;
@@ -315,7 +308,7 @@ static bool is_idle(struct collection *c)
 {
 	uint64_t changes =
 		atomic_load_explicit(&c->changes, memory_order_acquire);
-	double now = now_s();
+	double now = clock_now_s();
 
 	if (changes != c->seen_changes) {
 		c->seen_changes = changes;
@@ -331,7 +324,7 @@ static bool is_due(struct collection *c)
 	uint64_t n = n_versions(g), dead = n - VG_MIN(live, n);
 
 	generation_unref(g);
-	if (now_s() < c->not_before_s)
+	if (clock_now_s() < c->not_before_s)
 		return false;
 	if (is_idle(c))
 		return dead > live / 2;
@@ -354,7 +347,7 @@ static bool look_at_all(struct store *s)
 		if (c && is_due(c)) {
 			rc = store_compact(s, c);
 			was = was || rc == 0;
-			c->not_before_s = rc < 0 ? now_s() + RETRY_S : 0;
+			c->not_before_s = rc < 0 ? clock_now_s() + RETRY_S : 0;
 		}
 		collection_unref(c);
 		if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EROFS)
@@ -371,11 +364,7 @@ static void *compact_main(void *arg)
 
 	pthread_mutex_lock(&cp->lock);
 	while (!cp->is_stopping) {
-		struct timespec until;
-
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += LOOK_S;
-		pthread_cond_timedwait(&cp->cond, &cp->lock, &until);
+		clock_wait(&cp->cond, &cp->lock, clock_now_s() + LOOK_S);
 		if (cp->is_stopping)
 			break;
 		pthread_mutex_unlock(&cp->lock);
@@ -391,14 +380,9 @@ static void *compact_main(void *arg)
 
 void compact_prepare(struct compactor *cp)
 {
-	pthread_condattr_t attr;
-
 	pthread_mutex_init(&cp->lock, NULL);
 	pthread_mutex_init(&cp->run_lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&cp->cond, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&cp->cond, NULL);
 }
 
 int compact_init(struct store *s)

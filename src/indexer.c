@@ -5,9 +5,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "index/hnsw.h"
+#include "src/clock.h"
 #include "src/log.h"
 #include "src/store.h"
 
@@ -88,16 +88,11 @@ static int link_slot(struct indexer *ix, struct cell *cell, uint32_t slot,
 /* Waits for memory, a tenth of a second or until the end: whether it is. */
 static bool wait_memory(struct indexer *ix)
 {
-	struct timespec until;
 	bool is_stopping;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += 100000000;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&ix->lock);
 	if (!ix->is_stopping)
-		pthread_cond_timedwait(&ix->stop_cond, &ix->lock, &until);
+		clock_wait(&ix->stop_cond, &ix->lock, clock_now_s() + .1);
 	is_stopping = ix->is_stopping;
 	pthread_mutex_unlock(&ix->lock);
 	return is_stopping;

@@ -9,7 +9,8 @@ libvgbase_a_SOURCES = \
 # wire: the cursor and the frame.
 libvgbase_a_SOURCES += %D%/wire.c %D%/wire.h
 
-# memory: how much there is.
+# clock, memory: how long, and how much there is.
+libvgbase_a_SOURCES += %D%/clock.c %D%/clock.h
 libvgbase_a_SOURCES += %D%/memory.c %D%/memory.h
 
 # storage: files. Modules add themselves below.

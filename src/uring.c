@@ -7,8 +7,9 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "src/clock.h"
 
 /*
  * Two entries, the sync linked behind the write: the kernel begins the second
@@ -202,14 +203,6 @@ struct io *uring_get_io(struct uring *uring)
 #define TRIALS 9 /* each; odd, so that one is the median */
 #define TRIAL_LEN 4096u
 
-static int64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
-}
-
 /* Ends as it began but for the order, smallest first. */
 static int64_t median(int64_t *ns)
 {
@@ -235,13 +228,13 @@ static bool is_faster(struct io *ring, int fd)
 	/* The first of each warms up. */
 	for (int i = -1; i < TRIALS; i++)
 		for (int k = 0; k < 2; k++, at += TRIAL_LEN) {
-			int64_t from = now_ns();
+			int64_t from = clock_now_ns();
 
 			if (io[k]->write(io[k], fd, zeros, TRIAL_LEN, at,
 				    true) < 0)
 				return false;
 			if (i >= 0)
-				ns[k][i] = now_ns() - from;
+				ns[k][i] = clock_now_ns() - from;
 		}
 	return median(ns[1]) <= median(ns[0]);
 }
