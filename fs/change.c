@@ -32,7 +32,7 @@ int64_t fs_now(void)
 void fs_path(struct fs *fs, const struct collection *coll, struct vg_id name,
 	char *out, size_t cap)
 {
-	char dir[VG_ID_MAX + 1] = "";
+	char dir[CATALOGUE_NAME_CAP] = "";
 
 	if (coll && catalogue_name(store_catalogue(fs->store), coll, dir) < 0)
 		snprintf(dir, sizeof(dir), "?");

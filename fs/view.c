@@ -217,7 +217,7 @@ static void print_config(enum view view, struct collection *c, FILE *out)
 static void print_help(struct fs *fs, struct collection *c, FILE *out)
 {
 	struct op_config config = collection_config(c);
-	char name[VG_ID_MAX + 1] = "?";
+	char name[CATALOGUE_NAME_CAP] = "?";
 	struct help_env env = {
 		.dim = config.dim, .metric = (enum vg_metric)config.metric};
 	size_t len;

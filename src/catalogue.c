@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -24,8 +25,23 @@ static void entry_free(struct entry *e)
 	free(e);
 }
 
+/* Snapshots first: they refer to what they are of. */
+static void drop_snaps(struct catalogue *cat)
+{
+	for (uint32_t no = 0; no < cat->n; no++) {
+		struct collection *c = cat->by_no[no];
+
+		if (!c || !c->of)
+			continue;
+		cat->by_no[no] = NULL;
+		collection_del_snap(c->of, c);
+		collection_unref(c);
+	}
+}
+
 void catalogue_fini(struct catalogue *cat)
 {
+	drop_snaps(cat);
 	for (uint32_t b = 0; b < CATALOGUE_BUCKETS; b++) {
 		while (cat->bucket[b]) {
 			struct entry *next = cat->bucket[b]->next;
@@ -107,6 +123,19 @@ struct collection *catalogue_find_no(struct catalogue *cat, uint32_t no)
 	pthread_rwlock_rdlock(&cat->lock);
 	if (no < cat->n && cat->by_no[no])
 		c = collection_ref(cat->by_no[no]);
+	pthread_rwlock_unlock(&cat->lock);
+	return c;
+}
+
+struct collection *catalogue_next_no(struct catalogue *cat, uint32_t *no)
+{
+	struct collection *c = NULL;
+
+	pthread_rwlock_rdlock(&cat->lock);
+	while (*no < cat->n && (!cat->by_no[*no] || cat->by_no[*no]->of))
+		++*no;
+	if (*no < cat->n)
+		c = collection_ref(cat->by_no[*no]);
 	pthread_rwlock_unlock(&cat->lock);
 	return c;
 }
@@ -205,14 +234,15 @@ static struct entry **find_coll_link(
 }
 
 int catalogue_name(struct catalogue *cat, const struct collection *coll,
-	char out[VG_ID_MAX + 1])
+	char out[CATALOGUE_NAME_CAP])
 {
 	const struct entry *e;
 
 	pthread_rwlock_rdlock(&cat->lock);
-	e = *find_coll_link(cat, coll);
+	e = *find_coll_link(cat, coll->of ? coll->of : coll);
 	if (e)
-		memcpy(out, e->name, VG_ID_MAX + 1);
+		snprintf(out, CATALOGUE_NAME_CAP, "%s%s%s", e->name,
+			coll->of ? "/.snap/" : "", coll->name);
 	pthread_rwlock_unlock(&cat->lock);
 	return e ? 0 : -ENOENT;
 }
@@ -227,7 +257,7 @@ uint32_t catalogue_count(struct catalogue *cat)
 	return n;
 }
 
-static int reserve_no(struct catalogue *cat)
+static int grow_by_no(struct catalogue *cat)
 {
 	uint32_t cap = cat->cap ? 2 * cat->cap : 16;
 	struct collection **grown;
@@ -270,12 +300,42 @@ static int reserve_alias(
 	return 0;
 }
 
+/* A number for a collection, or for a snapshot. */
+static int reserve_no(struct catalogue *cat)
+{
+	return cat->n < CATALOGUE_MAX ? grow_by_no(cat) : -ENOSPC;
+}
+
+static int reserve_snap(struct catalogue *cat, const struct op *op,
+	struct reservation *r)
+{
+	struct collection *c = catalogue_find_uuid(cat, op->uuid);
+	int rc = reserve_no(cat);
+
+	assert(c && !c->of);
+	if (rc == 0)
+		rc = collection_reserve_snap(c);
+	if (rc == 0)
+		rc = collection_new_snap(
+			c, c->gen, cat->n, op->snap, op->name, &r->snap);
+	collection_unref(c);
+	if (rc < 0)
+		return rc;
+	r->snap->mtime_ns = op->time_ns;
+	for (uint32_t i = 0; i < op->n_seen; i++)
+		r->snap->moment->seq[op->more[i].partition] =
+			op->more[i].seq;
+	return 0;
+}
+
 int catalogue_reserve(struct catalogue *cat, const struct op *op,
 	struct reservation *r)
 {
 	int rc = 0;
 
 	*r = (struct reservation){.version = VERSION_NONE};
+	if (op->type == OP_SNAP)
+		return reserve_snap(cat, op, r);
 	if (op->type != OP_CREATE && op->type != OP_ALIAS)
 		return 0;
 	r->entry = entry_new(op->name);
@@ -284,7 +344,7 @@ int catalogue_reserve(struct catalogue *cat, const struct op *op,
 	if (op->type == OP_ALIAS) {
 		rc = reserve_alias(op->target, op->time_ns, r->entry);
 	} else {
-		rc = cat->n < CATALOGUE_MAX ? reserve_no(cat) : -ENOSPC;
+		rc = reserve_no(cat);
 		if (rc == 0)
 			rc = collection_new(cat->n, op->uuid, &op->config,
 				&op->attr, &r->entry->coll);
@@ -300,6 +360,8 @@ void catalogue_unreserve(struct catalogue *cat, struct reservation *r)
 	if (r->entry)
 		entry_free(r->entry);
 	r->entry = NULL;
+	collection_unref(r->snap);
+	r->snap = NULL;
 }
 
 static struct entry *take(struct catalogue *cat, struct entry **link)
@@ -340,12 +402,42 @@ static struct entry *move_entry(struct catalogue *cat, const struct op *op,
 	return add_entry(cat, e);
 }
 
+/* SNAP and UNSNAP; the root's directory is as it was. */
+static void apply_snap(struct catalogue *cat, const struct op *op,
+	struct reservation *r)
+{
+	struct collection *c = catalogue_find_uuid(cat, op->uuid);
+	struct collection *gone = NULL;
+
+	if (op->type == OP_UNSNAP)
+		gone = collection_find_snap(c, op->name);
+	pthread_rwlock_wrlock(&cat->lock);
+	if (gone) {
+		collection_del_snap(c, gone);
+		forget_locked(cat, gone);
+	} else {
+		assert(r->snap && r->snap->no == cat->n);
+		collection_add_snap(c, r->snap);
+		cat->by_no[cat->n++] = r->snap;
+		r->snap = NULL;
+	}
+	pthread_rwlock_unlock(&cat->lock);
+	/* c's reference, and that of finding it. */
+	collection_unref(gone);
+	collection_unref(gone);
+	collection_unref(c);
+}
+
 void catalogue_apply(struct catalogue *cat, const struct op *op,
 	struct reservation *r)
 {
 	struct collection *coll = NULL;
 	struct entry *gone = NULL;
 
+	if (op->type == OP_SNAP || op->type == OP_UNSNAP) {
+		apply_snap(cat, op, r);
+		return;
+	}
 	if (op->type == OP_DROP || op->type == OP_MOVE)
 		coll = catalogue_find_uuid(cat, op->uuid);
 	pthread_rwlock_wrlock(&cat->lock);
@@ -425,6 +517,13 @@ static int load_entry(struct catalogue *cat, struct entry *e, uint64_t cursor)
 	return 0;
 }
 
+int catalogue_load_gen(struct catalogue *cat, struct generation *g)
+{
+	return g->no >= GENERATION_FIRST
+		       ? enter_gen_locked(cat, g->coll, g->no)
+		       : 0;
+}
+
 int catalogue_load_collection(struct catalogue *cat, struct collection *c,
 	struct vg_id name, uint64_t cursor)
 {
@@ -440,8 +539,7 @@ int catalogue_load_collection(struct catalogue *cat, struct collection *c,
 		entry_free(e);
 		return -VG_ECORRUPT;
 	}
-	if (c->gen->no >= GENERATION_FIRST &&
-		enter_gen_locked(cat, c, c->gen->no) < 0) {
+	if (catalogue_load_gen(cat, c->gen) < 0) {
 		entry_free(e);
 		return -ENOMEM;
 	}
@@ -449,6 +547,21 @@ int catalogue_load_collection(struct catalogue *cat, struct collection *c,
 	if (rc == 0)
 		cat->by_no[c->no] = c;
 	return rc;
+}
+
+int catalogue_load_snap(struct catalogue *cat, struct collection *snap)
+{
+	int rc = snap->no < cat->n && !cat->by_no[snap->no]
+			 ? collection_reserve_snap(snap->of)
+			 : -VG_ECORRUPT;
+
+	if (rc < 0) {
+		collection_unref(snap);
+		return rc;
+	}
+	collection_add_snap(snap->of, snap);
+	cat->by_no[snap->no] = snap;
+	return 0;
 }
 
 int catalogue_load_alias(struct catalogue *cat, const struct alias *alias,

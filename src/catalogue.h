@@ -43,7 +43,8 @@ struct entry {
 struct catalogue {
 	pthread_rwlock_t lock; /* all below */
 	struct entry *bucket[CATALOGUE_BUCKETS];
-	struct collection **by_no; /* all ever made; NULL: dropped */
+	struct collection **by_no; /* all ever made, snapshots too, which are
+				      in no bucket; NULL: dropped */
 	struct generation_no {
 		uint32_t no;
 		struct collection *coll;
@@ -79,10 +80,15 @@ int catalogue_get(struct catalogue *cat, struct vg_id name,
 int catalogue_next(struct catalogue *cat, uint64_t from,
 	struct entry_info *out);
 
-/* The collection by number or uuid, referenced, or NULL. Any thread. */
+/* The collection or snapshot by number or uuid, referenced, or NULL. Any
+ * thread. */
 struct collection *catalogue_find_no(struct catalogue *cat, uint32_t no);
 struct collection *catalogue_find_uuid(
 	struct catalogue *cat, const uint8_t uuid[16]);
+
+/* The collection, no snapshot, with the lowest number from *no on, referenced,
+ * its number in *no; or NULL. Any thread. */
+struct collection *catalogue_next_no(struct catalogue *cat, uint32_t *no);
 
 /* The generation by number, referenced, or NULL. Any thread. */
 struct generation *catalogue_find_gen(struct catalogue *cat, uint32_t no);
@@ -91,9 +97,11 @@ struct generation *catalogue_find_gen(struct catalogue *cat, uint32_t no);
 int catalogue_add_gen(
 	struct catalogue *cat, struct collection *c, uint32_t *no);
 
-/* The name of a collection. -ENOENT: it was dropped. */
+/* The name of a collection, a snapshot's "docs/.snap/monday". -ENOENT: it was
+ * dropped. */
+#define CATALOGUE_NAME_CAP (2 * VG_ID_MAX + 8)
 int catalogue_name(struct catalogue *cat, const struct collection *coll,
-	char out[VG_ID_MAX + 1]);
+	char out[CATALOGUE_NAME_CAP]);
 
 uint32_t catalogue_count(struct catalogue *cat); /* entries */
 
@@ -105,12 +113,15 @@ struct manifest;
 int catalogue_load(struct catalogue *cat, const struct manifest *m);
 int catalogue_load_collection(struct catalogue *cat, struct collection *c,
 	struct vg_id name, uint64_t cursor); /* takes the reference, always */
+int catalogue_load_gen(struct catalogue *cat, struct generation *g);
+int catalogue_load_snap(struct catalogue *cat, struct collection *snap); /* takes
+	the reference, always */
 int catalogue_load_alias(struct catalogue *cat, const struct alias *alias,
 	struct vg_id name, uint64_t cursor); /* copies */
 
 /*
- * Reserve and apply for the ops of the catalogue, CREATE to UNALIAS and ATTR
- * of the root, as in collection.h. The committer. -ENOMEM.
+ * Reserve and apply for the ops of the catalogue, CREATE to UNALIAS, SNAP,
+ * UNSNAP and ATTR of the root, as in collection.h. The committer. -ENOMEM.
  */
 int catalogue_reserve(struct catalogue *cat, const struct op *op,
 	struct reservation *r);

@@ -74,31 +74,41 @@ static void check_identity(struct check *ck)
 }
 
 /* Every invariant of what is in memory now. */
+static void check_collection(struct check *ck, struct collection *c)
+{
+	char name[CATALOGUE_NAME_CAP] = "?";
+	struct generation *g = collection_gen(c);
+	bool is_damaged = false;
+	const char *why = "";
+
+	catalogue_name(&ck->s->catalogue, c, name);
+	ck->res->collections++;
+	ck->res->records += atomic_load(&c->n_live);
+	for (uint32_t i = 0; g; i++) {
+		is_damaged |= generation_damaged(g) > 0;
+		if (g->file && g->file->graph_failed)
+			check_say(ck, true,
+				"collection '%s': %s cannot be used; "
+				"derived: it is rebuilt",
+				name, i ? "a graph of its snapshots"
+					: "its graph");
+		generation_unref(g);
+		g = collection_get_past(c, i);
+	}
+	/* A graph does not fit to vectors that are damaged, which the files'
+	 * lines tell. */
+	if (collection_check(c, &why) < 0 && !is_damaged)
+		check_say(ck, true, "collection '%s': %s", name, why);
+}
+
 static void check_state(struct check *ck)
 {
-	struct catalogue *cat = &ck->s->catalogue;
+	struct collection *c;
 
-	for (uint32_t no = 0; no < cat->n; no++) {
-		struct collection *c = catalogue_find_no(cat, no);
-		char name[VG_ID_MAX + 1] = "?";
-		const char *why = "";
-
-		if (!c)
-			continue;
+	for (uint32_t no = 0; (c = catalogue_next_no(&ck->s->catalogue, &no));
+		no++) {
 		assert(c->no == no && c->gen);
-		catalogue_name(cat, c, name);
-		ck->res->collections++;
-		ck->res->records += atomic_load(&c->n_live);
-		/* A graph does not fit to vectors that are damaged, which the
-		 * files' lines tell. */
-		if (generation_check(c->gen, &why) < 0 &&
-			generation_damaged(c->gen) == 0)
-			check_say(ck, true, "collection '%s': %s", name, why);
-		if (c->gen->file && c->gen->file->graph_failed)
-			check_say(ck, true,
-				"collection '%s': its graph cannot be used; "
-				"derived: it is rebuilt",
-				name);
+		check_collection(ck, c);
 		collection_unref(c);
 	}
 }

@@ -68,6 +68,20 @@ static uint32_t number_of(const struct manifest_column *column, uint32_t row)
 
 /* ---- what is lost ---- */
 
+/* Whether the present shows v, or a snapshot. */
+static bool is_seen(const struct generation *g, const struct version *v)
+{
+	struct collection *snap;
+	bool is = g == g->coll->gen && atomic_load(&v->end) == VERSION_OPEN;
+
+	for (uint32_t i = 0; !is && (snap = collection_get_snap(g->coll, i));
+		i++) {
+		is = snap->gen == g && version_is_visible(v, snap->moment);
+		collection_unref(snap);
+	}
+	return is;
+}
+
 /* The ids of records whose vectors are damaged, or would be left out with them,
  * NAMED_MAX of them, in `out`; how many there are. */
 static uint64_t name_records(
@@ -85,7 +99,7 @@ static uint64_t name_records(
 		const struct version *v = generation_version(g, no);
 		struct vg_id id;
 
-		if (atomic_load(&v->end) != VERSION_OPEN || v->cell != cell ||
+		if (!is_seen(g, v) || v->cell != cell ||
 			(!has_row(d, v->slot) &&
 				cell_check_row(cell, v->slot) == 0))
 			continue;
@@ -104,25 +118,28 @@ static uint64_t name_records(
 static void say_vectors(struct check_look *at, const struct check_damage *d,
 	const char *where)
 {
-	struct collection *c =
-		catalogue_find_uuid(&at->ck->s->catalogue, at->mc->uuid);
+	struct generation *g = catalogue_find_gen(
+		&at->ck->s->catalogue, at->mc->gen);
 	char ids[CHECK_TEXT] = "";
-	uint64_t lost = c ? name_records(c->gen, d, ids) : d->rows;
+	uint64_t lost = g ? name_records(g, d, ids) : d->rows;
 
-	if (!c)
+	if (!g)
 		check_say(at->ck, true, "%s: collection '%s' cannot be opened",
-			where, at->mc->name);
+			where, check_name_of(at));
 	else if (lost == 0)
 		check_say(at->ck, true,
 			"%s: they are no record's any more: nothing is lost",
 			where);
 	else
 		check_say(at->ck, true,
-			"%s: collection '%s' loses the vectors of %" PRIu64
+			"%s: %s '%s' loses the vectors of %" PRIu64
 			" records: %s%s",
-			where, at->mc->name, lost, ids,
+			where,
+			manifest_is_past(at->mc) ? "a snapshot of collection"
+						 : "collection",
+			check_name_of(at), lost, ids,
 			lost > NAMED_MAX ? ", and more" : "");
-	collection_unref(c);
+	generation_unref(g);
 }
 
 void check_say_damage(struct check_look *at, enum column_kind kind,
@@ -150,5 +167,5 @@ void check_say_damage(struct check_look *at, enum column_kind kind,
 	else
 		check_say(at->ck, true,
 			"%s: collection '%s' cannot be opened without them",
-			where, at->mc->name);
+			where, check_name_of(at));
 }

@@ -15,6 +15,15 @@
 
 #define BUFFER (1u << 20)
 
+const char *check_name_of(const struct check_look *at)
+{
+	const struct manifest_collection *mc = at->mc;
+
+	while (manifest_is_past(mc))
+		mc--; /* its collection's stands before it */
+	return mc->name;
+}
+
 /* ---- columns ---- */
 
 /* Reads every row. */
@@ -85,7 +94,7 @@ static void say_column(struct check_look *at, const struct manifest_column *colu
 	if (at->m->number == at->ck->taken)
 		check_say(at->ck, true,
 			"c/%s/%s: collection '%s' cannot be opened", at->uuid,
-			why, at->mc->name);
+			why, check_name_of(at));
 	else
 		check_say(at->ck, is_whole || is_lost(at->ck, at->m),
 			"MANIFEST.%" PRIu64 " is not used: c/%s/%s", at->m->number,
@@ -241,7 +250,7 @@ void check_manifest(struct check *ck, const struct manifest *m)
 
 		if (at.mc->version.n_parts == 0)
 			continue;
-		collection_uuid_format(at.mc->uuid, at.uuid);
+		manifest_dir_format(at.mc->uuid, at.uuid);
 		rc = files.dirfd < 0 ? -ENOENT :
 				       collection_file_open(&files,
 					       at.mc->uuid, &at.f);
@@ -250,7 +259,7 @@ void check_manifest(struct check *ck, const struct manifest *m)
 				"c/%s: %s: MANIFEST.%" PRIu64
 				" names it for collection '%s'",
 				at.uuid, strerror(-rc), m->number,
-				at.mc->name);
+				check_name_of(&at));
 			continue;
 		}
 		check_collection(&at);

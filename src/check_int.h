@@ -43,6 +43,9 @@ struct check_look {
 	char uuid[33];
 };
 
+/* The collection's name. */
+const char *check_name_of(const struct check_look *at);
+
 /* colfile_damaged_fn: ctx is a struct check_damage. */
 void check_add_range(void *ctx, uint32_t first, uint32_t n);
 

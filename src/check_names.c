@@ -16,8 +16,7 @@ struct names {
 
 static bool is_known(const struct names *names, const char *name)
 {
-	return checkpoint_is_named(
-		names->ck->m, names->ck->n, names->uuid, name);
+	return manifest_names(names->ck->m, names->ck->n, names->uuid, name);
 }
 
 static int see_file(void *ctx, const char *name)

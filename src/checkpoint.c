@@ -40,7 +40,8 @@ struct cut {
 	struct store *s;
 	struct manifest *m; /* filled but for what the files say */
 	bool rotate; /* the log goes on in a new segment: the old can go */
-	struct collection_cut *cut; /* m->n_colls, each gen referenced */
+	struct collection_cut *cut; /* owned: m->n_colls */
+	uint32_t cap;		    /* of cut and m->coll */
 	int rc;
 };
 
@@ -61,10 +62,52 @@ static int cut_alias(const struct entry *e, struct manifest_alias *out)
 	return 0;
 }
 
-static void cut_entry_locked(struct cut *cut, const struct entry *e)
+/* Room for one generation more. */
+static int grow_cut(struct cut *cut)
+{
+	struct manifest *m = cut->m;
+	uint32_t cap = cut->cap ? 2 * cut->cap : 16;
+	struct manifest_collection *coll;
+	struct collection_cut *cuts;
+
+	if (m->n_colls < cut->cap)
+		return 0;
+	coll = realloc(m->coll, cap * sizeof(*coll));
+	if (coll)
+		m->coll = coll;
+	cuts = realloc(cut->cut, cap * sizeof(*cuts));
+	if (cuts)
+		cut->cut = cuts;
+	if (!coll || !cuts)
+		return -ENOMEM;
+	cut->cap = cap;
+	return 0;
+}
+
+/* e NULL: of a generation that only snapshots show. */
+static int cut_generation(
+	struct cut *cut, struct generation *g, const struct entry *e)
 {
 	struct manifest *m = cut->m;
 	struct manifest_collection *mc;
+	int rc = grow_cut(cut);
+
+	if (rc < 0)
+		return rc;
+	mc = &m->coll[m->n_colls];
+	*mc = (struct manifest_collection){0};
+	if (e) {
+		mc->cursor = e->cursor;
+		mc->name_len = e->name_len;
+		memcpy(mc->name, e->name, sizeof(mc->name));
+	}
+	return collection_cut(g, &cut->cut[m->n_colls++]);
+}
+
+static void cut_entry_locked(struct cut *cut, const struct entry *e)
+{
+	struct manifest *m = cut->m;
+	struct generation *g;
 
 	if (cut->rc < 0)
 		return;
@@ -73,12 +116,12 @@ static void cut_entry_locked(struct cut *cut, const struct entry *e)
 		m->n_aliases += cut->rc == 0;
 		return;
 	}
-	mc = &m->coll[m->n_colls];
-	mc->cursor = e->cursor;
-	mc->name_len = e->name_len;
-	memcpy(mc->name, e->name, sizeof(mc->name));
-	collection_cut(e->coll, &cut->cut[m->n_colls]);
-	generation_ref(cut->cut[m->n_colls++].gen);
+	cut->rc = cut_generation(cut, e->coll->gen, e);
+	for (uint32_t i = 0; cut->rc == 0 &&
+			     (g = collection_get_past(e->coll, i)); i++) {
+		cut->rc = cut_generation(cut, g, NULL);
+		generation_unref(g);
+	}
 }
 
 static void cut_catalogue_locked(struct cut *cut)
@@ -87,10 +130,8 @@ static void cut_catalogue_locked(struct cut *cut)
 	uint32_t n = VG_MAX(cat->n_entries, 1u);
 	struct manifest *m = cut->m;
 
-	m->coll = calloc(n, sizeof(*m->coll));
 	m->alias = calloc(n, sizeof(*m->alias));
-	cut->cut = calloc(n, sizeof(*cut->cut));
-	if (!m->coll || !m->alias || !cut->cut) {
+	if (!m->alias) {
 		cut->rc = -ENOMEM;
 		return;
 	}
@@ -139,8 +180,8 @@ static void take_cut(struct commit *commit)
 
 static void cut_fini(struct cut *cut)
 {
-	for (uint32_t i = 0; cut->cut && i < cut->m->n_colls; i++)
-		generation_unref(cut->cut[i].gen);
+	for (uint32_t i = 0; i < cut->m->n_colls; i++)
+		collection_cut_fini(&cut->cut[i]);
 	free(cut->cut);
 }
 
@@ -170,22 +211,23 @@ static bool is_graph_due(const struct generation *g, bool all)
 	       (all || unsaved > VG_MAX(GRAPH_MIN, n / GRAPH_SHARE));
 }
 
-/* Calls each for what every collection holds, until one is not 0. */
-static int each_collection(struct store *s,
+/* Calls each for what every collection holds, its snapshots too, until one is
+ * not 0. */
+static int each_generation(struct store *s,
 	int (*each)(struct store *s, struct generation *g, bool all), bool all)
 {
-	uint32_t n;
+	struct collection *c;
 	int rc = 0;
 
-	pthread_rwlock_rdlock(&s->catalogue.lock);
-	n = s->catalogue.n;
-	pthread_rwlock_unlock(&s->catalogue.lock);
-	for (uint32_t no = 0; no < n && rc == 0; no++) {
-		struct collection *c = catalogue_find_no(&s->catalogue, no);
-		struct generation *g = c ? collection_gen(c) : NULL;
+	for (uint32_t no = 0;
+		rc == 0 && (c = catalogue_next_no(&s->catalogue, &no)); no++) {
+		struct generation *g = collection_gen(c);
 
-		if (g)
+		for (uint32_t i = 0; g && rc == 0; i++) {
 			rc = each(s, g, all);
+			generation_unref(g);
+			g = collection_get_past(c, i);
+		}
 		generation_unref(g);
 		collection_unref(c);
 	}
@@ -339,7 +381,7 @@ static int run_locked(struct store *s, bool all, bool rotate)
 
 	if (rc < 0)
 		return rc;
-	each_collection(s, save_graph, all);
+	each_generation(s, save_graph, all);
 	rc = store_commit_wait(s, &cut.commit);
 	if (rc == 0)
 		rc = cut.rc;
@@ -360,16 +402,6 @@ static int run_locked(struct store *s, bool all, bool rotate)
 
 /* ---- what may go ---- */
 
-/* The collection of the same uuid in m, or NULL. */
-static const struct manifest_collection *find_same(
-	const struct manifest *m, const struct manifest_collection *mc)
-{
-	for (uint32_t i = 0; i < m->n_colls; i++)
-		if (memcmp(m->coll[i].uuid, mc->uuid, sizeof(mc->uuid)) == 0)
-			return &m->coll[i];
-	return NULL;
-}
-
 /* Removes what `old` names and `next` does not, then old itself. */
 static int drop_manifest(
 	struct store *s, const struct manifest *old, const struct manifest *next)
@@ -379,8 +411,7 @@ static int drop_manifest(
 	int rc = 0;
 
 	for (uint32_t i = 0; i < old->n_colls && rc == 0; i++)
-		rc = collection_files_drop(&files, &old->coll[i],
-			find_same(next, &old->coll[i]));
+		rc = collection_files_drop(&files, &old->coll[i], next);
 	if (rc == 0)
 		rc = wal_cut(s->wal, cp->io, next->segment);
 	if (rc == 0)
@@ -481,7 +512,7 @@ static int checkpoint(struct store *s, bool all, bool rotate)
 	wal_stat(s->wal, &ws);
 	rc = store_read_only(s) ? -EROFS : sweep_locked(s);
 	if (rc == 0 && (ws.appended_lsn + 1 != atomic_load(&cp->lsn) ||
-			       each_collection(s, graph_is_due, all)))
+			       each_generation(s, graph_is_due, all)))
 		rc = run_locked(s, all, rotate);
 	if (rc == 0)
 		drop_old_locked(s);
@@ -570,7 +601,7 @@ static void *checkpoint_main(void *arg)
 		pthread_mutex_unlock(&cp->lock);
 		idle = !is_wanted && is_idle(s, &looks);
 		if (is_wanted || idle ||
-			each_collection(s, graph_is_due, false)) {
+			each_generation(s, graph_is_due, false)) {
 			rc = checkpoint(s, false, idle);
 		} else {
 			pthread_mutex_lock(&cp->run_lock);

@@ -84,11 +84,6 @@ int checkpoint_load(struct store *s, const struct store_config *cfg,
  */
 int checkpoint_sweep(struct store *s);
 
-/* Whether one of the n manifests names this file (a part, its sums, a graph)
- * of the directory c/<dir>; name NULL: whether one names the directory. */
-bool checkpoint_is_named(const struct manifest m[], uint32_t n,
-	const char *dir, const char *name);
-
 /* Makes it ready for the others; before all else. */
 void checkpoint_prepare(struct checkpointer *cp);
 

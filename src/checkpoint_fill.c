@@ -3,54 +3,144 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "src/checkpoint_int.h"
 
-static int load_collection(struct store *s, const struct manifest_collection *mc,
-	const struct collection_files *files, char why[256])
+struct fill {
+	struct store *s;
+	const struct collection_files *files;
+	struct collection *coll; /* the last that was loaded, referenced; NULL:
+				    it could not be */
+	char *why; /* 256 bytes */
+};
+
+static int load_collection(
+	struct fill *fill, const struct manifest_collection *mc)
 {
 	struct vg_id name = {mc->name, mc->name_len};
 	struct collection *c;
 	int rc;
 
-	if (files->dirfd < 0 && mc->version.n_parts > 0) {
-		snprintf(why, 256,
+	rc = collection_load(fill->files, mc, fill->why, &c);
+	if (rc < 0)
+		return rc;
+	fill->coll = collection_ref(c);
+	return catalogue_load_collection(
+		&fill->s->catalogue, c, name, mc->cursor);
+}
+
+static int load_snap(struct fill *fill, struct generation *g,
+	const struct manifest_snap *ms)
+{
+	struct vg_id name = {ms->name, ms->name_len};
+	struct collection *snap;
+	int rc = collection_new_snap(
+		fill->coll, g, ms->no, ms->uuid, name, &snap);
+
+	if (rc < 0)
+		return rc;
+	snap->config = ms->config;
+	snap->attr = ms->attr;
+	snap->mtime_ns = ms->mtime_ns;
+	snap->commit_ns = ms->commit_ns;
+	atomic_store_explicit(&snap->n_live, ms->n_live, memory_order_relaxed);
+	atomic_store_explicit(
+		&snap->meta_bytes, ms->meta_bytes, memory_order_relaxed);
+	memcpy(snap->moment->seq, ms->seq, sizeof(ms->seq));
+	return catalogue_load_snap(&fill->s->catalogue, snap);
+}
+
+/* The generation that only snapshots show, referenced. */
+static int load_past(struct fill *fill, const struct manifest_collection *mc,
+	struct generation **out)
+{
+	int rc = generation_load(fill->files, mc, fill->coll, fill->why, out);
+
+	if (rc < 0)
+		return rc;
+	collection_add_old(fill->coll, *out);
+	rc = catalogue_load_gen(&fill->s->catalogue, *out);
+	if (rc < 0) {
+		generation_unref(*out);
+		*out = NULL;
+	}
+	return rc;
+}
+
+/* A generation and its snapshots. */
+static int load_one(struct fill *fill, const struct manifest_collection *mc)
+{
+	struct generation *g = NULL;
+	int rc;
+
+	if (fill->files->dirfd < 0 && mc->version.n_parts > 0) {
+		snprintf(fill->why, 256,
 			"c/ is missing: copy it back, or restore the "
 			"directory as a whole");
 		return -ENOENT;
 	}
-	rc = collection_load(files, mc, why, &c);
-	if (rc == 0)
-		rc = catalogue_load_collection(
-			&s->catalogue, c, name, mc->cursor);
+	if (manifest_is_past(mc)) {
+		rc = load_past(fill, mc, &g);
+	} else {
+		rc = load_collection(fill, mc);
+		if (rc == 0)
+			g = collection_gen(fill->coll);
+	}
+	for (uint32_t i = 0; i < mc->n_snaps && rc == 0; i++)
+		rc = load_snap(fill, g, &mc->snap[i]);
+	generation_unref(g);
 	return rc;
+}
+
+/* Of a collection that cannot be had its snapshots cannot either. */
+static int load_or_note(struct fill *fill, const struct manifest_collection *mc,
+	const char *name, enum whole whole)
+{
+	char what[VG_ID_MAX + 32];
+	int rc;
+
+	if (!manifest_is_past(mc)) {
+		collection_unref(fill->coll);
+		fill->coll = NULL;
+	} else if (!fill->coll) {
+		return 0;
+	}
+	rc = load_one(fill, mc);
+	if (rc == 0 || rc == -ENOMEM || whole < PARTS)
+		return rc;
+	snprintf(what, sizeof(what), "%s%s",
+		manifest_is_past(mc) ? "snapshots of " : "", name);
+	store_note_loss(fill->s, what, fill->why);
+	fill->why[0] = '\0';
+	return 0;
 }
 
 /* The state that m describes, into an empty store. */
 int checkpoint_fill(struct store *s, const struct manifest *m,
 	const struct collection_files *files, enum whole whole, char why[256])
 {
+	struct fill fill = {.s = s, .files = files, .why = why};
 	struct catalogue *cat = &s->catalogue;
+	const char *name = "";
 	int rc = catalogue_load(cat, m);
 
 	assert(whole < PARTS || s->is_recovery);
 	for (uint32_t i = 0; i < m->n_colls && rc == 0; i++) {
-		rc = load_collection(s, &m->coll[i], files, why);
-		if (rc < 0 && rc != -ENOMEM && whole >= PARTS) {
-			store_note_loss(s, m->coll[i].name, why);
-			why[0] = '\0';
-			rc = 0;
-		}
+		if (!manifest_is_past(&m->coll[i]))
+			name = m->coll[i].name;
+		rc = load_or_note(&fill, &m->coll[i], name, whole);
 	}
+	collection_unref(fill.coll);
 	for (uint32_t i = 0; i < m->n_aliases && rc == 0; i++) {
 		const struct manifest_alias *ma = &m->alias[i];
-		struct vg_id name = {ma->name, ma->name_len};
+		struct vg_id id = {ma->name, ma->name_len};
 		struct alias alias = {
 			.target = {ma->target, ma->target_len},
 			.mtime_ns = ma->mtime_ns,
 		};
 
-		rc = catalogue_load_alias(cat, &alias, name, ma->cursor);
+		rc = catalogue_load_alias(cat, &alias, id, ma->cursor);
 	}
 	return rc;
 }

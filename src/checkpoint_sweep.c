@@ -32,81 +32,9 @@ struct sweep {
 	bool is_named;		/* by some manifest */
 };
 
-static bool has_part(const struct manifest_column *column, uint32_t number)
-{
-	for (uint32_t i = 0; i < column->n_parts; i++)
-		if (column->part[i].number == number)
-			return true;
-	return false;
-}
-
-static bool has_graph(const struct manifest_collection *mc, const char *name)
-{
-	char own[GRAPH_NAME_MAX];
-
-	assert(mc->n_deltas <= MANIFEST_DELTAS_MAX);
-	for (uint32_t i = 0; i <= mc->n_deltas; i++) {
-		const struct manifest_file *file =
-			i == 0 ? &mc->graph : &mc->delta[i - 1];
-
-		graph_name_format(file->number, own);
-		if (file->number > 0 && strcmp(own, name) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* The column that a name is of, or NULL. */
-static const struct manifest_column *column_of(
-	const struct manifest_collection *mc, const char *name,
-	uint32_t *number)
-{
-	return colfile_is_part(name, "vec", number)	? &mc->vec :
-	       colfile_is_part(name, "meta", number)	? &mc->meta :
-	       colfile_is_part(name, "version", number) ? &mc->version :
-	       colfile_is_part(name, "end", number)	? &mc->end :
-							  NULL;
-}
-
-/* Is it a file that a checkpoint makes? */
-static bool is_ours(const char *name)
-{
-	static const struct manifest_collection none;
-	uint32_t number;
-
-	return strncmp(name, "graph.", 6) == 0 ||
-	       column_of(&none, name, &number) != NULL;
-}
-
-static bool is_named_by(const struct manifest_collection *mc, const char *name)
-{
-	uint32_t number;
-	const struct manifest_column *column = column_of(mc, name, &number);
-
-	return column ? has_part(column, number) : has_graph(mc, name);
-}
-
-bool checkpoint_is_named(const struct manifest m[], uint32_t n,
-	const char *dir, const char *name)
-{
-	char uuid[33];
-
-	assert(dir);
-	for (uint32_t i = 0; i < n; i++)
-		for (uint32_t k = 0; k < m[i].n_colls; k++) {
-			const struct manifest_collection *mc = &m[i].coll[k];
-
-			collection_uuid_format(mc->uuid, uuid);
-			if (strcmp(uuid, dir) == 0 &&
-				(!name || is_named_by(mc, name)))
-				return true;
-		}
-	return false;
-}
-
 static bool is_named(const struct sweep *sweep, const char *name)
 {
-	return checkpoint_is_named(sweep->m, sweep->n, sweep->name, name);
+	return manifest_names(sweep->m, sweep->n, sweep->name, name);
 }
 
 /* A file of a collection's directory. */
@@ -117,7 +45,7 @@ static int sweep_file(void *ctx, const char *name)
 	int rc = 0;
 
 	assert(sweep->dirfd >= 0);
-	if (!is_ours(name) || (sweep->is_named && is_named(sweep, name)))
+	if (!manifest_is_file(name) || (sweep->is_named && is_named(sweep, name)))
 		return 0;
 	rc = io->unlink(io, sweep->dirfd, name);
 	sweep->n_gone += rc == 0;

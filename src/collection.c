@@ -189,6 +189,135 @@ void collection_put_gen(struct collection *c, struct generation *g)
 	generation_drop(old);
 }
 
+void collection_add_old(struct collection *c, struct generation *g)
+{
+	struct generation **link = &c->old;
+
+	assert(g->coll == c && g != c->gen && !g->next_old);
+	while (*link)
+		link = &(*link)->next_old;
+	*link = g;
+}
+
+/* ---- snapshots ---- */
+
+int collection_new_snap(struct collection *c, struct generation *gen,
+	uint32_t no, const uint8_t uuid[16], struct vg_id name,
+	struct collection **out)
+{
+	struct collection *snap = calloc(1, sizeof(*snap));
+
+	assert(!c->of && gen->coll == c && name.len <= VG_ID_MAX);
+	if (snap)
+		snap->moment = calloc(1, sizeof(*snap->moment));
+	if (!snap || !snap->moment) {
+		free(snap);
+		return -ENOMEM;
+	}
+	atomic_init(&snap->refs, 1);
+	atomic_init(&snap->moment->refs, 1);
+	snap->no = no;
+	memcpy(snap->uuid, uuid, sizeof(snap->uuid));
+	pthread_mutex_init(&snap->lock, NULL);
+	snap->config = collection_config(c);
+	snap->attr = collection_attr(c);
+	atomic_init(&snap->n_live, atomic_load(&c->n_live));
+	atomic_init(&snap->meta_bytes, atomic_load(&c->meta_bytes));
+	snap->commit_ns = c->commit_ns;
+	snap->gen = generation_ref(gen); /* and with it on c */
+	snap->of = c;
+	snap->name_len = name.len;
+	memcpy(snap->name, name.bytes, name.len);
+	*out = snap;
+	return 0;
+}
+
+int collection_reserve_snap(struct collection *c)
+{
+	uint32_t cap = c->cap_snaps ? 2 * c->cap_snaps : 8;
+	struct collection **grown = NULL;
+
+	if (c->n_snaps < c->cap_snaps)
+		return 0;
+	pthread_mutex_lock(&c->lock);
+	grown = realloc(c->snaps, cap * sizeof(struct collection *));
+	if (grown) {
+		c->snaps = grown;
+		c->cap_snaps = cap;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return grown ? 0 : -ENOMEM;
+}
+
+void collection_add_snap(struct collection *c, struct collection *snap)
+{
+	assert(snap->of == c && c->n_snaps < c->cap_snaps);
+	pthread_mutex_lock(&c->lock);
+	c->snaps[c->n_snaps++] = snap;
+	atomic_fetch_add_explicit(
+		&snap->gen->n_snaps, 1, memory_order_relaxed);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void collection_del_snap(struct collection *c, struct collection *snap)
+{
+	uint32_t i = 0;
+
+	pthread_mutex_lock(&c->lock);
+	while (c->snaps[i] != snap)
+		i++;
+	assert(i < c->n_snaps);
+	c->n_snaps--;
+	memmove(c->snaps + i, c->snaps + i + 1,
+		(c->n_snaps - i) * sizeof(struct collection *));
+	atomic_fetch_sub_explicit(
+		&snap->gen->n_snaps, 1, memory_order_relaxed);
+	pthread_mutex_unlock(&c->lock);
+	atomic_store(&snap->is_dropped, true);
+}
+
+struct collection *collection_find_snap(
+	struct collection *c, struct vg_id name)
+{
+	struct collection *snap = NULL;
+
+	pthread_mutex_lock(&c->lock);
+	for (uint32_t i = 0; i < c->n_snaps && !snap; i++)
+		if (c->snaps[i]->name_len == name.len &&
+			memcmp(c->snaps[i]->name, name.bytes, name.len) == 0)
+			snap = collection_ref(c->snaps[i]);
+	pthread_mutex_unlock(&c->lock);
+	return snap;
+}
+
+struct collection *collection_get_snap(struct collection *c, uint32_t nth)
+{
+	struct collection *snap = NULL;
+
+	pthread_mutex_lock(&c->lock);
+	if (nth < c->n_snaps)
+		snap = collection_ref(c->snaps[nth]);
+	pthread_mutex_unlock(&c->lock);
+	return snap;
+}
+
+struct generation *collection_get_past(struct collection *c, uint32_t nth)
+{
+	struct generation *g;
+
+	pthread_mutex_lock(&c->lock);
+	for (g = c->old; g; g = g->next_old)
+		if (atomic_load_explicit(&g->n_snaps, memory_order_relaxed) &&
+			nth-- == 0)
+			break;
+	if (g)
+		generation_ref(g);
+	pthread_mutex_unlock(&c->lock);
+	return g;
+}
+
+/* ---- looks ---- */
+
 static bool is_newest(struct collection *c, const struct generation *g)
 {
 	bool is;
@@ -203,14 +332,15 @@ static bool is_newest(struct collection *c, const struct generation *g)
 void look_init(struct look *look, struct collection *c, struct moments *ms)
 {
 	for (;;) {
-		*look = (struct look){
-			.moments = ms, .gen = collection_gen(c)};
+		*look = (struct look){.coll = collection_ref(c),
+			.moments = ms,
+			.gen = collection_gen(c)};
 		look->cell = atomic_load_explicit(
 			&look->gen->cell, memory_order_acquire);
 		if (look->cell)
 			look->tail_from = atomic_load_explicit(
 				&look->cell->tail_from, memory_order_acquire);
-		look->moment = moment_get(ms);
+		look->moment = c->of ? moment_ref(c->moment) : moment_get(ms);
 		if (is_newest(c, look->gen))
 			return;
 		look_fini(look);
@@ -223,18 +353,26 @@ void look_fini(struct look *look)
 		return;
 	generation_unref(look->gen);
 	moment_unref(look->moments, look->moment);
+	collection_unref(look->coll);
 	*look = (struct look){0};
 }
 
+/* A snapshot that ends gives back its reference on what it is of. */
 void collection_unref(struct collection *c)
 {
-	if (!c || atomic_fetch_sub_explicit(
-			  &c->refs, 1, memory_order_acq_rel) != 1)
-		return;
-	if (c->gen)
-		generation_drop(c->gen);
-	pthread_mutex_destroy(&c->lock);
-	free(c);
+	while (c && atomic_fetch_sub_explicit(
+			    &c->refs, 1, memory_order_acq_rel) == 1) {
+		struct collection *of = c->of;
+
+		assert(c->n_snaps == 0);
+		if (c->gen)
+			generation_drop(c->gen);
+		pthread_mutex_destroy(&c->lock);
+		free(c->snaps);
+		free(c->moment);
+		free(c);
+		c = of;
+	}
 }
 
 struct op_config collection_config(struct collection *c)

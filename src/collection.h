@@ -111,6 +111,8 @@ struct generation {
 	_Atomic uint32_t refs; /* acq_rel: the last one frees */
 	uint32_t no; /* as nodeids of its versions name it; for good */
 	struct collection *coll; /* borrowed; referenced by who has it */
+	_Atomic uint32_t n_snaps; /* snapshots that show it; changed by apply
+				     under coll->lock, relaxed */
 
 	struct column versions;	     /* struct version */
 	_Atomic uint32_t n_versions; /* release by apply */
@@ -127,6 +129,14 @@ struct generation {
 	struct generation *next_old;  /* coll->lock: of coll->old */
 };
 
+/*
+ * A SNAPSHOT of a collection is a collection too, under a number and a uuid of
+ * its own: what `of` was at one moment. It refers to the generation that was
+ * the newest then, which stays as it is, graph and all, when a compaction puts
+ * another in its place; so a snapshot is searched as the present is, costs
+ * nothing to take, and the present is not slowed by what only snapshots show.
+ * While a generation has snapshots it gets no new cell (store_renew).
+ */
 struct collection {
 	_Atomic uint32_t refs; /* acq_rel: the last one frees */
 	uint32_t no;	       /* 0, 1, 2, ... in order of creation, for good */
@@ -144,6 +154,16 @@ struct collection {
 	 * reference under the lock. */
 	struct generation *gen;
 	struct generation *old; /* lock: those before, while somebody has them */
+
+	struct collection **snaps; /* lock: owned, oldest first, referenced */
+	uint32_t n_snaps;	   /* lock; changed by apply */
+	uint32_t cap_snaps;	   /* lock; the committer's */
+
+	/* A snapshot's, fixed; its name is that of its directory. */
+	struct collection *of; /* referenced; NULL: this is none */
+	struct moment *moment; /* owned; what it shows of gen, a reference */
+	uint32_t name_len;
+	char name[VG_ID_MAX + 1];
 
 	_Atomic uint64_t n_live;     /* records of the present */
 	_Atomic uint64_t meta_bytes; /* of live records; relaxed, a figure */
@@ -164,6 +184,33 @@ int collection_new(uint32_t no, const uint8_t uuid[16],
 struct collection *collection_ref(struct collection *c);
 void collection_unref(struct collection *c); /* NULL is allowed */
 
+/*
+ * A snapshot of c, not known to it yet, as c is now; the caller says when it
+ * was taken (mtime_ns) and what it shows of gen (moment->seq, all 0 so far).
+ * -ENOMEM. The committer, or an open, for which gen may be an older one.
+ */
+int collection_new_snap(struct collection *c, struct generation *gen,
+	uint32_t no, const uint8_t uuid[16], struct vg_id name,
+	struct collection **out);
+
+/* Room for one snapshot more. -ENOMEM. The committer. */
+int collection_reserve_snap(struct collection *c);
+
+/* Enters a snapshot, whose reference c takes, or takes it out: the reference
+ * is the caller's then. Apply. */
+void collection_add_snap(struct collection *c, struct collection *snap);
+void collection_del_snap(struct collection *c, struct collection *snap);
+
+/* The snapshot by name, or the nth, 0 the oldest; referenced, or NULL. Any
+ * thread. */
+struct collection *collection_find_snap(
+	struct collection *c, struct vg_id name);
+struct collection *collection_get_snap(struct collection *c, uint32_t nth);
+
+/* The nth generation that is not the newest and has snapshots, referenced, or
+ * NULL. Any thread. */
+struct generation *collection_get_past(struct collection *c, uint32_t nth);
+
 /* Copies of what the lock guards. Any thread. */
 struct op_config collection_config(struct collection *c);
 struct op_attr collection_attr(struct collection *c);
@@ -181,17 +228,22 @@ struct generation *collection_find_gen(struct collection *c, uint32_t no);
  * newest holds. */
 void collection_put_gen(struct collection *c, struct generation *g);
 
+/* Enters g, an older one that a snapshot will refer to; who called keeps his
+ * reference. Before there are readers. */
+void collection_add_old(struct collection *c, struct generation *g);
+
 /* A generation without records, owned by who made it: one reference. -ENOMEM. */
 int generation_new(struct collection *c, uint32_t no,
 	struct generation **out);
 
 /*
  * The present as one: the generation that was the newest when the moment was
- * taken, both referenced. tail_from was read before: a slot of cell below it
- * is in the graph, or nothing that the moment shows. look_fini when done. Any
- * thread, never fails.
+ * taken, both referenced; of a snapshot its own. tail_from was read before: a
+ * slot of cell below it is in the graph, or nothing that the moment shows.
+ * look_fini when done. Any thread, never fails.
  */
 struct look {
+	struct collection *coll; /* as it was given; referenced */
 	struct generation *gen;
 	struct cell *cell; /* the newest of gen; NULL: no vector was written */
 	uint32_t tail_from;
@@ -269,6 +321,7 @@ struct reservation {
 	uint32_t blob_n; /* of the blob before it */
 	uint32_t n_ends; /* versions that end, at most; 0: nothing is taken */
 	struct entry *entry; /* CREATE, ALIAS: owned until applied */
+	struct collection *snap; /* SNAP: owned until applied */
 };
 
 /* Reserves for op, a record's (PUT to CLEAR) on g, and copies its bytes. The
@@ -284,8 +337,12 @@ void generation_unreserve(struct generation *g, struct reservation *r);
 void generation_apply(struct generation *g, const struct op *op,
 	struct reservation *r);
 
-/* Walks every invariant above. 0, or -VG_ECORRUPT and a sentence. Nothing may
- * be committing. */
+/* Whether op, a PUT, opens a cell. The committer. */
+bool generation_needs_cell(const struct generation *g, const struct op *op);
+
+/* Walks every invariant above, of what c holds and of its snapshots; or of one
+ * generation. 0, or -VG_ECORRUPT and a sentence. Nothing may be committing. */
+int collection_check(struct collection *c, const char **why);
 int generation_check(const struct generation *g, const char **why);
 
 #endif

@@ -36,34 +36,56 @@
 #define PART_BYTES (256u << 20)
 #define BATCH 4096u /* rows that are encoded at once */
 
-void collection_uuid_format(const uint8_t uuid[16], char out[33])
+static int cut_snaps(struct generation *g, struct collection_cut *cut)
 {
-	for (int i = 0; i < 16; i++)
-		snprintf(out + 2 * i, 3, "%02x", uuid[i]);
+	struct collection *snap;
+
+	cut->snap = calloc(VG_MAX(g->coll->n_snaps, 1u), sizeof(snap));
+	if (!cut->snap)
+		return -ENOMEM;
+	for (uint32_t i = 0; (snap = collection_get_snap(g->coll, i)); i++) {
+		if (snap->gen == g)
+			cut->snap[cut->n_snaps++] = snap;
+		else
+			collection_unref(snap);
+	}
+	return 0;
 }
 
-void collection_cut(struct collection *c, struct collection_cut *cut)
+int collection_cut(struct generation *g, struct collection_cut *cut)
 {
-	struct generation *g = c->gen;
+	struct collection *c = g->coll;
 	struct cell *cell =
 		atomic_load_explicit(&g->cell, memory_order_relaxed);
 
+	*cut = (struct collection_cut){
+		.gen = generation_ref(g),
+		.cell = cell,
+		.n_versions = atomic_load_explicit(
+			&g->n_versions, memory_order_relaxed),
+		.n_slots = cell ? atomic_load_explicit(&cell->n_slots,
+					  memory_order_relaxed)
+				: 0,
+		.n_units = g->blob.n,
+		.n_ended = atomic_load_explicit(
+			&g->n_ended, memory_order_relaxed),
+	};
 	pthread_mutex_lock(&c->lock);
 	cut->config = c->config;
 	cut->attr = c->attr;
 	cut->mtime_ns = c->mtime_ns;
 	cut->commit_ns = c->commit_ns;
 	pthread_mutex_unlock(&c->lock);
-	cut->gen = g;
-	cut->cell = cell;
-	cut->n_versions =
-		atomic_load_explicit(&g->n_versions, memory_order_relaxed);
-	cut->n_slots = cell ? atomic_load_explicit(
-				      &cell->n_slots, memory_order_relaxed)
-			    : 0;
-	cut->n_units = g->blob.n;
-	cut->n_ended =
-		atomic_load_explicit(&g->n_ended, memory_order_relaxed);
+	return cut_snaps(g, cut);
+}
+
+void collection_cut_fini(struct collection_cut *cut)
+{
+	for (uint32_t i = 0; i < cut->n_snaps; i++)
+		collection_unref(cut->snap[i]);
+	free(cut->snap);
+	generation_unref(cut->gen);
+	*cut = (struct collection_cut){0};
 }
 
 /* ---- the files of one collection ---- */
@@ -123,7 +145,7 @@ int collection_file_open(const struct collection_files *files,
 	f->part_bytes = files->part_bytes ? files->part_bytes : PART_BYTES;
 	memcpy(f->store, files->store, sizeof(f->store));
 	memcpy(f->uuid, uuid, sizeof(f->uuid));
-	collection_uuid_format(uuid, name);
+	manifest_dir_format(uuid, name);
 	rc = f->io->open(f->io, files->dirfd, name, O_RDONLY | O_DIRECTORY);
 	f->dirfd = rc;
 	if (rc < 0) {
@@ -147,7 +169,7 @@ static int make_file(const struct collection_files *files,
 	char name[33];
 	int rc;
 
-	collection_uuid_format(g->coll->uuid, name);
+	manifest_dir_format(g->coll->uuid, name);
 	rc = files->io->mkdir(files->io, files->dirfd, name);
 	if (rc == -EEXIST) {
 		rc = files->io->rmdir(files->io, files->dirfd, name);
@@ -316,6 +338,36 @@ static int put_parts(const struct colfile *cf, struct manifest_column *out)
 	return 0;
 }
 
+static int put_snaps(
+	const struct collection_cut *cut, struct manifest_collection *out)
+{
+	if (cut->n_snaps == 0)
+		return 0;
+	out->snap = calloc(cut->n_snaps, sizeof(*out->snap));
+	if (!out->snap)
+		return -ENOMEM;
+	out->n_snaps = cut->n_snaps;
+	for (uint32_t i = 0; i < cut->n_snaps; i++) {
+		const struct collection *c = cut->snap[i];
+		struct manifest_snap *s = &out->snap[i];
+
+		*s = (struct manifest_snap){
+			.no = c->no,
+			.name_len = c->name_len,
+			.config = c->config,
+			.attr = c->attr,
+			.mtime_ns = c->mtime_ns,
+			.commit_ns = c->commit_ns,
+			.n_live = atomic_load(&c->n_live),
+			.meta_bytes = atomic_load(&c->meta_bytes),
+		};
+		memcpy(s->uuid, c->uuid, sizeof(s->uuid));
+		memcpy(s->name, c->name, sizeof(s->name));
+		memcpy(s->seq, c->moment->seq, sizeof(s->seq));
+	}
+	return 0;
+}
+
 static int describe(const struct collection_file *f,
 	const struct generation *g, const struct collection_cut *cut,
 	struct manifest_collection *out)
@@ -343,7 +395,9 @@ static int describe(const struct collection_file *f,
 		out->ef_construction = cell->ef_construction;
 		out->cell = cell->number;
 	}
-	rc = put_parts(f->column[COLUMN_VEC], &out->vec);
+	rc = put_snaps(cut, out);
+	if (rc == 0)
+		rc = put_parts(f->column[COLUMN_VEC], &out->vec);
 	if (rc == 0)
 		rc = put_parts(f->column[COLUMN_META], &out->meta);
 	if (rc == 0)
@@ -534,27 +588,11 @@ int collection_save_graph(const struct collection_files *files,
 
 /* ---- what no manifest needs any more ---- */
 
-static bool names_part(const struct manifest_column *column, uint32_t number)
-{
-	for (uint32_t i = 0; i < column->n_parts; i++)
-		if (column->part[i].number == number)
-			return true;
-	return false;
-}
-
-static bool names_graph(const struct manifest_collection *m, uint32_t number)
-{
-	bool is_named = m->graph.number == number;
-
-	for (uint32_t i = 0; i < m->n_deltas; i++)
-		is_named |= m->delta[i].number == number;
-	return is_named;
-}
-
 struct drop {
 	struct io *io;
 	int dirfd;
-	const struct manifest_collection *now; /* NULL: nothing stays */
+	const char *dir; /* its name */
+	const struct manifest *next;
 	int rc;
 };
 
@@ -566,16 +604,21 @@ static void drop_name(struct drop *d, const char *name)
 		d->rc = rc;
 }
 
+static bool is_named(const struct drop *d, const char *name)
+{
+	return manifest_names(d->next, 1, d->dir, name);
+}
+
 static void drop_parts(struct drop *d, const char *column,
-	const struct manifest_column *old, const struct manifest_column *now)
+	const struct manifest_column *old)
 {
 	char name[64];
 
 	for (uint32_t i = 0; i < old->n_parts; i++) {
-		if (now && names_part(now, old->part[i].number))
-			continue;
 		snprintf(name, sizeof(name), "%s.%04" PRIu32 ".sum", column,
 			old->part[i].number);
+		if (is_named(d, name))
+			continue;
 		drop_name(d, name);
 		name[strlen(name) - strlen(".sum")] = '\0';
 		drop_name(d, name);
@@ -586,20 +629,19 @@ static void drop_graph(struct drop *d, const struct manifest_file *file)
 {
 	char name[GRAPH_NAME_MAX];
 
-	if (file->number == 0 || (d->now && names_graph(d->now, file->number)))
+	if (file->number == 0)
 		return;
 	graph_name_format(file->number, name);
-	drop_name(d, name);
+	if (!is_named(d, name))
+		drop_name(d, name);
 }
 
 static void drop_files(struct drop *d, const struct manifest_collection *old)
 {
-	const struct manifest_collection *now = d->now;
-
-	drop_parts(d, "vec", &old->vec, now ? &now->vec : NULL);
-	drop_parts(d, "meta", &old->meta, now ? &now->meta : NULL);
-	drop_parts(d, "version", &old->version, now ? &now->version : NULL);
-	drop_parts(d, "end", &old->end, now ? &now->end : NULL);
+	drop_parts(d, "vec", &old->vec);
+	drop_parts(d, "meta", &old->meta);
+	drop_parts(d, "version", &old->version);
+	drop_parts(d, "end", &old->end);
 	drop_graph(d, &old->graph);
 	for (uint32_t i = 0; i < old->n_deltas; i++)
 		drop_graph(d, &old->delta[i]);
@@ -614,28 +656,30 @@ static int drop_any(void *ctx, const char *name)
 }
 
 int collection_files_drop(const struct collection_files *files,
-	const struct manifest_collection *old,
-	const struct manifest_collection *now)
+	const struct manifest_collection *old, const struct manifest *next)
 {
-	struct drop d = {.io = files->io, .now = now};
+	struct drop d = {.io = files->io, .next = next};
 	char name[33];
+	bool is_gone;
 	int rc;
 
 	if (old->version.n_parts == 0)
 		return 0;
-	collection_uuid_format(old->uuid, name);
+	manifest_dir_format(old->uuid, name);
+	d.dir = name;
+	is_gone = !is_named(&d, NULL);
 	rc = d.io->open(d.io, files->dirfd, name, O_RDONLY | O_DIRECTORY);
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;
 	d.dirfd = rc;
 	drop_files(&d, old);
 	rc = 0;
-	if (!now)
+	if (is_gone)
 		rc = d.io->list(d.io, d.dirfd, drop_any, &d);
 	if (rc == 0)
 		rc = d.rc;
 	d.io->close(d.io, d.dirfd);
-	if (rc == 0 && !now)
+	if (rc == 0 && is_gone)
 		rc = d.io->rmdir(d.io, files->dirfd, name);
 	return rc;
 }

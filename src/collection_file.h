@@ -33,13 +33,17 @@ struct collection_cut {
 	struct op_config config;
 	struct op_attr attr;
 	int64_t mtime_ns, commit_ns;
-	struct generation *gen; /* borrowed; referenced by who keeps the cut */
+	struct generation *gen; /* referenced */
 	struct cell *cell; /* borrowed from it; NULL: none */
 	uint32_t n_versions, n_slots, n_units, n_ended;
+	struct collection **snap; /* owned: gen's snapshots, referenced */
+	uint32_t n_snaps;
 };
 
-/* What the collection is at this moment. The leader, between two groups. */
-void collection_cut(struct collection *c, struct collection_cut *cut);
+/* What the collection is at this moment, of gen, one of its generations. -ENOMEM.
+ * The leader, between two groups. */
+int collection_cut(struct generation *gen, struct collection_cut *cut);
+void collection_cut_fini(struct collection_cut *cut); /* of zeros: nothing */
 
 /*
  * Writes what the cut has and the files have not, without a sync, and puts
@@ -79,7 +83,8 @@ int collection_save_graph(const struct collection_files *files,
 uint32_t collection_unsaved(const struct generation *g);
 
 /*
- * The collection that m describes. Rows are read, or mapped where a whole
+ * The collection that m describes, its newest generation; its snapshots and
+ * others come with generation_load. Rows are read, or mapped where a whole
  * chunk lies in one file. Damage in what everything hangs on (versions, ids,
  * metadata, ends) is -VG_ECORRUPT with a sentence in why; a vector's is found
  * when it is touched; a graph that is missing or damaged is left out, with a
@@ -90,13 +95,18 @@ int collection_load(const struct collection_files *files,
 	const struct manifest_collection *m, char why[256],
 	struct collection **out);
 
+/* The same of an older generation of c, which does not know it yet; owned by
+ * who called. */
+int generation_load(const struct collection_files *files,
+	const struct manifest_collection *m, struct collection *c,
+	char why[256], struct generation **out);
+
 /* Frees what g->file has; NULL is allowed. */
 void collection_file_free(struct collection_file *f);
 
-/* Removes the files that `old` names and `now` does not (NULL: all, and the
- * directory). Files that are not there are no error. */
+/* Removes the files that `old` names and `next` does not, and the directory
+ * if next names none in it. Files that are not there are no error. */
 int collection_files_drop(const struct collection_files *files,
-	const struct manifest_collection *old,
-	const struct manifest_collection *now);
+	const struct manifest_collection *old, const struct manifest *next);
 
 #endif

@@ -43,7 +43,4 @@ int collection_file_open(const struct collection_files *files,
 struct colfile_config collection_column(const struct collection_file *f,
 	enum column_kind kind, uint32_t stride);
 
-/* 32 hexadecimal digits: the directory's name. */
-void collection_uuid_format(const uint8_t uuid[16], char out[33]);
-
 #endif

@@ -18,8 +18,8 @@
 struct load {
 	const struct collection_files *files;
 	const struct manifest_collection *m;
-	struct collection *coll;
 	struct generation *g;
+	uint64_t n_live, meta_bytes; /* of versions that have no end */
 	struct collection_file *f;
 	struct cell *cell; /* NULL: no vectors */
 	struct cell *gone; /* stands for cells whose rows are no more */
@@ -32,7 +32,7 @@ static int say(struct load *ld, int rc, const char *column, const char *what)
 {
 	char uuid[33];
 
-	collection_uuid_format(ld->m->uuid, uuid);
+	manifest_dir_format(ld->m->uuid, uuid);
 	if (ld->why[0] == '\0')
 		snprintf(ld->why, 256, "c/%s/%s %s", uuid, column, what);
 	return rc;
@@ -64,7 +64,7 @@ static int open_column(struct load *ld, enum column_kind kind, uint32_t stride,
 		return 0;
 	rc = colfile_open(&cfg, column->part, column->n_parts, why,
 		&ld->f->column[kind]);
-	collection_uuid_format(ld->m->uuid, uuid);
+	manifest_dir_format(ld->m->uuid, uuid);
 	if (rc < 0 && why[0])
 		snprintf(ld->why, 256, "c/%s/%.200s", uuid, why);
 	return rc;
@@ -306,8 +306,7 @@ static bool add_version(struct load *ld, struct row *r, uint32_t no)
 			&slot->head, no + 1, memory_order_relaxed);
 	}
 	g->n_ids += v->older == VERSION_NONE;
-	atomic_fetch_add_explicit(
-		&g->coll->meta_bytes, v->meta_len, memory_order_relaxed);
+	ld->meta_bytes += v->meta_len;
 	return true;
 }
 
@@ -359,7 +358,7 @@ static int load_versions(struct load *ld)
 		return rc;
 	g->n_reserved = n;
 	atomic_store_explicit(&g->n_versions, n, memory_order_relaxed);
-	atomic_store_explicit(&g->coll->n_live, n, memory_order_relaxed);
+	ld->n_live = n;
 	return each_row(ld, &(struct batches){.kind = COLUMN_VERSION,
 				    .len = VERSION_ROW,
 				    .n = n,
@@ -384,9 +383,8 @@ static bool each_end(struct load *ld, const uint8_t *bytes, uint32_t i)
 		return false;
 	*(uint32_t *)column_at(&g->ended, i) = no;
 	atomic_store_explicit(&v->end, end, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&g->coll->n_live, 1, memory_order_relaxed);
-	atomic_fetch_sub_explicit(
-		&g->coll->meta_bytes, v->meta_len, memory_order_relaxed);
+	ld->n_live--;
+	ld->meta_bytes -= v->meta_len;
 	return true;
 }
 
@@ -450,7 +448,7 @@ static int load_graph(struct load *ld)
 	if (rc == -ENOMEM)
 		return rc;
 	if (rc < 0) {
-		collection_uuid_format(m->uuid, name);
+		manifest_dir_format(m->uuid, name);
 		log_warn("c/%s/%s; its rows are linked again", name, why);
 		ld->f->graph_failed = true;
 		return 0;
@@ -555,38 +553,66 @@ static int load_all(struct load *ld)
 	return rc;
 }
 
+static int load_generation(struct load *ld)
+{
+	const struct manifest_collection *m = ld->m;
+	char name[33];
+	int rc;
+
+	ld->why[0] = '\0';
+	if (m->version.n_parts == 0)
+		return 0;
+	rc = collection_file_open(ld->files, m->uuid, &ld->g->file);
+	if (rc < 0) {
+		manifest_dir_format(m->uuid, name);
+		snprintf(ld->why, 256, "c/%s: %s", name, strerror(-rc));
+		return rc;
+	}
+	ld->f = ld->g->file;
+	return load_all(ld);
+}
+
 int collection_load(const struct collection_files *files,
 	const struct manifest_collection *m, char why[256],
 	struct collection **out)
 {
 	struct load ld = {.files = files, .m = m, .why = why};
-	char name[33];
-	int rc;
+	struct collection *c;
+	int rc = collection_new(m->no, m->uuid, &m->config, &m->attr, &c);
 
-	why[0] = '\0';
-	rc = collection_new(m->no, m->uuid, &m->config, &m->attr, &ld.coll);
 	if (rc < 0)
 		return rc;
-	ld.coll->gen->no = m->gen;
-	ld.g = ld.coll->gen;
-	ld.coll->mtime_ns = m->mtime_ns;
-	ld.coll->commit_ns = m->commit_ns;
-	if (m->version.n_parts == 0) {
-		*out = ld.coll;
-		return 0;
-	}
-	rc = collection_file_open(files, m->uuid, &ld.g->file);
+	c->gen->no = m->gen;
+	c->mtime_ns = m->mtime_ns;
+	c->commit_ns = m->commit_ns;
+	ld.g = c->gen;
+	rc = load_generation(&ld);
 	if (rc < 0) {
-		collection_uuid_format(m->uuid, name);
-		snprintf(why, 256, "c/%s: %s", name, strerror(-rc));
-	}
-	ld.f = ld.g->file;
-	if (rc == 0)
-		rc = load_all(&ld);
-	if (rc < 0) {
-		collection_unref(ld.coll);
+		collection_unref(c);
 		return rc;
 	}
-	*out = ld.coll;
+	atomic_store_explicit(&c->n_live, ld.n_live, memory_order_relaxed);
+	atomic_store_explicit(
+		&c->meta_bytes, ld.meta_bytes, memory_order_relaxed);
+	*out = c;
+	return 0;
+}
+
+int generation_load(const struct collection_files *files,
+	const struct manifest_collection *m, struct collection *c,
+	char why[256], struct generation **out)
+{
+	struct load ld = {.files = files, .m = m, .why = why};
+	int rc = generation_new(c, m->gen, &ld.g);
+
+	if (rc < 0)
+		return rc;
+	collection_ref(c); /* a reference that somebody has has one on it */
+	rc = load_generation(&ld);
+	if (rc < 0) {
+		generation_unref(ld.g);
+		return rc;
+	}
+	*out = ld.g;
 	return 0;
 }

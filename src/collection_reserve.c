@@ -86,6 +86,16 @@ static bool cell_fits(
 	       cell->ef_construction == config->ef_construction;
 }
 
+bool generation_needs_cell(const struct generation *g, const struct op *op)
+{
+	const struct cell *cell =
+		atomic_load_explicit(&g->cell, memory_order_relaxed);
+
+	assert(op->type == OP_PUT);
+	return !cell_fits(cell, &g->coll->config,
+		op->vec_len / (uint32_t)sizeof(float));
+}
+
 /* The next row of a cell, filled. */
 static int reserve_slot(struct cell *cell, const void *vec,
 	struct reservation *r)

@@ -117,6 +117,15 @@ static void carry_ends(struct compaction *cp)
 	}
 }
 
+static void put_new(struct compaction *cp)
+{
+	struct collection *c = cp->old->coll;
+
+	collection_put_gen(c, generation_ref(cp->new));
+	/* The collection's is a reference of its own kind. */
+	collection_unref(c);
+}
+
 /* By the leader, between two groups: nothing changes. So all that is open, and
  * only that, is open in new. */
 static void swap(struct commit *commit)
@@ -134,9 +143,7 @@ static void swap(struct commit *commit)
 	if (cp->rc < 0)
 		return;
 	carry_ends(cp);
-	collection_put_gen(old->coll, generation_ref(cp->new));
-	/* The collection's is a reference of its own kind. */
-	collection_unref(old->coll);
+	put_new(cp);
 }
 
 /* ---- generations that were replaced ---- */
@@ -273,7 +280,8 @@ static int compact_locked(struct store *s, struct collection *c)
 	if (rc == 0)
 		rc = cp.rc;
 	if (rc == 0) {
-		if (cp.cell)
+		/* Else snapshots want its rows linked. */
+		if (cp.cell && atomic_load(&cp.old->n_snaps) == 0)
 			indexer_retire(&s->indexer, cp.cell);
 		if (s->compactor.has_thread)
 			keep_old(s, cp.old);
@@ -298,6 +306,28 @@ int store_compact(struct store *s, struct collection *c)
 	pthread_mutex_lock(&s->compactor.run_lock);
 	rc = compact_locked(s, c);
 	pthread_mutex_unlock(&s->compactor.run_lock);
+	return rc;
+}
+
+int store_renew(struct store *s, struct collection *c)
+{
+	struct compaction cp = {.s = s, .old = collection_gen(c)};
+	bool is_empty = atomic_load(&c->n_live) == 0;
+	int rc;
+
+	assert(atomic_load(&c->n_live) <= 1);
+	if (!is_empty)
+		cp.cell = atomic_load_explicit(
+			&cp.old->cell, memory_order_relaxed);
+	rc = make_generation(&cp, c);
+	if (rc == 0 && !is_empty)
+		rc = carry_versions(&cp, n_versions(cp.old));
+	if (rc == 0)
+		put_new(&cp);
+	generation_unref(cp.new);
+	generation_unref(cp.old);
+	free(cp.version);
+	free(cp.slot);
 	return rc;
 }
 
@@ -334,17 +364,15 @@ static bool is_due(struct collection *c)
 /* Compacts what is due; whether there was something. */
 static bool look_at_all(struct store *s)
 {
+	struct collection *c;
 	bool was = false;
-	uint32_t n;
 
-	pthread_rwlock_rdlock(&s->catalogue.lock);
-	n = s->catalogue.n;
-	pthread_rwlock_unlock(&s->catalogue.lock);
-	for (uint32_t no = 0; no < n && !is_stopped(s); no++) {
-		struct collection *c = catalogue_find_no(&s->catalogue, no);
+	for (uint32_t no = 0; !is_stopped(s) &&
+			      (c = catalogue_next_no(&s->catalogue, &no));
+		no++) {
 		int rc = 0;
 
-		if (c && is_due(c)) {
+		if (is_due(c)) {
 			rc = store_compact(s, c);
 			was = was || rc == 0;
 			c->not_before_s = rc < 0 ? clock_now_s() + RETRY_S : 0;

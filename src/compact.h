@@ -24,6 +24,9 @@
  * a number of the generation that was the newest. So where compactions come by
  * themselves the old one stays for COMPACT_KEEP_S seconds.
  *
+ * Snapshots keep the generation that they were taken of, as it is: what they
+ * show stays searchable in its own graph, and out of the present's way.
+ *
  * A crash at any time finds the old generation, in files and log.
  */
 
@@ -61,5 +64,13 @@ void compact_fini(struct store *s);
  * meanwhile; -ENOMEM, -ENOSPC (of numbers); -EROFS; -EINTR: it was stopped.
  * Nothing is changed then. Any thread but the leader. */
 int store_compact(struct store *s, struct collection *c);
+
+/*
+ * The same at once, for a collection with no record, or with one that is about
+ * to be replaced: its next vector needs a new cell, and what the generation is
+ * now belongs to snapshots. -ENOMEM, -ENOSPC. The leader with an empty group,
+ * or who replays.
+ */
+int store_renew(struct store *s, struct collection *c);
 
 #endif

@@ -206,11 +206,45 @@ int generation_check(const struct generation *g, const char **why)
 		rc = check_version(g, no, why);
 		n_live += atomic_load(&v->end) == VERSION_OPEN;
 	}
-	if (rc == 0 && n_live != atomic_load(&g->coll->n_live)) {
+	if (rc == 0 && g == g->coll->gen &&
+		n_live != atomic_load(&g->coll->n_live)) {
 		*why = "the count of records is not that of open versions";
 		rc = -VG_ECORRUPT;
 	}
 	if (rc == 0 && cell && cell->hnsw)
 		rc = hnsw_check(cell->hnsw, why);
+	return rc;
+}
+
+static int check_snap(const struct collection *snap, const char **why)
+{
+	uint64_t n = 0;
+
+	for (uint32_t no = 0;
+		(no = generation_next(snap->gen, no, snap->moment)) !=
+		VERSION_NONE;
+		no++)
+		n++;
+	if (n == atomic_load(&snap->n_live))
+		return 0;
+	*why = "a snapshot does not show as many records as there were";
+	return -VG_ECORRUPT;
+}
+
+int collection_check(struct collection *c, const char **why)
+{
+	struct collection *snap;
+	struct generation *g;
+	int rc = generation_check(c->gen, why);
+
+	for (uint32_t i = 0; rc == 0 && (g = collection_get_past(c, i)); i++) {
+		rc = generation_check(g, why);
+		generation_unref(g);
+	}
+	for (uint32_t i = 0; rc == 0 && (snap = collection_get_snap(c, i));
+		i++) {
+		rc = check_snap(snap, why);
+		collection_unref(snap);
+	}
 	return rc;
 }

@@ -43,14 +43,21 @@ bool group_conflicts(const struct batch *b, const struct change *ch)
 	return false;
 }
 
-static int reserve(struct store *s, struct change *ch)
+int group_reserve(struct store *s, struct collection *coll,
+	const struct op *op, struct reservation *r)
 {
-	ch->r = (struct reservation){.version = VERSION_NONE};
-	if (ch->type <= OP_CLEAR)
-		return generation_reserve(ch->coll->gen, &ch->op, &ch->r);
-	if (ch->type >= OP_CREATE && ch->type <= OP_UNALIAS)
-		return catalogue_reserve(&s->catalogue, &ch->op, &ch->r);
-	return 0;
+	int rc = 0;
+
+	*r = (struct reservation){.version = VERSION_NONE};
+	if (op->type == OP_PUT && generation_needs_cell(coll->gen, op) &&
+		atomic_load_explicit(
+			&coll->gen->n_snaps, memory_order_relaxed))
+		rc = store_renew(s, coll);
+	if (rc < 0)
+		return rc;
+	if (op->type <= OP_CLEAR)
+		return generation_reserve(coll->gen, op, r);
+	return catalogue_reserve(&s->catalogue, op, r);
 }
 
 void group_unreserve(struct store *s, struct change *ch)
@@ -97,7 +104,7 @@ static int log_op(struct store *s, const struct op *op)
 	size_t need = op_size(op), len;
 	struct wal_part part;
 	bool frees = op->type == OP_DEL || op->type == OP_CLEAR ||
-		     op->type == OP_DROP;
+		     op->type == OP_DROP || op->type == OP_UNSNAP;
 
 	if (b->buf_cap < need) {
 		uint8_t *buf = realloc(b->buf, need);
@@ -132,7 +139,7 @@ int group_add(struct store *s, struct change *ch)
 	if (!b->next)
 		rc = moment_new(&s->moments, &b->next);
 	if (rc == 0)
-		rc = reserve(s, ch);
+		rc = group_reserve(s, ch->coll, &ch->op, &ch->r);
 	if (rc < 0)
 		return rc;
 	place(s, ch);

@@ -87,7 +87,7 @@ libvgcore_a_SOURCES += %D%/origins.c %D%/origins.h
 # manifest: the root of all files.
 libvgcore_a_SOURCES += \
 	%D%/manifest.c %D%/manifest.h \
-	%D%/manifest_check.c %D%/manifest_file.c
+	%D%/manifest_check.c %D%/manifest_file.c %D%/manifest_names.c
 
 # What a program links to use the core, in dependency order.
 core_libs = libvgcore.a libvgstorage.a libvgindex.a libvgbase.a \

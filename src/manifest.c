@@ -26,6 +26,10 @@
  *               u8 metric  u8 index  u32 m, ef_construction, cell
  *               COLUMN vec, version, meta, end
  *               FILE graph  u32 n_deltas  n_deltas * FILE
+ *               then in any case u32 n_snaps, and for each: SNAP
+ *   SNAP        u32 no  uuid[16]  str name  CONFIG  ATTR
+ *               i64 mtime_ns  i64 commit_ns  u64 n_live  u64 meta_bytes
+ *               VG_SEQS * u64 seq
  *   CONFIG      as in an op; ATTR  u32 mode, uid, gid
  *   COLUMN      u32 n_parts, then for each: u32 number, first, n
  *               u64 sums_hash, tail_hash
@@ -47,7 +51,8 @@ static const char magic[8] = {'v', 'g', 'm', 'a', 'n', '\r', '\n', '\x1a'};
 
 /* The fewest bytes of each; the names in them have one byte. */
 #define PART_LEN (3 * 4 + 2 * 8u)
-#define COLL_MIN (8 + 16 + 8 + 5 + 24 + 12 + 2 * 8 + 4u)
+#define COLL_MIN (8 + 16 + 8 + 4 + 24 + 12 + 2 * 8 + 4 + 4u)
+#define SNAP_MIN (4 + 16 + 5 + 24 + 12 + 4 * 8 + 8u * VG_SEQS)
 #define ALIAS_MIN (2 * 8 + 2 * 5u)
 #define ORIGIN_LEN (2 * 8 + 4u)
 
@@ -58,16 +63,20 @@ static_assert((MANIFEST_LEN_MAX / COLL_MIN) <
 		      SIZE_MAX / sizeof(struct manifest_collection),
 	"the memory of as many collections as fit can be counted");
 
+void manifest_collection_fini(struct manifest_collection *c)
+{
+	free(c->vec.part);
+	free(c->version.part);
+	free(c->meta.part);
+	free(c->end.part);
+	free(c->snap);
+	*c = (struct manifest_collection){0};
+}
+
 void manifest_fini(struct manifest *m)
 {
-	for (uint32_t i = 0; i < m->n_colls; i++) {
-		struct manifest_collection *c = &m->coll[i];
-
-		free(c->vec.part);
-		free(c->version.part);
-		free(c->meta.part);
-		free(c->end.part);
-	}
+	for (uint32_t i = 0; i < m->n_colls; i++)
+		manifest_collection_fini(&m->coll[i]);
 	for (uint32_t i = 0; i < m->n_aliases; i++)
 		free(m->alias[i].name);
 	free(m->coll);
@@ -121,6 +130,21 @@ static void put_rows(struct wire_out *out, const struct manifest_collection *c)
 		put_file(out, &c->delta[i]);
 }
 
+static void put_snap(struct wire_out *out, const struct manifest_snap *s)
+{
+	wire_put_u32(out, s->no);
+	wire_put_bytes(out, s->uuid, sizeof(s->uuid));
+	wire_put_str(out, s->name, s->name_len);
+	op_config_put(out, &s->config);
+	put_attr(out, &s->attr);
+	wire_put_u64(out, (uint64_t)s->mtime_ns);
+	wire_put_u64(out, (uint64_t)s->commit_ns);
+	wire_put_u64(out, s->n_live);
+	wire_put_u64(out, s->meta_bytes);
+	for (uint32_t i = 0; i < VG_SEQS; i++)
+		wire_put_u64(out, s->seq[i]);
+}
+
 static void put_collection(struct wire_out *out,
 	const struct manifest_collection *c)
 {
@@ -136,6 +160,9 @@ static void put_collection(struct wire_out *out,
 	wire_put_u32(out, c->dim);
 	if (c->dim > 0)
 		put_rows(out, c);
+	wire_put_u32(out, c->n_snaps);
+	for (uint32_t i = 0; i < c->n_snaps; i++)
+		put_snap(out, &c->snap[i]);
 }
 
 static void put_body(struct wire_out *out, const struct manifest *m)
@@ -301,15 +328,51 @@ static int get_rows(struct wire_in *in, struct manifest_collection *c)
 	return 0;
 }
 
+static void get_snap(struct wire_in *in, struct manifest_snap *s)
+{
+	const char *name;
+
+	s->no = wire_get_u32(in);
+	get_uuid(in, s->uuid);
+	name = wire_get_str(in, 1, VG_ID_MAX, &s->name_len);
+	if (name)
+		memcpy(s->name, name, s->name_len);
+	op_config_get(in, &s->config);
+	get_attr(in, &s->attr);
+	s->mtime_ns = (int64_t)wire_get_u64(in);
+	s->commit_ns = (int64_t)wire_get_u64(in);
+	s->n_live = wire_get_u64(in);
+	s->meta_bytes = wire_get_u64(in);
+	for (uint32_t i = 0; i < VG_SEQS; i++)
+		s->seq[i] = wire_get_u64(in);
+}
+
+static int get_snaps(struct wire_in *in, struct manifest_collection *c)
+{
+	uint32_t n;
+	int rc = get_count(in, SNAP_MIN, &n);
+
+	if (rc < 0 || n == 0)
+		return rc;
+	c->snap = calloc(n, sizeof(*c->snap));
+	if (!c->snap)
+		return -ENOMEM;
+	c->n_snaps = n;
+	for (uint32_t i = 0; i < n; i++)
+		get_snap(in, &c->snap[i]);
+	return 0;
+}
+
 static int get_collection(struct wire_in *in, struct manifest_collection *c)
 {
 	const char *name;
+	int rc;
 
 	c->no = wire_get_u32(in);
 	c->gen = wire_get_u32(in);
 	get_uuid(in, c->uuid);
 	c->cursor = wire_get_u64(in);
-	name = wire_get_str(in, 1, VG_ID_MAX, &c->name_len);
+	name = wire_get_str(in, 0, VG_ID_MAX, &c->name_len);
 	if (name)
 		memcpy(c->name, name, c->name_len);
 	op_config_get(in, &c->config);
@@ -317,7 +380,8 @@ static int get_collection(struct wire_in *in, struct manifest_collection *c)
 	c->mtime_ns = (int64_t)wire_get_u64(in);
 	c->commit_ns = (int64_t)wire_get_u64(in);
 	c->dim = wire_get_u32(in);
-	return c->dim > 0 ? get_rows(in, c) : 0;
+	rc = c->dim > 0 ? get_rows(in, c) : 0;
+	return rc == 0 ? get_snaps(in, c) : rc;
 }
 
 static int get_alias(struct wire_in *in, struct manifest_alias *a)

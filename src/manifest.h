@@ -34,6 +34,25 @@ struct manifest_column {
 
 #define MANIFEST_DELTAS_MAX 64
 
+/* A snapshot: what its collection was when it was taken. */
+struct manifest_snap {
+	uint32_t no; /* as nodeids name it */
+	uint8_t uuid[16];
+	uint32_t name_len;
+	char name[VG_ID_MAX + 1];
+	struct op_config config;
+	struct op_attr attr;
+	int64_t mtime_ns;  /* when it was taken */
+	int64_t commit_ns; /* the last change that it shows */
+	uint64_t n_live, meta_bytes;
+	uint64_t seq[VG_SEQS]; /* what it shows of the generation it is in */
+};
+
+/*
+ * A generation of a collection: the newest, then those that only snapshots
+ * show, each with its snapshots. These have no name of their own: no cursor,
+ * and name_len 0; all else that is no row's is as their collection's.
+ */
 struct manifest_collection {
 	uint32_t no;  /* as nodeids name it */
 	uint32_t gen; /* as nodeids name its generation: no, if the first */
@@ -52,7 +71,14 @@ struct manifest_collection {
 	struct manifest_file graph;
 	struct manifest_file delta[MANIFEST_DELTAS_MAX];
 	uint32_t n_deltas;
+	struct manifest_snap *snap; /* owned by the manifest; oldest first */
+	uint32_t n_snaps;
 };
+
+static inline bool manifest_is_past(const struct manifest_collection *c)
+{
+	return c->name_len == 0;
+}
 
 struct manifest_alias {
 	uint64_t cursor;
@@ -85,6 +111,7 @@ struct manifest {
 
 /* Frees what m owns; a zeroed one is legal. */
 void manifest_fini(struct manifest *m);
+void manifest_collection_fini(struct manifest_collection *c);
 
 /*
  * Is it one that the program would write? src/manifest_check.c has the rules.
@@ -104,6 +131,17 @@ int manifest_encode(const struct manifest *m, uint8_t **bytes, size_t *len);
  * wrong, or manifest_check finds it so. -VG_EFORMAT: of a later version.
  * -ENOMEM. What it takes is at most a constant times len. */
 int manifest_decode(const void *bytes, size_t len, struct manifest *out);
+
+/* 32 hexadecimal digits: the directory of a collection's files in c/. */
+void manifest_dir_format(const uint8_t uuid[16], char out[33]);
+
+/* Whether one of the n manifests names this file (a part, its sums, a graph)
+ * of the directory c/<dir>; name NULL: whether one names the directory. */
+bool manifest_names(const struct manifest m[], uint32_t n, const char *dir,
+	const char *name);
+
+/* Is `name` a file that a checkpoint makes in such a directory? */
+bool manifest_is_file(const char *name);
 
 /*
  * What follows is for one thread at a time in a directory.

@@ -24,9 +24,12 @@
  *       in files whose numbers grow
  *   R6  deltas need a graph, and a graph an index that is one; numbers of its
  *       files grow from the graph's on
- *   R7  no two have the same name or cursor; no two collections the same
- *       number or uuid
+ *   R7  no two have the same name or cursor; no two collections or snapshots
+ *       the same number or uuid, no two snapshots of one the same name, no two
+ *       generations the same number
  *   R8  origins are of a session, and no more than a store remembers
+ *   R9  a generation that is not its collection's newest has snapshots, and
+ *       stands behind that; a snapshot shows nothing that is to come
  */
 
 /* Counters that only grow end here: nobody overflows by adding to one. */
@@ -110,19 +113,46 @@ static int coll_rows_check(const struct manifest_collection *c)
 		       -VG_ECORRUPT;
 }
 
+static int snap_check(const struct manifest *m, const struct manifest_snap *s)
+{
+	for (uint32_t i = 0; i < VG_SEQS; i++)
+		if (s->seq[i] > m->seq[i])
+			return -VG_ECORRUPT;
+	if (s->no >= m->next_no || s->attr.mode > 07777 ||
+		!name_is_valid(s->name, s->name_len) ||
+		s->n_live > UINT32_MAX || s->meta_bytes > COUNTER_MAX)
+		return -VG_ECORRUPT;
+	return op_config_check(&s->config);
+}
+
+/* The name of a collection; or, of an older generation, what stands before. */
+static bool is_in_place(const struct manifest *m,
+	const struct manifest_collection *c)
+{
+	if (!manifest_is_past(c))
+		return c->cursor > 0 && c->cursor <= m->next_cursor &&
+		       name_is_valid(c->name, c->name_len);
+	return c > m->coll && c[-1].no == c->no && c->n_snaps > 0 &&
+	       memcmp(c[-1].uuid, c->uuid, sizeof(c->uuid)) == 0 &&
+	       c->cursor == 0;
+}
+
 static int coll_check(const struct manifest *m,
 	const struct manifest_collection *c)
 {
 	int rc;
 
-	if (c->no >= m->next_no || c->cursor == 0 ||
+	if (c->no >= m->next_no || !is_in_place(m, c) ||
 		(c->gen != c->no && (c->gen < GENERATION_FIRST ||
 					    c->gen >= m->next_gen)) ||
-		c->cursor > m->next_cursor || c->attr.mode > 07777 ||
-		!name_is_valid(c->name, c->name_len))
+		c->attr.mode > 07777)
 		return -VG_ECORRUPT;
 	rc = op_config_check(&c->config);
-	return rc < 0 ? rc : coll_rows_check(c);
+	if (rc == 0)
+		rc = coll_rows_check(c);
+	for (uint32_t i = 0; i < c->n_snaps && rc == 0; i++)
+		rc = snap_check(m, &c->snap[i]);
+	return rc;
 }
 
 static bool alias_is_valid(const struct manifest *m,
@@ -149,72 +179,118 @@ static bool head_is_valid(const struct manifest *m)
 	       (!m->has_root_attr || m->root_attr.mode <= 07777);
 }
 
-/* What no two may have: aliases have the first two only. */
-enum key { KEY_NAME, KEY_CURSOR, KEY_NO, KEY_GEN, KEY_UUID, KEYS };
+/* What no two may have. */
+enum key {
+	KEY_NAME,   /* of collections and aliases... */
+	KEY_CURSOR,
+	KEY_GEN,    /* of generations... */
+	KEY_NO,	    /* of collections and snapshots... */
+	KEY_UUID,
+	KEY_SNAP,   /* names of snapshots, behind their collection's number */
+	KEYS,
+};
 
-static struct vg_id coll_key(const struct manifest_collection *c, enum key key)
+struct key_set {
+	struct key_one {
+		uint32_t no; /* KEY_SNAP: the collection's; else 0 */
+		struct vg_id id;
+	} *key;
+	size_t n;
+};
+
+static void add_key(struct key_set *set, uint32_t no, const void *bytes,
+	size_t len)
 {
-	switch (key) {
-	case KEY_NAME:
-		return (struct vg_id){c->name, c->name_len};
-	case KEY_CURSOR:
-		return (struct vg_id){(const char *)&c->cursor, 8};
-	case KEY_NO:
-		return (struct vg_id){(const char *)&c->no, 4};
-	case KEY_GEN:
-		return (struct vg_id){(const char *)&c->gen, 4};
-	default:
-		assert(key == KEY_UUID);
-		return (struct vg_id){(const char *)c->uuid, 16};
+	set->key[set->n++] =
+		(struct key_one){no, {bytes, (uint32_t)len}};
+}
+
+static void add_snap_keys(struct key_set *set, enum key key,
+	const struct manifest_collection *c)
+{
+	for (uint32_t i = 0; i < c->n_snaps; i++) {
+		const struct manifest_snap *s = &c->snap[i];
+
+		if (key == KEY_NO)
+			add_key(set, 0, &s->no, sizeof(s->no));
+		else if (key == KEY_UUID)
+			add_key(set, 0, s->uuid, sizeof(s->uuid));
+		else if (key == KEY_SNAP)
+			add_key(set, c->no, s->name, s->name_len);
 	}
 }
 
-static struct vg_id alias_key(const struct manifest_alias *a, enum key key)
+static void add_coll_key(struct key_set *set, enum key key,
+	const struct manifest_collection *c)
 {
-	assert(key == KEY_NAME || key == KEY_CURSOR);
+	if (key == KEY_GEN)
+		add_key(set, 0, &c->gen, sizeof(c->gen));
+	if (manifest_is_past(c))
+		return;
 	if (key == KEY_NAME)
-		return (struct vg_id){a->name, a->name_len};
-	return (struct vg_id){(const char *)&a->cursor, 8};
+		add_key(set, 0, c->name, c->name_len);
+	else if (key == KEY_CURSOR)
+		add_key(set, 0, &c->cursor, sizeof(c->cursor));
+	else if (key == KEY_NO)
+		add_key(set, 0, &c->no, sizeof(c->no));
+	else if (key == KEY_UUID)
+		add_key(set, 0, c->uuid, sizeof(c->uuid));
+}
+
+static void add_alias_key(
+	struct key_set *set, enum key key, const struct manifest_alias *a)
+{
+	if (key == KEY_NAME)
+		add_key(set, 0, a->name, a->name_len);
+	else if (key == KEY_CURSOR)
+		add_key(set, 0, &a->cursor, sizeof(a->cursor));
 }
 
 static int key_compare(const void *left, const void *right)
 {
-	const struct vg_id *a = left, *b = right;
-	int order = memcmp(a->bytes, b->bytes, VG_MIN(a->len, b->len));
+	const struct key_one *a = left, *b = right;
+	int order = (a->no > b->no) - (a->no < b->no);
 
-	return order ? order : (a->len > b->len) - (a->len < b->len);
+	if (order == 0)
+		order = memcmp(a->id.bytes, b->id.bytes,
+			VG_MIN(a->id.len, b->id.len));
+	return order ? order
+		     : (a->id.len > b->id.len) - (a->id.len < b->id.len);
 }
 
-/* No two have the same key; by sorting, in memory of the caller. */
-static bool key_is_unique(const struct manifest *m, enum key key,
-	struct vg_id *keys)
+/* No two have the same key; by sorting. */
+static bool key_is_unique(
+	const struct manifest *m, enum key key, struct key_set *set)
 {
-	size_t n = 0;
-
-	for (uint32_t i = 0; i < m->n_colls; i++)
-		keys[n++] = coll_key(&m->coll[i], key);
-	if (key <= KEY_CURSOR)
-		for (uint32_t i = 0; i < m->n_aliases; i++)
-			keys[n++] = alias_key(&m->alias[i], key);
-	if (n > 1)
-		qsort(keys, n, sizeof(*keys), key_compare);
-	for (size_t i = 1; i < n; i++)
-		if (key_compare(&keys[i - 1], &keys[i]) == 0)
+	set->n = 0;
+	for (uint32_t i = 0; i < m->n_colls; i++) {
+		add_coll_key(set, key, &m->coll[i]);
+		add_snap_keys(set, key, &m->coll[i]);
+	}
+	for (uint32_t i = 0; i < m->n_aliases; i++)
+		add_alias_key(set, key, &m->alias[i]);
+	if (set->n > 1)
+		qsort(set->key, set->n, sizeof(*set->key), key_compare);
+	for (size_t i = 1; i < set->n; i++)
+		if (key_compare(&set->key[i - 1], &set->key[i]) == 0)
 			return false;
 	return true;
 }
 
 static int keys_check(const struct manifest *m)
 {
-	size_t n = (size_t)m->n_colls + m->n_aliases;
-	struct vg_id *keys = calloc(n + 1, sizeof(*keys));
+	size_t n = (size_t)m->n_colls + m->n_aliases + 1;
+	struct key_set set = {0};
 	bool unique = true;
 
-	if (!keys)
+	for (uint32_t i = 0; i < m->n_colls; i++)
+		n += m->coll[i].n_snaps;
+	set.key = calloc(n, sizeof(*set.key));
+	if (!set.key)
 		return -ENOMEM;
 	for (int key = 0; key < KEYS; key++)
-		unique = unique && key_is_unique(m, (enum key)key, keys);
-	free(keys);
+		unique = unique && key_is_unique(m, (enum key)key, &set);
+	free(set.key);
 	return unique ? 0 : -VG_ECORRUPT;
 }
 

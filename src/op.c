@@ -25,6 +25,7 @@
  *   CONFIG  u32 dim, m, ef_construction, ef_search
  *           u8 metric, dtype, index, dim_source  u32 dim_body_len
  *   ATTR    u32 mode, uid, gid
+ *   SEEN    uuid[16]  u32 n  n * { u16 partition  u64 seq }: in order
  *
  * A body ends with its last field. A type, a version, a bit of zero or a
  * number of an enumeration that is not known is a later version's, and its op
@@ -41,6 +42,7 @@ enum {
 	META = 1 << 6,
 	CONFIG = 1 << 7,
 	ATTR = 1 << 8,
+	SEEN = 1 << 9,
 };
 
 #define BODY_VERSION 1
@@ -64,9 +66,11 @@ static const struct shape shapes[] = {
 	[OP_UNALIAS] = {"unalias", NAME, 1},
 	[OP_CONFIG] = {"config", UUID | CONFIG, 1},
 	[OP_ATTR] = {"attr", UUID | ATTR, 1},
+	[OP_SNAP] = {"snap", UUID | NAME | SEEN, 1},
+	[OP_UNSNAP] = {"unsnap", UUID | NAME, 1},
 };
 
-static_assert(VG_ARRAY_LEN(shapes) == OP_ATTR + 1, "a type has no shape");
+static_assert(VG_ARRAY_LEN(shapes) == OP_UNSNAP + 1, "a type has no shape");
 static_assert(4 * VG_DIM_MAX + VG_META_MAX + 3 * (4 + VG_ID_MAX) +
 			10 * OP_PLACES_MAX + 256 <= WIRE_PAYLOAD_MAX,
 	"the largest op does not fit into a frame");
@@ -113,6 +117,17 @@ int op_config_check(const struct op_config *c)
 	return 0;
 }
 
+/* Places in order of their partitions, none twice. */
+static bool seen_is_valid(const struct op *op)
+{
+	if (op->n_seen > OP_PLACES_MAX)
+		return false;
+	for (uint32_t i = 1; i < op->n_seen; i++)
+		if (op->more[i].partition <= op->more[i - 1].partition)
+			return false;
+	return places_are_valid(op->more, op->n_seen);
+}
+
 static int vec_check(const struct op *op)
 {
 	if (op->source < OP_SOURCE_RAW || op->source > OP_SOURCE_FVECS)
@@ -137,6 +152,8 @@ static int values_check(const struct op *op, unsigned fields)
 		rc = op_config_check(&op->config);
 	if (rc == 0 && fields & ATTR && op->attr.mode > 07777)
 		rc = -VG_ECORRUPT;
+	if (rc == 0 && fields & SEEN && !seen_is_valid(op))
+		rc = -VG_ECORRUPT;
 	return rc;
 }
 
@@ -144,6 +161,16 @@ static void put_id(struct wire_out *out, const struct vg_id *id)
 {
 	assert(id->len > 0 && id->len <= VG_ID_MAX);
 	wire_put_str(out, id->bytes, id->len);
+}
+
+static void put_places(
+	struct wire_out *out, const struct op_place *place, uint32_t n)
+{
+	wire_put_u32(out, n);
+	for (uint32_t i = 0; i < n; i++) {
+		wire_put_u16(out, place[i].partition);
+		wire_put_u64(out, place[i].seq);
+	}
 }
 
 static void put_head(struct wire_out *out, const struct op *op)
@@ -160,11 +187,7 @@ static void put_head(struct wire_out *out, const struct op *op)
 	wire_put_u64(out, op->origin.session);
 	wire_put_u64(out, op->origin.request);
 	wire_put_u32(out, (uint32_t)op->origin.result);
-	wire_put_u32(out, op->n_places);
-	for (uint32_t i = 0; i < op->n_places; i++) {
-		wire_put_u16(out, place[i].partition);
-		wire_put_u64(out, place[i].seq);
-	}
+	put_places(out, place, op->n_places);
 }
 
 void op_config_put(struct wire_out *out, const struct op_config *c)
@@ -216,6 +239,10 @@ static void put_body(struct wire_out *out, const struct op *op)
 		wire_put_u32(out, op->attr.uid);
 		wire_put_u32(out, op->attr.gid);
 	}
+	if (shape->fields & SEEN) {
+		wire_put_bytes(out, op->snap, sizeof(op->snap));
+		put_places(out, op->more, op->n_seen);
+	}
 }
 
 size_t op_size(const struct op *op)
@@ -241,6 +268,34 @@ static struct vg_id get_id(struct wire_in *in)
 
 	id.bytes = wire_get_str(in, 1, VG_ID_MAX, &id.len);
 	return id;
+}
+
+static void get_places(
+	struct wire_in *in, struct op_place *place, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		place[i].partition = wire_get_u16(in);
+		place[i].seq = wire_get_u64(in);
+	}
+}
+
+static void get_uuid(struct wire_in *in, uint8_t uuid[16])
+{
+	const void *bytes = wire_get_bytes(in, 16);
+
+	if (bytes)
+		memcpy(uuid, bytes, 16);
+}
+
+/* More than there are partitions are too many for values_check as well. */
+static void get_seen(
+	struct wire_in *in, struct op_place *places, struct op *op)
+{
+	get_uuid(in, op->snap);
+	op->n_seen = wire_get_u32(in);
+	op->more = places;
+	if (op->n_seen <= OP_PLACES_MAX)
+		get_places(in, places, op->n_seen);
 }
 
 /*
@@ -270,12 +325,7 @@ static int get_head(struct wire_in *in, struct op_place *places, struct op *op)
 			      op->n_places > OP_PLACES_MAX)
 		return -VG_ECORRUPT;
 
-	struct op_place *place = shape->n_places ? op->places : places;
-
-	for (uint32_t i = 0; i < op->n_places; i++) {
-		place[i].partition = wire_get_u16(in);
-		place[i].seq = wire_get_u64(in);
-	}
+	get_places(in, shape->n_places ? op->places : places, op->n_places);
 	if (!shape->n_places)
 		op->more = places;
 	return 0;
@@ -294,14 +344,11 @@ void op_config_get(struct wire_in *in, struct op_config *c)
 	c->dim_body_len = wire_get_u32(in);
 }
 
-static void get_fields(struct wire_in *in, unsigned fields, struct op *op)
+static void get_fields(struct wire_in *in, unsigned fields,
+	struct op_place *places, struct op *op)
 {
-	if (fields & UUID) {
-		const void *uuid = wire_get_bytes(in, sizeof(op->uuid));
-
-		if (uuid)
-			memcpy(op->uuid, uuid, sizeof(op->uuid));
-	}
+	if (fields & UUID)
+		get_uuid(in, op->uuid);
 	if (fields & ID)
 		op->id = get_id(in);
 	if (fields & ID2)
@@ -327,6 +374,8 @@ static void get_fields(struct wire_in *in, unsigned fields, struct op *op)
 		op->attr.uid = wire_get_u32(in);
 		op->attr.gid = wire_get_u32(in);
 	}
+	if (fields & SEEN)
+		get_seen(in, places, op);
 }
 
 int op_decode(const void *in, size_t len, struct op_place *places,
@@ -342,7 +391,7 @@ int op_decode(const void *in, size_t len, struct op_place *places,
 	const struct shape *shape = shape_find(op.type);
 
 	assert(shape);
-	get_fields(&w, shape->fields, &op);
+	get_fields(&w, shape->fields, places, &op);
 	if (w.failed || w.left != 0)
 		return -VG_ECORRUPT;
 	rc = values_check(&op, shape->fields);

@@ -26,6 +26,9 @@ enum op_type {
 	OP_CONFIG = 21, /* the collection's whole configuration, as it is now */
 	OP_ATTR = 22,	/* mode, owner and mtime of the collection; of the root
 			   directory with a zero uuid */
+	OP_SNAP = 23,	/* a snapshot of the collection begins: name, its own
+			   uuid, and the moment that it shows */
+	OP_UNSNAP = 24, /* the snapshot `name` of the collection ends */
 };
 
 /* How a vector's bytes came in: .config/dim_source tells it. On disk. */
@@ -90,11 +93,16 @@ struct op {
 			     the root's OP_ATTR */
 	uint32_t n_places;
 	struct op_place places[2];	/* all but OP_CLEAR: 1, OP_RENAME: 2 */
-	const struct op_place *more;	/* OP_CLEAR: n_places of them */
+	const struct op_place *more;	/* OP_CLEAR: n_places of them;
+					   OP_SNAP: n_seen */
+	uint32_t n_seen; /* OP_SNAP: places that it shows the changes up to;
+			    of partitions that are not among them it shows
+			    none. In order of partition */
+	uint8_t snap[16]; /* OP_SNAP: the snapshot's uuid */
 
 	struct vg_id id;  /* the record */
 	struct vg_id id2; /* OP_RENAME: its new id */
-	struct vg_id name;   /* OP_CREATE, MOVE, ALIAS, UNALIAS */
+	struct vg_id name;   /* OP_CREATE, MOVE, ALIAS, UNALIAS, SNAP, UNSNAP */
 	struct vg_id target; /* OP_ALIAS */
 
 	const void *vec;  /* OP_PUT: dim elements, little-endian */
@@ -120,7 +128,7 @@ size_t op_encode(const struct op *op, void *out, size_t cap);
 
 /*
  * Decodes in[len] into *out, which borrows from in. places holds up to
- * OP_PLACES_MAX entries for OP_CLEAR; out->more points to it.
+ * OP_PLACES_MAX entries for OP_CLEAR and OP_SNAP; out->more points to it.
  * -VG_EFORMAT: a type or field of a later version. -VG_ECORRUPT: not an op:
  * a length, count or value is out of its range, or bytes are left over.
  * Allocates nothing. Any thread.

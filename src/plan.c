@@ -183,6 +183,28 @@ static int plan_clear(struct store *s, struct change *ch)
 	return 0;
 }
 
+/* A collection with snapshots is not empty: names them. */
+static int refuse_snaps(struct change *ch, struct collection *c)
+{
+	struct collection *snap;
+	size_t len;
+
+	if (c->n_snaps == 0)
+		return 0;
+	len = (size_t)snprintf(ch->why, sizeof(ch->why),
+		"it has snapshots, which rmdir .snap/NAME removes:");
+	for (uint32_t i = 0; (snap = collection_get_snap(c, i)); i++) {
+		if (len + snap->name_len + 8 < sizeof(ch->why))
+			len += (size_t)snprintf(ch->why + len,
+				sizeof(ch->why) - len, " %s", snap->name);
+		else if (ch->why[len - 1] != '.')
+			len += (size_t)snprintf(ch->why + len,
+				sizeof(ch->why) - len, " ...");
+		collection_unref(snap);
+	}
+	return -ENOTEMPTY;
+}
+
 /* Whether the name is taken by something that cannot be replaced. */
 static int plan_name(struct store *s, struct change *ch, bool is_collection)
 {
@@ -204,6 +226,8 @@ static int plan_name(struct store *s, struct change *ch, bool is_collection)
 	else if (info->coll && n_live(info->coll))
 		rc = refuse(ch, -ENOTEMPTY,
 			"the collection of that name has vectors");
+	else if (info->coll)
+		rc = refuse_snaps(ch, info->coll);
 	collection_unref(info->coll);
 free_info:
 	free(info);
@@ -271,6 +295,38 @@ static int plan_attr(struct store *s, struct change *ch)
 	return 0;
 }
 
+static int plan_snap(struct store *s, struct change *ch)
+{
+	struct collection *snap = collection_find_snap(ch->coll, ch->name);
+	struct moment *now;
+
+	collection_unref(snap);
+	if (snap)
+		return refuse(ch, -EEXIST, "the snapshot exists already");
+	if (getrandom(ch->op.snap, sizeof(ch->op.snap), 0) !=
+		(ssize_t)sizeof(ch->op.snap))
+		return -EIO;
+	ch->more = malloc(VG_PARTITIONS * sizeof(*ch->more));
+	if (!ch->more)
+		return -ENOMEM;
+	now = moment_get(&s->moments);
+	for (uint16_t p = 0; p < VG_PARTITIONS; p++)
+		if (now->seq[p])
+			ch->more[ch->op.n_seen++] =
+				(struct op_place){p, now->seq[p]};
+	moment_unref(&s->moments, now);
+	ch->op.more = ch->more;
+	return 0;
+}
+
+static int plan_unsnap(struct change *ch)
+{
+	struct collection *snap = collection_find_snap(ch->coll, ch->name);
+
+	collection_unref(snap);
+	return snap ? 0 : refuse(ch, -ENOENT, "there is no such snapshot");
+}
+
 static int plan_by_type(struct store *s, struct change *ch)
 {
 	switch (ch->type) {
@@ -292,7 +348,7 @@ static int plan_by_type(struct store *s, struct change *ch)
 		return n_live(ch->coll)
 			       ? refuse(ch, -ENOTEMPTY,
 					 "the collection has vectors")
-			       : 0;
+			       : refuse_snaps(ch, ch->coll);
 	case OP_MOVE:
 		return plan_name(s, ch, true);
 	case OP_ALIAS:
@@ -303,6 +359,10 @@ static int plan_by_type(struct store *s, struct change *ch)
 		return plan_config(ch);
 	case OP_ATTR:
 		return plan_attr(s, ch);
+	case OP_SNAP:
+		return plan_snap(s, ch);
+	case OP_UNSNAP:
+		return plan_unsnap(ch);
 	}
 	assert(false && "a type");
 	return -EINVAL;
@@ -315,6 +375,8 @@ int plan_change(struct store *s, struct change *ch)
 	assert(ch->coll || ch->type >= OP_CREATE);
 	if (ch->coll && atomic_load(&ch->coll->is_dropped))
 		return refuse(ch, -ENOENT, "the collection was removed");
+	if (ch->coll && ch->coll->of)
+		return refuse(ch, -EROFS, "a snapshot cannot be changed");
 	clock_gettime(CLOCK_REALTIME, &ts);
 	ch->op = (struct op){
 		.type = ch->type,

@@ -66,28 +66,48 @@ static bool clears_all(const struct collection *c, const struct op *op)
 	return true;
 }
 
+static bool is_filled(const struct collection *c)
+{
+	return atomic_load(&c->n_live) > 0 || c->n_snaps > 0;
+}
+
 /* Whether a change of the catalogue meets the names that it needs. */
 static const char *misfit_name(struct replay *rp, const struct op *op)
 {
 	struct entry_info info = {0};
-	bool exists, is_filled;
+	bool exists, is_taken;
 
 	if (op->type == OP_DROP)
-		return atomic_load(&rp->coll->n_live) ? "it has records" : NULL;
+		return is_filled(rp->coll) ? "it has records or snapshots"
+					   : NULL;
 	if (op->type != OP_CREATE && op->type != OP_MOVE &&
 		op->type != OP_ALIAS && op->type != OP_UNALIAS)
 		return NULL;
 	if (op->type == OP_CREATE && rp->coll)
 		return "its collection exists";
 	exists = catalogue_get(&rp->s->catalogue, op->name, &info) == 0;
-	is_filled = info.coll && info.coll != rp->coll &&
-		    atomic_load(&info.coll->n_live) > 0;
+	is_taken = info.coll && info.coll != rp->coll && is_filled(info.coll);
 	collection_unref(info.coll);
 	if (exists && op->type == OP_CREATE)
 		return "its name exists";
 	if (!exists && op->type == OP_UNALIAS)
 		return "its name does not exist";
-	return is_filled ? "its name is a collection with records" : NULL;
+	return is_taken ? "its name is a collection that is not empty" : NULL;
+}
+
+/* Whether a snapshot is one that could be taken here, or is there. */
+static const char *misfit_snap(struct replay *rp, const struct op *op)
+{
+	struct collection *snap = collection_find_snap(rp->coll, op->name);
+	bool is_known = snap != NULL;
+
+	collection_unref(snap);
+	if (op->type == OP_UNSNAP)
+		return is_known ? NULL : "its snapshot does not exist";
+	for (uint32_t i = 0; i < op->n_seen; i++)
+		if (op->more[i].seq > rp->next->seq[op->more[i].partition])
+			return "its snapshot shows what is not there";
+	return is_known ? "its snapshot exists" : NULL;
 }
 
 /* Whether an op of the log can be applied to what the ops before it made. */
@@ -98,6 +118,8 @@ static const char *misfit(struct replay *rp, const struct op *op)
 
 	if (c && atomic_load(&c->is_dropped))
 		return "its collection was removed";
+	if (c && c->of)
+		return "its collection is a snapshot";
 	if (op->type != OP_CREATE && op->type != OP_ALIAS &&
 		op->type != OP_UNALIAS && !c &&
 		!(op->type == OP_ATTR && memcmp(op->uuid, root, 16) == 0))
@@ -112,6 +134,8 @@ static const char *misfit(struct replay *rp, const struct op *op)
 		return "it is in another partition than its id";
 	if (op->type == OP_CLEAR && !clears_all(c, op))
 		return "a record that it ends has no place in it";
+	if (op->type == OP_SNAP || op->type == OP_UNSNAP)
+		return misfit_snap(rp, op);
 	return misfit_name(rp, op);
 }
 
@@ -138,17 +162,6 @@ static bool is_left_out(const struct replay *rp, const struct op *op)
 	       op->type != OP_UNALIAS && memcmp(op->uuid, root, 16) != 0;
 }
 
-static int reserve(struct replay *rp, const struct op *op,
-	struct reservation *r)
-{
-	*r = (struct reservation){.version = VERSION_NONE};
-	if (op->type <= OP_CLEAR)
-		return generation_reserve(rp->coll->gen, op, r);
-	if (op->type >= OP_CREATE && op->type <= OP_UNALIAS)
-		return catalogue_reserve(&rp->s->catalogue, op, r);
-	return 0;
-}
-
 static int replay_op(struct replay *rp, const struct op *op, const char **why)
 {
 	static const uint8_t none[16];
@@ -169,7 +182,7 @@ static int replay_op(struct replay *rp, const struct op *op, const char **why)
 		return -VG_ECORRUPT;
 	if (is_left_out(rp, op))
 		return 0;
-	rc = reserve(rp, op, &r);
+	rc = group_reserve(rp->s, rp->coll, op, &r);
 	if (rc < 0)
 		return rc;
 	assert(op->type != OP_PUT || r.slot < r.cell->n_reserved);

@@ -19,6 +19,7 @@
 
 /* What callbacks of one search need. */
 struct reader {
+	const struct collection *coll;
 	const struct cell *cell;
 	const struct moment *moment;
 	struct vg_id leave_out;
@@ -178,7 +179,7 @@ static bool is_scan(const struct cell *cell, const struct search *q,
 static bool is_short(const struct reader *rd, const struct topk *top)
 {
 	uint64_t n_live = atomic_load_explicit(
-		&rd->cell->gen->coll->n_live, memory_order_relaxed);
+		&rd->coll->n_live, memory_order_relaxed);
 
 	return top->n < top->cap &&
 	       top->n + (rd->leave_out.len > 0) < n_live;
@@ -244,9 +245,10 @@ static void take_hits(const struct reader *rd, const struct topk *top,
 int store_search(struct store *s, const struct look *look,
 	const struct search *q, struct search_hit *hits, uint32_t *n)
 {
-	struct collection *c = look->gen->coll;
+	struct collection *c = look->coll;
 	uint32_t ef = q->ef ? q->ef : collection_config(c).ef_search;
-	struct reader rd = {.cell = look->cell,
+	struct reader rd = {.coll = c,
+		.cell = look->cell,
 		.moment = look->moment,
 		.leave_out = q->leave_out};
 	struct scratch *sc;
@@ -287,7 +289,7 @@ uint64_t store_search_cost(const struct look *look, const struct search *q)
 
 	if (!cell)
 		return 0;
-	ef = q->ef ? q->ef : collection_config(look->gen->coll).ef_search;
+	ef = q->ef ? q->ef : collection_config(look->coll).ef_search;
 	n = atomic_load_explicit(&cell->n_slots, memory_order_acquire);
 	if (!is_scan(cell, q, ef, (uint32_t)n))
 		n = n - VG_MIN(look->tail_from, n) +

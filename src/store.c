@@ -41,7 +41,8 @@ const char *store_read_only(struct store *s)
 void store_apply(struct store *s, struct collection *coll, const struct op *op,
 	struct reservation *r)
 {
-	if ((op->type >= OP_CREATE && op->type <= OP_UNALIAS) || !coll) {
+	if ((op->type >= OP_CREATE && op->type <= OP_UNALIAS) || !coll ||
+		op->type >= OP_SNAP) {
 		catalogue_apply(&s->catalogue, op, r);
 		return;
 	}
@@ -71,22 +72,34 @@ void store_published(struct collection *coll, const struct op *op)
 	atomic_fetch_add_explicit(&coll->changes, 1, memory_order_release);
 }
 
-/* Hands what the restart found to the indexers: a backlog holds no writer. */
+static void add_backlog(struct store *s, const struct generation *g)
+{
+	struct cell *cell =
+		atomic_load_explicit(&g->cell, memory_order_acquire);
+
+	if (!cell)
+		return;
+	cell->backlog = atomic_load(&cell->n_slots);
+	indexer_add(&s->indexer, cell);
+}
+
+/* Hands what the restart found to the indexers: a backlog holds no writer.
+ * What only snapshots show comes last. */
 static void start_backlog(struct store *s)
 {
-	for (uint32_t no = 0;; no++) {
-		struct collection *c;
-		struct cell *cell;
+	struct collection *c;
+	struct generation *g;
 
-		if (no >= s->catalogue.n)
-			break;
-		c = catalogue_find_no(&s->catalogue, no);
-		if (!c)
-			continue;
-		cell = atomic_load_explicit(&c->gen->cell, memory_order_acquire);
-		if (cell) {
-			cell->backlog = atomic_load(&cell->n_slots);
-			indexer_add(&s->indexer, cell);
+	for (uint32_t no = 0; (c = catalogue_next_no(&s->catalogue, &no));
+		no++) {
+		add_backlog(s, c->gen);
+		collection_unref(c);
+	}
+	for (uint32_t no = 0; (c = catalogue_next_no(&s->catalogue, &no));
+		no++) {
+		for (uint32_t i = 0; (g = collection_get_past(c, i)); i++) {
+			add_backlog(s, g);
+			generation_unref(g);
 		}
 		collection_unref(c);
 	}
@@ -343,10 +356,19 @@ int store_error_get(struct store *s, uint32_t nth, struct store_error *out)
 	return rc;
 }
 
+static uint32_t pending(const struct generation *g)
+{
+	const struct cell *cell =
+		atomic_load_explicit(&g->cell, memory_order_acquire);
+
+	return cell ? indexer_pending(cell) : 0;
+}
+
 void store_stat(struct store *s, struct store_stat *out)
 {
+	struct collection *c;
+	struct generation *g;
 	struct wal_stat ws;
-	uint32_t n;
 
 	wal_stat(s->wal, &ws);
 	*out = (struct store_stat){
@@ -357,18 +379,14 @@ void store_stat(struct store *s, struct store_stat *out)
 		.checkpoints = atomic_load(&s->checkpoint.n_made),
 		.compactions = atomic_load(&s->compactor.n_made),
 	};
-	pthread_rwlock_rdlock(&s->catalogue.lock);
-	n = s->catalogue.n;
-	pthread_rwlock_unlock(&s->catalogue.lock);
-	for (uint32_t no = 0; no < n; no++) {
-		struct collection *c = catalogue_find_no(&s->catalogue, no);
-		struct cell *cell;
-
-		if (!c)
-			continue;
-		cell = atomic_load_explicit(&c->gen->cell, memory_order_acquire);
-		if (cell)
-			out->pending += indexer_pending(cell);
+	for (uint32_t no = 0; (c = catalogue_next_no(&s->catalogue, &no));
+		no++) {
+		g = collection_gen(c);
+		for (uint32_t i = 0; g; i++) {
+			out->pending += pending(g);
+			generation_unref(g);
+			g = collection_get_past(c, i);
+		}
 		collection_unref(c);
 	}
 }
@@ -377,15 +395,14 @@ int store_check(struct store *s, const char **why)
 {
 	struct timespec pause = {.tv_nsec = 1000000};
 	struct store_stat st;
+	struct collection *c;
 	int rc = 0;
 
 	for (store_stat(s, &st); st.pending; store_stat(s, &st))
 		nanosleep(&pause, NULL);
-	for (uint32_t no = 0; no < s->catalogue.n && rc == 0; no++) {
-		struct collection *c = catalogue_find_no(&s->catalogue, no);
-
-		if (c)
-			rc = generation_check(c->gen, why);
+	for (uint32_t no = 0;
+		rc == 0 && (c = catalogue_next_no(&s->catalogue, &no)); no++) {
+		rc = collection_check(c, why);
 		collection_unref(c);
 	}
 	return rc;

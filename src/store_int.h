@@ -112,6 +112,12 @@ bool group_conflicts(const struct batch *b, const struct change *ch);
 int group_add(struct store *s, struct change *ch);
 void group_unreserve(struct store *s, struct change *ch);
 
+/* Reserves what op, of coll, needs; before it renews a generation that has
+ * snapshots and would get a new cell. -ENOMEM, -ENOSPC. The leader, and who
+ * replays. */
+int group_reserve(struct store *s, struct collection *coll,
+	const struct op *op, struct reservation *r);
+
 /* group.c: runs a queue's worth of commits, in groups, and answers them. The
  * leader. */
 void group_run_queue(struct store *s, struct commit *queue);

@@ -15,7 +15,7 @@
 static void print_records(struct store *s, struct collection *c)
 {
 	struct look look;
-	char name[VG_ID_MAX + 1];
+	char name[CATALOGUE_NAME_CAP];
 
 	must(catalogue_name(store_catalogue(s), c, name) == 0);
 	look_init(&look, c, store_moments(s));

@@ -524,6 +524,12 @@ tests_fault_colfile_LDADD = libvgcolkit.a $(log_libs)
 tests_fault_colfile_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=aligned_alloc
 
+# snap: snapshots.
+check_PROGRAMS += tests/unit/snap
+TESTS += tests/unit/snap
+tests_unit_snap_SOURCES = %D%/unit/snap.c
+tests_unit_snap_LDADD = $(store_libs)
+
 # compact: generations.
 check_PROGRAMS += tests/unit/compact
 TESTS += tests/unit/compact

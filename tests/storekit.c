@@ -77,6 +77,20 @@ struct collection *sk_make(struct store *s, const char *name)
 	return c;
 }
 
+int sk_snap(struct store *s, struct collection *c, const char *name)
+{
+	struct change ch = {.type = OP_SNAP, .coll = c, .name = sk_id(name)};
+
+	return sk_run(s, &ch);
+}
+
+int sk_unsnap(struct store *s, struct collection *c, const char *name)
+{
+	struct change ch = {.type = OP_UNSNAP, .coll = c, .name = sk_id(name)};
+
+	return sk_run(s, &ch);
+}
+
 int sk_config(struct store *s, struct collection *c, const char *key,
 	const char *value)
 {
@@ -140,10 +154,12 @@ int sk_meta(struct store *s, struct collection *c, const char *id,
 
 uint32_t sk_find(struct store *s, struct collection *c, const char *id)
 {
-	struct moment *m = moment_get(store_moments(s));
-	uint32_t no = generation_find(c->gen, sk_id(id), m);
+	struct look look;
+	uint32_t no;
 
-	moment_unref(store_moments(s), m);
+	look_init(&look, c, store_moments(s));
+	no = generation_find(look.gen, sk_id(id), look.moment);
+	look_fini(&look);
 	return no;
 }
 
@@ -327,14 +343,16 @@ static bool is_record(const struct sk_record *r, unsigned i, struct store *s,
 bool sk_is_model(
 	const struct sk_model *m, struct store *s, struct collection *c)
 {
-	struct moment *now = moment_get(store_moments(s));
 	uint32_t listed = 0, exists = 0;
 	bool is_same = true;
+	struct look look;
 
-	for (uint32_t no = generation_next(c->gen, 0, now); no != VERSION_NONE;
-		no = generation_next(c->gen, no + 1, now))
+	look_init(&look, c, store_moments(s));
+	for (uint32_t no = generation_next(look.gen, 0, look.moment);
+		no != VERSION_NONE;
+		no = generation_next(look.gen, no + 1, look.moment))
 		listed++;
-	moment_unref(store_moments(s), now);
+	look_fini(&look);
 	for (unsigned i = 0; i < SK_IDS; i++) {
 		exists += m->of[i].exists;
 		if (is_record(&m->of[i], i, s, c))

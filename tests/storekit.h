@@ -29,6 +29,11 @@ struct collection *sk_get(struct store *s, const char *name);
 int sk_config(struct store *s, struct collection *c, const char *key,
 	const char *value);
 
+/* A snapshot, taken and removed; collection_find_snap finds it, and what is
+ * below works with it as with a collection. */
+int sk_snap(struct store *s, struct collection *c, const char *name);
+int sk_unsnap(struct store *s, struct collection *c, const char *name);
+
 /* Vector number n, the same for ever and no two alike; dim <= SK_DIM_MAX. */
 #define SK_DIM_MAX 64
 const float *sk_vec(unsigned n, unsigned dim, float out[SK_DIM_MAX]);

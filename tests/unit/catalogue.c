@@ -87,7 +87,7 @@ static const char *list(void)
 static void test_collections(void)
 {
 	struct collection *a, *b, *again;
-	char name[VG_ID_MAX + 1];
+	char name[CATALOGUE_NAME_CAP];
 
 	ok(make("a") == 0 && make("b") == 0, "collections are made");
 	ok(make("a") == -EEXIST && why[0], "a name is given once: %s", why);
