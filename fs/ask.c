@@ -72,7 +72,7 @@ static int source_init(struct ask *ask, struct source *src)
 	const struct query *q = ask->query;
 
 	*src = (struct source){0};
-	look_init(&src->look, ask->coll, store_moments(ask->fs->store));
+	look_init(&src->look, ask->in, store_moments(ask->fs->store));
 	if (q->src == QUERY_ID)
 		return source_of_id(ask, src);
 	if (q->src == QUERY_NAME)
@@ -87,7 +87,7 @@ static int source_init(struct ask *ask, struct source *src)
 /* Says why a search was refused: the two ways a vector may not fit. */
 static void say_misfit(struct ask *ask, const struct source *src)
 {
-	uint32_t dim = collection_config(ask->coll).dim;
+	uint32_t dim = collection_config(ask->in).dim;
 
 	if (src->dim != dim)
 		snprintf(ask->why, sizeof(ask->why),
@@ -183,7 +183,7 @@ static int run_search(struct ask *ask, const struct source *src,
 	uint32_t step = VG_MAX(1u, CHUNK_HITS / ch.k);
 	struct answer_spec spec = {
 		.fmt = q->fmt,
-		.metric = (enum vg_metric)collection_config(ask->coll).metric,
+		.metric = (enum vg_metric)collection_config(ask->in).metric,
 		.fields = q->fields,
 		.n_fields = q->n_fields,
 		.n = src->n,
@@ -225,8 +225,15 @@ static void fill_spec(const struct query *q, struct rowfile_spec *spec)
 int ask_open_rows(struct fs *fs, struct qnode *node,
 	struct rowfile_spec *spec, struct rowfile **out)
 {
+	struct collection *in = ask_collection(node->coll, &node->query);
+	int rc;
+
+	if (!in)
+		return -ENOENT;
 	fill_spec(&node->query, spec);
-	return rowfile_open(fs->store, node->coll, spec, NULL, out);
+	rc = rowfile_open(fs->store, in, spec, NULL, out);
+	collection_unref(in);
+	return rc;
 }
 
 static int run_all(struct ask *ask, struct answer_bytes *out)
@@ -235,9 +242,8 @@ static int run_all(struct ask *ask, struct answer_bytes *out)
 	int rc;
 
 	fill_spec(ask->query, &spec);
-	rc = rowfile_open(ask->fs->store, ask->coll, &spec, ask->cancel,
-		&out->rows);
-
+	rc = rowfile_open(
+		ask->fs->store, ask->in, &spec, ask->cancel, &out->rows);
 	if (rc == 0)
 		out->len = rowfile_size(out->rows);
 	return rc;
@@ -255,7 +261,7 @@ static int run(struct ask *ask, struct answer_bytes *out)
 	if (ask->query->src == QUERY_COUNT) {
 		rc = answer_put_count(&a,
 			atomic_load_explicit(
-				&ask->coll->n_live, memory_order_relaxed));
+				&ask->in->n_live, memory_order_relaxed));
 	} else {
 		rc = source_init(ask, &src);
 		if (rc == 0)
@@ -273,23 +279,22 @@ static int run(struct ask *ask, struct answer_bytes *out)
 	return rc;
 }
 
-int ask_run(struct ask *ask, struct answer_bytes **out)
+struct collection *ask_collection(struct collection *c, const struct query *q)
+{
+	if (q->snap_len == 0)
+		return collection_ref(c);
+	return collection_find_snap(
+		c, (struct vg_id){q->snap, q->snap_len});
+}
+
+/* run, within the time that the query has. */
+static int run_timed(struct ask *ask, struct answer_bytes *a)
 {
 	const struct query *q = ask->query;
-	struct answer_bytes *a = calloc(1, sizeof(*a));
-	struct collection *c = ask->coll;
 	struct deadline deadline;
 	bool is_late = false;
 	int rc;
 
-	if (!a)
-		return -ENOMEM;
-	atomic_init(&a->refs, 1);
-	/* Read first: what changes from here on may or may not be seen. */
-	a->changes = atomic_load_explicit(&c->changes, memory_order_acquire);
-	pthread_mutex_lock(&c->lock);
-	a->mtime_ns = c->commit_ns;
-	pthread_mutex_unlock(&c->lock);
 	if (q->timeout_ms)
 		timer_add(&ask->fs->timer, &deadline, q->timeout_ms,
 			ask->cancel);
@@ -298,8 +303,28 @@ int ask_run(struct ask *ask, struct answer_bytes **out)
 		is_late = timer_del(&ask->fs->timer, &deadline);
 	if (rc == -EINTR && is_late)
 		rc = -ETIMEDOUT;
-	if (rc == 0 && a->is_partial && q->strict)
-		rc = -EIO;
+	return rc == 0 && a->is_partial && q->strict ? -EIO : rc;
+}
+
+int ask_run(struct ask *ask, struct answer_bytes **out)
+{
+	struct answer_bytes *a = calloc(1, sizeof(*a));
+	int rc = -ENOENT;
+
+	if (!a)
+		return -ENOMEM;
+	atomic_init(&a->refs, 1);
+	/* Read first: what changes from here on may or may not be seen. */
+	a->changes = atomic_load_explicit(
+		&ask->coll->changes, memory_order_acquire);
+	ask->in = ask_collection(ask->coll, ask->query);
+	if (ask->in) {
+		pthread_mutex_lock(&ask->in->lock);
+		a->mtime_ns = ask->in->commit_ns;
+		pthread_mutex_unlock(&ask->in->lock);
+		rc = run_timed(ask, a);
+	}
+	collection_unref(ask->in);
 	if (rc < 0) {
 		answer_unref(a);
 		return rc;
@@ -313,6 +338,7 @@ bool ask_is_long(struct ask *ask)
 	const struct query *q = ask->query;
 	struct search search = {
 		.k = q->offset + q->k, .ef = q->ef, .exact = q->exact};
+	struct collection *in;
 	struct look look;
 	uint64_t cost = 0;
 
@@ -330,9 +356,13 @@ bool ask_is_long(struct ask *ask)
 		if (is_batch)
 			return true;
 	}
-	look_init(&look, ask->coll, store_moments(ask->fs->store));
+	in = ask_collection(ask->coll, q);
+	if (!in)
+		return false;
+	look_init(&look, in, store_moments(ask->fs->store));
 	cost = store_search_cost(&look, &search);
 	look_fini(&look);
+	collection_unref(in);
 	return cost > LONG_BYTES;
 }
 

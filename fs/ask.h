@@ -12,16 +12,25 @@ struct ask {
 	const struct query *query; /* with a source */
 	uint32_t uid;		   /* whose named requests */
 	_Atomic bool *cancel;	   /* set by an interrupt, and by a timeout */
+	struct collection *in; /* ask_run's: coll, or the snapshot asked */
 	char why[256];		   /* a sentence, after -EINVAL */
 };
 
 /*
  * Searches and renders. *out is returned with one reference. -EINVAL: the
- * query does not fit the collection; -ENOENT: no such record or named request;
+ * query does not fit the collection; -ENOENT: no such record, named request or
+ * snapshot;
  * -EINTR: cancelled; -ETIMEDOUT; -EIO: strict=1 and the answer is partial;
  * -ENOMEM. Any thread; may take as long as the search.
  */
 int ask_run(struct ask *ask, struct answer_bytes **out);
+
+/*
+ * What q is asked of: c itself, or the snapshot that it names; referenced. NULL:
+ * there is no such snapshot, or c is one, which has none. Any thread.
+ */
+struct collection *ask_collection(
+	struct collection *c, const struct query *q);
 
 /* Whether it may take so long that a thread of the pool should do it. */
 bool ask_is_long(struct ask *ask);

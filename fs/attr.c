@@ -49,6 +49,12 @@ static void begin(struct stat *st, mode_t mode, uint32_t uid, uint32_t gid)
 		set_size(st, 4096);
 }
 
+/* Nobody writes in a snapshot, nor to what is in it. */
+static mode_t mask_of(const struct collection *c)
+{
+	return c && c->of ? 07555 : 07777;
+}
+
 void attr_root(struct fs *fs, struct stat *st)
 {
 	struct catalogue *cat = store_catalogue(fs->store);
@@ -80,7 +86,7 @@ void attr_coll(struct fs *fs, struct collection *c, struct stat *st)
 	int64_t mtime_ns;
 
 	(void)fs;
-	begin(st, S_IFDIR | (attr.mode & 07777), attr.uid, attr.gid);
+	begin(st, S_IFDIR | (attr.mode & mask_of(c)), attr.uid, attr.gid);
 	st->st_ino = ino_of(c, "", 0);
 	pthread_mutex_lock(&c->lock);
 	mtime_ns = c->mtime_ns;
@@ -115,7 +121,8 @@ int attr_view(struct fs *fs, enum view view, struct collection *c,
 	}
 	/* Everybody who may enter may ask; errors show everybody his own. */
 	if (view != VIEW_QUERY && view != VIEW_ERRORS)
-		mode = (mode & S_IFMT) | (mode & owner.mode & 0777);
+		mode = (mode & S_IFMT) |
+		       (mode & owner.mode & 0777 & mask_of(c));
 	if (S_ISREG(mode))
 		mode &= ~(mode_t)0111;
 	begin(st, mode, owner.uid, owner.gid);
@@ -162,11 +169,11 @@ static ino_t ino_of_id(const struct collection *c, struct vg_id id,
 void attr_version(const struct version_view *as, const struct version *v,
 	struct stat *st)
 {
-	struct collection *c = v->cell->gen->coll;
-	struct op_attr owner = collection_attr(c);
+	struct op_attr owner = collection_attr(as->coll);
 
-	begin(st, S_IFREG | (owner.mode & 0666), owner.uid, owner.gid);
-	st->st_ino = ino_of_id(c, version_id(v), as);
+	begin(st, S_IFREG | (owner.mode & 0666 & mask_of(as->coll)), owner.uid,
+		owner.gid);
+	st->st_ino = ino_of_id(as->coll, version_id(v), as);
 	set_time(st, v->mtime_ns);
 	if (as->kind == NODE_RECORD)
 		set_size(st, v->cell->dim * sizeof(float));
@@ -180,7 +187,8 @@ static ino_t ino_of_stage(const struct stage *stage)
 		[STAGE_AS] = NODE_AS,
 		[STAGE_META] = NODE_META,
 		[STAGE_QUERY] = NODE_QUERY};
-	struct version_view as = {kinds[stage->area], stage->form};
+	struct version_view as = {
+		stage->coll, kinds[stage->area], stage->form};
 	char buf[VG_ID_MAX];
 	struct vg_id id = {stage->name, stage->name_len};
 

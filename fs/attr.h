@@ -24,6 +24,7 @@ ino_t attr_view_ino(enum view view, const struct collection *c);
 
 /* A version as a record, as .as/FORM or as .meta: kind and form say which. */
 struct version_view {
+	struct collection *coll; /* borrowed: that it is in, or a snapshot */
 	enum node_kind kind; /* NODE_RECORD, NODE_AS, NODE_META */
 	enum record_form form;
 };

@@ -136,6 +136,18 @@ struct generation *handle_find_gen(struct fs *fs, uint32_t no)
 	return g;
 }
 
+struct collection *handle_find_snap(struct fs *fs, uint32_t no)
+{
+	struct collection *snap = NULL;
+
+	pthread_mutex_lock(&fs->handles_lock);
+	for (struct handle *h = fs->handles; h && !snap; h = h->next)
+		if (h->coll && h->coll->of && h->coll->no == no)
+			snap = collection_ref(h->coll);
+	pthread_mutex_unlock(&fs->handles_lock);
+	return snap;
+}
+
 void handle_free(struct fs *fs, struct handle *h)
 {
 	uint32_t file;
@@ -387,6 +399,7 @@ static int load_chunk(void *ctx, uint32_t idx, const struct arena_attr *attr)
 /* -ESTALE: what it looked at was compacted away since. */
 static int load_look(struct fs *fs, struct handle *h)
 {
+	const struct collection *of = h->coll->of ? h->coll->of : h->coll;
 	struct look look = {.moments = store_moments(fs->store)};
 	struct kept_look kept;
 	const void *body;
@@ -400,13 +413,14 @@ static int load_look(struct fs *fs, struct handle *h)
 	look.gen = catalogue_find_gen(store_catalogue(fs->store), kept.gen);
 	if (!look.gen)
 		return -ESTALE;
-	rc = look.gen->coll == h->coll ? moment_new(look.moments, &look.moment)
-				       : -ESTALE;
+	rc = look.gen->coll == of ? moment_new(look.moments, &look.moment)
+				  : -ESTALE;
 	if (rc < 0) {
 		generation_unref(look.gen);
 		return rc;
 	}
 	memcpy(look.moment->seq, kept.seq, sizeof(kept.seq));
+	look.coll = collection_ref(h->coll);
 	look.cell = atomic_load(&look.gen->cell);
 	if (look.cell)
 		look.tail_from = atomic_load(&look.cell->tail_from);

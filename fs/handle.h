@@ -108,6 +108,9 @@ void handle_keep_version(struct fs *fs, struct handle *h,
  * collection was removed, referenced, or NULL. */
 struct generation *handle_find_gen(struct fs *fs, uint32_t no);
 
+/* The same of a snapshot that was removed. */
+struct collection *handle_find_snap(struct fs *fs, uint32_t no);
+
 /* Frees what this daemon knows of it; it stays in the arena. */
 void handle_forget(struct fs *fs, struct handle *h);
 

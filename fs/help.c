@@ -44,6 +44,8 @@ static const char readme[] =
 	"    /C/.config/NAME                 dim metric dtype m ef_construction index,\n"
 	"                                    until a vector is in; ef_search; dim_source\n"
 	"    /C/.stats/NAME                  count deleted bytes dead_ratio indexing ...\n"
+	"    /C/.snap/NAME/                  a snapshot: mkdir takes it, rmdir drops it;\n"
+	"                                    all of /C/ as it was, to read and search\n"
 	"    /C/.import/{npy,fvecs,ndjson}   write a stream to load many; status, errors\n"
 	"    /C/.export/{ids,all.npy,all.fvecs,all.ndjson}\n"
 	"    /C/.delete-where                write `all` to delete all\n"
@@ -90,6 +92,7 @@ static const char readme[] =
 	"    max_dist=F     rows up to that distance\n" \
 	"    min_score=F    rows from that score on\n" \
 	"    fields=a,b     of the metadata only these, in this order\n" \
+	"    snap=NAME      ask the snapshot of that name, in .snap/\n" \
 	"    timeout=MS     ETIMEDOUT after so many milliseconds\n" \
 	"    partial=1      then what was found so far\n" \
 	"    strict=1       EIO instead of an answer that is not whole\n" \

@@ -10,6 +10,7 @@ static const char *const kind_names[] = {
 	[NAME_QUERY] = "query",
 	[NAME_AS] = ".as",
 	[NAME_META] = ".meta",
+	[NAME_SNAP] = ".snap",
 	[NAME_CONFIG] = ".config",
 	[NAME_STATS] = ".stats",
 	[NAME_IMPORT] = ".import",

@@ -21,11 +21,11 @@
  *   NODE_ROOT        1, as FUSE has it
  *   NODE_ROOT_VIEW   low = enum view of the root
  *   NODE_ALIAS       low = the entry's cursor
- *   NODE_COLL        coll
+ *   NODE_COLL        coll: a collection or a snapshot
  *   NODE_VIEW        coll, low = enum view: .config, .config/dim, .stats, ...
- *   NODE_RECORD      coll, low = version
- *   NODE_AS          coll, low = version, sub = enum record_form
- *   NODE_META        coll, low = version
+ *   NODE_RECORD      generation or snapshot, low = version
+ *   NODE_AS          the same, sub = enum record_form
+ *   NODE_META        the same
  *   NODE_QUERY       a directory or leaf below query/: in the table
  *   NODE_STAGE       a staged file: low = its serial, fs/stage.h
  *

@@ -22,6 +22,29 @@ static int find_version(
 	return 0;
 }
 
+/* What a record's node is in: a snapshot, or a generation by its number. */
+static int find_holder(struct fs *fs, struct ops_node *node)
+{
+	struct catalogue *cat = store_catalogue(fs->store);
+
+	node->coll = catalogue_find_no(cat, node->ref.coll);
+	if (!node->coll)
+		node->coll = handle_find_snap(fs, node->ref.coll);
+	if (node->coll && node->coll->of) {
+		node->gen = collection_gen(node->coll);
+		return 0;
+	}
+	collection_unref(node->coll);
+	node->coll = NULL;
+	node->gen = catalogue_find_gen(cat, node->ref.coll);
+	if (!node->gen)
+		node->gen = handle_find_gen(fs, node->ref.coll);
+	if (!node->gen)
+		return -ESTALE;
+	node->coll = collection_ref(node->gen->coll);
+	return 0;
+}
+
 int ops_node_get(struct fs *fs, fuse_ino_t ino, struct ops_node *out)
 {
 	struct node_ref ref = node_decode(ino);
@@ -48,14 +71,9 @@ int ops_node_get(struct fs *fs, fuse_ino_t ino, struct ops_node *out)
 	case NODE_RECORD:
 	case NODE_AS:
 	case NODE_META:
-		node.gen = catalogue_find_gen(
-			store_catalogue(fs->store), ref.coll);
-		if (!node.gen)
-			node.gen = handle_find_gen(fs, ref.coll);
-		if (!node.gen)
-			return -ESTALE;
-		node.coll = collection_ref(node.gen->coll);
-		rc = find_version(node.gen, ref.low, &node.version);
+		rc = find_holder(fs, &node);
+		if (rc == 0)
+			rc = find_version(node.gen, ref.low, &node.version);
 		break;
 	default:
 		node.coll = catalogue_find_no(
@@ -111,7 +129,7 @@ int ops_attr(struct fs *fs, const struct ops_node *node, uint32_t uid,
 	struct stat *st)
 {
 	struct version_view as = {
-		node->ref.kind, (enum record_form)node->ref.sub};
+		node->coll, node->ref.kind, (enum record_form)node->ref.sub};
 
 	switch (node->ref.kind) {
 	case NODE_ROOT:
@@ -139,6 +157,15 @@ int ops_attr(struct fs *fs, const struct ops_node *node, uint32_t uid,
 		return 0;
 	}
 	return -ESTALE;
+}
+
+int ops_refuse_snap(
+	fuse_req_t req, struct collection *snap, struct vg_id name)
+{
+	fs_note_error(req, snap, name, -EROFS,
+		"a snapshot cannot be changed: write to the collection, or "
+		"copy it into another one");
+	return -EROFS;
 }
 
 int ops_place(const struct ops_node *parent, struct stage_place *place)

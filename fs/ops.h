@@ -84,13 +84,18 @@ int ops_stage_commit(fuse_req_t req, struct stage *st, struct ops_commit *oc);
 int ops_offer_stage(fuse_req_t req, const struct stage_place *place,
 	const struct version *v, bool is_trunc, struct stage **out);
 
+/* -EROFS, noted for name: what is in a snapshot is not changed. */
+int ops_refuse_snap(
+	fuse_req_t req, struct collection *snap, struct vg_id name);
+
 /* Answers when all that was committed before is on stable storage. */
 void ops_sync(fuse_req_t req);
 
-/* ops_lookup.c. ops_find_root is the lookup of a name in the root. */
+/* ops_lookup.c. ops_find_entry is the lookup of a name in the root, or of a
+ * snapshot of coll. */
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
-int ops_find_root(fuse_req_t req, struct fs *fs, const char *name,
-	struct fuse_entry_param *out);
+int ops_find_entry(fuse_req_t req, struct fs *fs, struct collection *coll,
+	const char *name, struct fuse_entry_param *out);
 
 /* Finds the nodes below query/ that a former daemon left. -ENOMEM. Before
  * threads are made. */

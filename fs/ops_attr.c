@@ -321,7 +321,11 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		fuse_reply_err(req, fs_errno(rc));
 		return;
 	}
-	if (h && h->kind == HANDLE_STAGE)
+	if (node.coll && node.coll->of && !node.stage && !node.qnode)
+		rc = ops_refuse_snap(req, node.coll,
+			node.version ? version_id(node.version)
+				     : (struct vg_id){0});
+	else if (h && h->kind == HANDLE_STAGE)
 		rc = set_stage(req, &node, h->stage, attr, to_set);
 	else if (node.ref.kind == NODE_STAGE)
 		rc = set_stage(req, &node, node.stage, attr, to_set);

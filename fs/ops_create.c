@@ -99,6 +99,8 @@ static int make_stage(fuse_req_t req, fuse_ino_t parent_ino, const char *name,
 				? "files belong into a collection: mkdir one"
 				: "named requests are written in query/ "
 				  "itself");
+	if (rc == 0 && parent.coll->of && place.area != STAGE_QUERY)
+		rc = ops_refuse_snap(req, parent.coll, place.name);
 	if (rc == 0)
 		rc = check_name(req, &place);
 	if (rc == 0)

@@ -14,7 +14,7 @@ static void finish_entry(struct fs_change *fc, int rc)
 	struct fuse_entry_param e;
 
 	if (rc == 0)
-		rc = ops_find_root(fc->req, fc->fs, fc->ctx, &e);
+		rc = ops_find_entry(fc->req, fc->fs, fc->coll, fc->ctx, &e);
 	if (rc < 0)
 		fuse_reply_err(fc->req, fs_errno(rc));
 	else
@@ -35,18 +35,55 @@ static void create_entry(
 	fs_change_name(fc, ops_id(name));
 	fc->finish = finish_entry;
 	fc->ctx = copy;
-	memcpy(fc->path, name, strlen(name) + 1);
+	if (!fc->path[0])
+		memcpy(fc->path, name, strlen(name) + 1);
 	fs_change_run(fc);
+}
+
+/* Whether ino is the .snap/ of a collection, referenced. */
+static bool is_snap_dir(struct fs *fs, fuse_ino_t ino, struct ops_node *node)
+{
+	if (ops_node_get(fs, ino, node) < 0)
+		return false;
+	if (ops_view(&node->ref) == VIEW_SNAP)
+		return true;
+	ops_node_put(fs, node);
+	return false;
+}
+
+static void make_snap(fuse_req_t req, struct collection *c, const char *name)
+{
+	struct fs_change *fc;
+
+	if (strlen(name) > VG_ID_MAX || name[0] == '.') {
+		fs_refuse(req, c, ops_id(name), -EINVAL,
+			"a snapshot's name does not begin with a dot");
+		return;
+	}
+	fc = fs_change_new(req, OP_SNAP, c);
+	if (!fc) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	fs_path(fc->fs, c, ops_id(".snap"), fc->path, sizeof(fc->path));
+	create_entry(req, name, fc);
 }
 
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m)
 {
+	struct fs *fs = fs_of(req); /* an answer ends req */
 	struct fs_change *fc;
+	struct ops_node node;
 
+	if (parent != FUSE_ROOT_ID && is_snap_dir(fs, parent, &node)) {
+		make_snap(req, node.coll, name);
+		ops_node_put(fs, &node);
+		return;
+	}
 	if (parent != FUSE_ROOT_ID) {
 		fs_refuse(req, NULL, ops_id(name), -EPERM,
-			"collections stand in the root; there are no "
-			"directories inside them");
+			"collections stand in the root, snapshots in .snap/; "
+			"there are no other directories");
 		return;
 	}
 	if (strlen(name) > VG_ID_MAX || name[0] == '.') {
@@ -127,12 +164,37 @@ static void finish_rmdir(struct fs_change *fc, int rc)
 	fuse_reply_err(fc->req, fs_errno(rc));
 }
 
+static int remove_snap(
+	fuse_req_t req, struct collection *c, const char *name)
+{
+	struct fs_change *fc;
+
+	if (strlen(name) > VG_ID_MAX)
+		return -ENAMETOOLONG;
+	fc = fs_change_new(req, OP_UNSNAP, c);
+	if (!fc)
+		return -ENOMEM;
+	fs_change_name(fc, ops_id(name));
+	fs_path(fc->fs, c, ops_id(".snap"), fc->path, sizeof(fc->path));
+	fs_change_run(fc);
+	return 0;
+}
+
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	struct fs *fs = fs_of(req); /* an answer ends req */
 	struct entry_info info;
+	struct ops_node node;
 	struct fs_change *fc;
 	int rc = -EPERM;
 
+	if (parent != FUSE_ROOT_ID && is_snap_dir(fs, parent, &node)) {
+		rc = remove_snap(req, node.coll, name);
+		ops_node_put(fs, &node);
+		if (rc < 0)
+			fuse_reply_err(req, fs_errno(rc));
+		return;
+	}
 	if (parent == FUSE_ROOT_ID && strlen(name) <= VG_ID_MAX)
 		rc = catalogue_get(store_catalogue(fs_of(req)->store),
 			ops_id(name), &info);
@@ -217,7 +279,8 @@ static void list_views(
 		struct stat st = {.st_mode = info->mode,
 			.st_ino = attr_view_ino((enum view)v, h->coll)};
 
-		if (info->parent == h->view && v != VIEW_COLL)
+		if (info->parent == h->view && v != VIEW_COLL &&
+			view_is_in((enum view)v, h->coll))
 			add(l, info->name, &st, v + 4);
 	}
 }
@@ -226,9 +289,10 @@ static void list_records(
 	struct listing *l, const struct handle *h, uint64_t from)
 {
 	enum record_form form = view_form(h->view);
-	struct version_view as = {h->view == VIEW_META ? NODE_META
-				  : form	       ? NODE_AS
-						       : NODE_RECORD,
+	struct version_view as = {h->coll,
+		h->view == VIEW_META ? NODE_META
+		: form		     ? NODE_AS
+				     : NODE_RECORD,
 		form};
 	char name[NAME_ENCODED_MAX + 1];
 	uint32_t no = (uint32_t)VG_MIN(from, (uint64_t)UINT32_MAX - 1);
@@ -249,6 +313,23 @@ static void list_records(
 			add(l, name, &st, (uint64_t)no + 4);
 		}
 		no++;
+	}
+}
+
+/* In the order in which they were taken: their numbers grow. */
+static void list_snaps(struct fs *fs, struct listing *l,
+	struct collection *c, uint64_t from)
+{
+	struct collection *snap;
+	struct stat st;
+
+	for (uint32_t i = 0; !l->is_full && (snap = collection_get_snap(c, i));
+		i++) {
+		if (snap->no >= from) {
+			attr_coll(fs, snap, &st);
+			add(l, snap->name, &st, (uint64_t)snap->no + 4);
+		}
+		collection_unref(snap);
 	}
 }
 
@@ -294,6 +375,9 @@ static void list(struct fs *fs, struct listing *l, const struct handle *h,
 	case VIEW_AS_TXT:
 	case VIEW_META:
 		list_records(l, h, off);
+		break;
+	case VIEW_SNAP:
+		list_snaps(fs, l, h->coll, off);
 		break;
 	case VIEW_NONE:
 	case VIEW_QUERY:

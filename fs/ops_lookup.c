@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/ask.h"
 #include "fs/kept.h"
 #include "fs/ops.h"
 
@@ -33,7 +34,7 @@ static int find_view(struct fs *fs, struct collection *c, enum view parent,
 		.low = view};
 	int rc;
 
-	if (view == VIEW_NONE)
+	if (view == VIEW_NONE || !view_is_in(view, c))
 		return -ENOENT;
 	rc = attr_view(fs, view, c, f->uid, &f->e.attr);
 	if (rc < 0)
@@ -101,19 +102,21 @@ static int find_version(struct fs *fs, const struct stage_place *place,
 {
 	static const enum node_kind kinds[] = {[STAGE_RECORD] = NODE_RECORD,
 		[STAGE_AS] = NODE_AS, [STAGE_META] = NODE_META};
-	struct version_view as = {kinds[place->area], place->form};
+	struct version_view as = {
+		look->coll, kinds[place->area], place->form};
 	const struct version *v = generation_version(look->gen, no);
 	struct stage *st;
 	bool is_trunc;
 
-	if (stages_take_miss(
+	if (!look->coll->of &&
+		stages_take_miss(
 		    &fs->stages, fuse_req_ctx(f->req)->pid, &is_trunc) &&
 		ops_offer_stage(f->req, place, v, is_trunc, &st) == 0)
 		return found_stage(fs, st, f);
 	attr_version(&as, v, &f->e.attr);
 	f->e.ino = node_encode((struct node_ref){.kind = as.kind,
 		.sub = as.form,
-		.coll = look->gen->no,
+		.coll = look->coll->of ? look->coll->no : look->gen->no,
 		.low = no});
 	f->e.attr_timeout = OPS_ATTR_TIMEOUT;
 	return 0;
@@ -167,15 +170,15 @@ static bool env_exists(void *ctx, struct vg_id id)
 	return id_exists(e->fs, e->c, id);
 }
 
-/* Whether the leaf's record or named request is there. */
-static bool has_source(
-	struct fs *fs, struct collection *c, const struct query *q, uint32_t uid)
+/* Whether the leaf's record, in `in`, or c's named request is there. */
+static bool has_source(struct fs *fs, struct collection *c,
+	struct collection *in, const struct query *q, uint32_t uid)
 {
 	struct named_key key = {c, uid, {q->key, q->key_len}};
 	struct named_request *r;
 
 	if (q->src == QUERY_ID)
-		return id_exists(fs, c, key.name);
+		return id_exists(fs, in, key.name);
 	if (q->src != QUERY_NAME)
 		return true;
 	r = named_get(&fs->named, &key);
@@ -187,9 +190,8 @@ static bool has_source(
 static int parse_query_name(struct fs *fs, const struct ops_node *parent,
 	const char *name, uint32_t uid, struct query *q, enum qnode_kind *kind)
 {
-	struct exists_ctx ctx = {fs, parent->coll};
-	struct query_env env = {collection_config(parent->coll).dim,
-		env_exists, &ctx};
+	struct exists_ctx ctx = {fs, NULL};
+	struct query_env env = {.exists = env_exists, .ctx = &ctx};
 	size_t len = strlen(name);
 	int rc;
 
@@ -198,12 +200,19 @@ static int parse_query_name(struct fs *fs, const struct ops_node *parent,
 		return 0;
 	*kind = QNODE_DIR;
 	rc = query_parse_param(q, name, len);
-	if (rc != -ENOENT)
+	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	*kind = QNODE_LEAF;
-	rc = query_parse_leaf(q, name, len, &env);
-	if (rc == 0 && !has_source(fs, parent->coll, q, uid))
-		rc = -ENOENT;
+	ctx.c = ask_collection(parent->coll, q);
+	if (!ctx.c)
+		return -ENOENT;
+	if (rc == -ENOENT) {
+		*kind = QNODE_LEAF;
+		env.dim = collection_config(ctx.c).dim;
+		rc = query_parse_leaf(q, name, len, &env);
+		if (rc == 0 && !has_source(fs, parent->coll, ctx.c, q, uid))
+			rc = -ENOENT;
+	}
+	collection_unref(ctx.c);
 	return rc;
 }
 
@@ -255,8 +264,8 @@ static int find_query(struct fs *fs, const struct ops_node *parent,
 static int parse_path(struct fs *fs, struct collection *c, struct vg_id path,
 	enum qnode_kind kind, struct query *q)
 {
-	struct exists_ctx ctx = {fs, c};
-	struct query_env env = {collection_config(c).dim, env_exists, &ctx};
+	struct exists_ctx ctx = {fs, NULL};
+	struct query_env env = {.exists = env_exists, .ctx = &ctx};
 	const char *at = path.bytes, *end = at + path.len, *cut;
 	int rc = 0;
 
@@ -265,10 +274,16 @@ static int parse_path(struct fs *fs, struct collection *c, struct vg_id path,
 		rc = query_parse_param(q, at, (size_t)(cut - at));
 		at = cut + 1;
 	}
+	ctx.c = rc == 0 ? ask_collection(c, q) : NULL;
+	if (rc == 0 && !ctx.c)
+		rc = -ESTALE;
+	if (rc == 0)
+		env.dim = collection_config(ctx.c).dim;
 	if (rc == 0 && kind == QNODE_LEAF)
 		rc = at < end ? query_parse_leaf(
 					q, at, (size_t)(end - at), &env)
 			      : -EINVAL;
+	collection_unref(ctx.c);
 	return rc;
 }
 
@@ -355,6 +370,24 @@ static int find_in_coll(struct fs *fs, const struct ops_node *parent,
 	return find_record(fs, &place, f);
 }
 
+static int find_snap(struct fs *fs, struct collection *c, const char *name,
+	struct found *f)
+{
+	struct collection *snap;
+
+	if (strlen(name) > VG_ID_MAX)
+		return -ENAMETOOLONG;
+	snap = collection_find_snap(c, ops_id(name));
+	if (!snap)
+		return -ENOENT;
+	f->e.ino = node_encode(
+		(struct node_ref){.kind = NODE_COLL, .coll = snap->no});
+	remember_dir(f);
+	attr_coll(fs, snap, &f->e.attr);
+	collection_unref(snap);
+	return 0;
+}
+
 static int do_lookup(struct fs *fs, const struct ops_node *parent,
 	const char *name, struct found *f)
 {
@@ -373,6 +406,8 @@ static int do_lookup(struct fs *fs, const struct ops_node *parent,
 		return -ENOTDIR;
 	if (view == VIEW_IMPORT)
 		return find_import(fs, parent, name, f);
+	if (view == VIEW_SNAP)
+		return find_snap(fs, parent->coll, name, f);
 	if (ops_place(parent, &place) < 0)
 		return find_view(fs, parent->coll, view, name, f);
 	if (strlen(name) > NAME_LEN_MAX && view != VIEW_QUERY)
@@ -405,11 +440,12 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 		nodes_forget(&fs->nodes, f.e.ino, 1);
 }
 
-int ops_find_root(fuse_req_t req, struct fs *fs, const char *name,
-	struct fuse_entry_param *out)
+int ops_find_entry(fuse_req_t req, struct fs *fs, struct collection *coll,
+	const char *name, struct fuse_entry_param *out)
 {
 	struct found f = {.req = req};
-	int rc = find_root(fs, name, &f);
+	int rc = coll ? find_snap(fs, coll, name, &f)
+		      : find_root(fs, name, &f);
 
 	if (rc == 0)
 		*out = f.e;

@@ -111,6 +111,8 @@ static int do_unlink(
 		return unlink_alias(req, name);
 	if (ops_place(parent, &place) < 0)
 		return -EPERM;
+	if (parent->coll->of && place.area != STAGE_QUERY)
+		return ops_refuse_snap(req, parent->coll, place.name);
 	if (place.name.len > NAME_LEN_MAX)
 		return -ENAMETOOLONG;
 	if (place.area == STAGE_RECORD &&
@@ -366,6 +368,8 @@ static int do_rename(fuse_req_t req, const struct ops_node *parent,
 	if (r.from.coll != r.to.coll || r.from.area != r.to.area ||
 		r.from.form != r.to.form)
 		return -EXDEV;
+	if (parent->coll->of && r.from.area != STAGE_QUERY)
+		return ops_refuse_snap(req, parent->coll, r.to.name);
 	if (r.from.name.len > NAME_LEN_MAX || r.to.name.len > NAME_LEN_MAX)
 		return -ENAMETOOLONG;
 	if (r.from.area == STAGE_RECORD &&

@@ -67,6 +67,9 @@ static int open_view(fuse_req_t req, struct ops_node *node,
 	}
 	if (!(view_get(view)->mode & 0222))
 		return -EACCES;
+	if (node->coll && node->coll->of)
+		return ops_refuse_snap(req, node->coll,
+			ops_id(view_get(view)->name));
 	h = handle_new(fs_of(req), HANDLE_VALUE, node->coll);
 	if (!h)
 		return -ENOMEM;
@@ -123,10 +126,13 @@ static int open_version(fuse_req_t req, const struct ops_node *node,
 	struct fuse_file_info *fi)
 {
 	struct version_view as = {
-		node->ref.kind, (enum record_form)node->ref.sub};
+		node->coll, node->ref.kind, (enum record_form)node->ref.sub};
 	size_t len;
 	char *bytes;
 
+	if (ops_wants_write(fi) && node->coll->of)
+		return ops_refuse_snap(req, node->coll,
+			version_id(node->version));
 	if (ops_wants_write(fi))
 		return open_version_write(req, node, fi);
 	if (as.kind != NODE_META &&

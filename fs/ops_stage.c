@@ -65,7 +65,8 @@ static int preload(struct fs *fs, const struct stage_place *place,
 {
 	static const enum node_kind kinds[] = {[STAGE_RECORD] = NODE_RECORD,
 		[STAGE_AS] = NODE_AS, [STAGE_META] = NODE_META};
-	struct version_view as = {kinds[place->area], place->form};
+	struct version_view as = {
+		place->coll, kinds[place->area], place->form};
 	size_t len = version_format(&as, v, NULL, 0);
 	char *bytes = malloc(len);
 	int rc;

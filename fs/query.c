@@ -31,12 +31,13 @@ static const struct query_param params[] = {
 	{"strict", QUERY_FLAG, 0, 1, offsetof(struct query, strict)},
 	{"trailer", QUERY_FLAG, 0, 1, offsetof(struct query, trailer)},
 	{"fmt", QUERY_FMT, 0, 0, 0},
+	{"snap", QUERY_SNAP, 0, 0, 0},
 };
 
 /* Words that no NAME may take: some stand for what is not built yet, so that
  * no name in use changes its meaning then. */
 static const char *const reserved[] = {"count", "all", "where", "order",
-	"group", "snap", "consistency"};
+	"group", "consistency"};
 
 static bool is_word(const char *text, size_t len, const char *word)
 {
@@ -81,7 +82,7 @@ void query_init(struct query *q)
 	q->exact = q->partial = q->strict = q->trailer = q->has_k = false;
 	q->fields = NULL;
 	q->vec = NULL;
-	q->n_fields = q->n_vec = q->dim = q->key_len = 0;
+	q->n_fields = q->n_vec = q->dim = q->key_len = q->snap_len = 0;
 	q->error[0] = '\0';
 }
 
@@ -114,6 +115,8 @@ int query_init_from(struct query *q, const struct query *from)
 			memcpy((char *)q + at, (const char *)from + at, len);
 	}
 	q->has_k = from->has_k;
+	q->snap_len = from->snap_len;
+	memcpy(q->snap, from->snap, from->snap_len);
 	return 0;
 }
 
@@ -231,6 +234,19 @@ static int set_float(struct query *q, const struct query_param *param,
 	return 0;
 }
 
+int query_set_snap(struct query *q, const char *name, size_t len)
+{
+	if (len == 0 || len > VG_ID_MAX || name[0] == '.' ||
+		memchr(name, '/', len) || memchr(name, '\0', len))
+		return query_refuse(q,
+			"snap=%.*s: snap takes the name of a directory in "
+			".snap/",
+			QUERY_QUOTE(name, len));
+	memcpy(q->snap, name, len);
+	q->snap_len = (uint32_t)len;
+	return 0;
+}
+
 int query_set_param(struct query *q, const struct query_param *param,
 	const char *value, size_t len)
 {
@@ -260,8 +276,10 @@ int query_set_param(struct query *q, const struct query_param *param,
 				QUERY_QUOTE(value, len));
 		q->fmt = fmt;
 		return 0;
+	case QUERY_SNAP:
+		return query_set_snap(q, value, len);
 	}
-	assert(param->kind <= QUERY_FMT);
+	assert(param->kind <= QUERY_SNAP);
 	return -EINVAL;
 }
 
@@ -393,6 +411,9 @@ static void put_value(struct text *t, const struct query_param *param,
 	case QUERY_FMT:
 		put(t, answer_get_fmt(q->fmt), strlen(answer_get_fmt(q->fmt)));
 		return;
+	case QUERY_SNAP:
+		put(t, q->snap, q->snap_len);
+		return;
 	}
 }
 
@@ -405,6 +426,8 @@ static bool is_default(const struct query_param *param, const struct query *q,
 		return q->n_fields == 0;
 	if (param->kind == QUERY_FMT)
 		return q->fmt == none->fmt;
+	if (param->kind == QUERY_SNAP)
+		return q->snap_len == 0;
 	/* k=10 given is not k left out: `all` tells them apart. */
 	if (param->at == offsetof(struct query, k))
 		return !q->has_k;

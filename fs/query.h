@@ -9,8 +9,9 @@
 /*
  *   query/[PARAM/]*LEAF
  *   PARAM := k=N (10) | ef=N | offset=N | max_dist=F | min_score=F | exact=1
- *          | fields=a,b | timeout=MS | fmt=FMT | threads=N | partial=1
- *          | strict=1 | trailer=1        in any order; the innermost wins
+ *          | fields=a,b | snap=NAME | timeout=MS | fmt=FMT | threads=N
+ *          | partial=1 | strict=1 | trailer=1    in any order; the innermost
+ *                                                wins
  *   LEAF  := SRC[.FMT] | count
  *   SRC   := CSV | v=CSV | b64=BASE64URL | id=ID | NAME | all
  *   NAME  := [A-Za-z_][A-Za-z0-9_-]{0,63}, no word of this grammar
@@ -67,6 +68,9 @@ struct query {
 	float *vec;	/* owned: n_vec rows of dim numbers, all finite */
 	uint32_t n_vec; /* more than 1: a batch, answers carry "q" */
 	uint32_t dim;
+
+	char snap[VG_ID_MAX]; /* the snapshot that is asked... */
+	uint32_t snap_len;    /* ...or 0: the present */
 
 	char key[VG_ID_MAX]; /* QUERY_ID: the id; QUERY_NAME: the name */
 	uint32_t key_len;

@@ -11,6 +11,7 @@ enum query_kind {
 	QUERY_FLAG,   /* 0 or 1, into a bool */
 	QUERY_FIELDS, /* words with commas between them */
 	QUERY_FMT,    /* a format's word */
+	QUERY_SNAP,   /* a snapshot's name */
 };
 
 /* A parameter: its word, what values it takes, and where they go. */
@@ -31,6 +32,9 @@ int query_set_param(struct query *q, const struct query_param *param,
 /* Takes fields[n], copied, n > 0. -EINVAL: none, too many, an empty one, one
  * twice. -ENOMEM. */
 int query_set_fields(struct query *q, const struct vg_id *fields, uint32_t n);
+
+/* Takes a snapshot's name. -EINVAL. */
+int query_set_snap(struct query *q, const char *name, size_t len);
 
 /* Checks what single parameters cannot; q->src is known. -EINVAL. */
 int query_check(struct query *q);

@@ -108,19 +108,32 @@ static int read_vectors(struct request *r)
 	return rc;
 }
 
-static int read_id(struct request *r)
+/* The string that comes next, decoded; *out is owned (free). */
+static int read_string(
+	struct request *r, const char *what, char **out, size_t *len)
 {
 	struct json_token token;
-	size_t len;
 	char *text;
-	int rc = expect(r, JSON_STRING, "id takes a string", &token);
+	int rc = expect(r, JSON_STRING, what, &token);
 
 	if (rc < 0)
 		return rc;
 	text = malloc(token.len + 1);
 	if (!text)
 		return -ENOMEM;
-	len = json_string_decode(&token, text);
+	*len = json_string_decode(&token, text);
+	*out = text;
+	return 0;
+}
+
+static int read_id(struct request *r)
+{
+	size_t len;
+	char *text;
+	int rc = read_string(r, "id takes a string", &text, &len);
+
+	if (rc < 0)
+		return rc;
 	if (len == 0 || len > VG_ID_MAX) {
 		rc = query_refuse(r->q, "an id has 1 to %d bytes, not %zu",
 			VG_ID_MAX, len);
@@ -128,6 +141,19 @@ static int read_id(struct request *r)
 		memcpy(r->q->key, text, len);
 		r->q->key_len = (uint32_t)len;
 	}
+	free(text);
+	return rc;
+}
+
+static int read_snap(struct request *r)
+{
+	size_t len;
+	char *text;
+	int rc = read_string(r, "snap takes a string", &text, &len);
+
+	if (rc < 0)
+		return rc;
+	rc = query_set_snap(r->q, text, len);
 	free(text);
 	return rc;
 }
@@ -179,6 +205,8 @@ static int read_param(struct request *r, const struct query_param *param)
 
 	if (param->kind == QUERY_FIELDS)
 		return read_fields(r);
+	if (param->kind == QUERY_SNAP)
+		return read_snap(r);
 	if (json_next(&r->json, &token) < 0)
 		return refuse_json(r);
 	switch (token.type) {

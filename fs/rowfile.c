@@ -408,6 +408,7 @@ static void take_moment(struct rowfile *rf, const struct rowfile_spec *spec)
 		return;
 	}
 	rf->look = *spec->look;
+	collection_ref(rf->look.coll);
 	generation_ref(rf->look.gen);
 	moment_ref(rf->look.moment);
 }

@@ -40,6 +40,7 @@ static const struct view_info views[VIEWS] = {
 	[VIEW_AS_JSON] = {"json", VIEW_AS, DIR_RW},
 	[VIEW_AS_TXT] = {"txt", VIEW_AS, DIR_RW},
 	[VIEW_META] = {".meta", VIEW_COLL, DIR_RW},
+	[VIEW_SNAP] = {".snap", VIEW_COLL, DIR_RW},
 	[VIEW_CONFIG] = {".config", VIEW_COLL, DIR_R},
 	[VIEW_CONFIG_DIM + CONFIG_DIM] = {"dim", VIEW_CONFIG, FILE_RW},
 	[VIEW_CONFIG_DIM + CONFIG_METRIC] = {"metric", VIEW_CONFIG, FILE_RW},
@@ -59,6 +60,9 @@ static const struct view_info views[VIEWS] = {
 	[VIEW_STATS_DEAD_RATIO] = {"dead_ratio", VIEW_STATS, FILE_R},
 	[VIEW_STATS_INDEXING] = {"indexing", VIEW_STATS, FILE_R},
 	[VIEW_STATS_SEARCHES] = {"searches", VIEW_STATS, FILE_R},
+	[VIEW_STATS_SNAPSHOTS] = {"snapshots", VIEW_STATS, FILE_R},
+	[VIEW_STATS_PINNED_BYTES] = {"pinned_bytes", VIEW_STATS, FILE_R},
+	[VIEW_STATS_GRACE_BYTES] = {"grace_bytes", VIEW_STATS, FILE_R},
 	[VIEW_STATS_LAST_ERROR] = {"last_error", VIEW_STATS, FILE_R},
 	[VIEW_IMPORT] = {".import", VIEW_COLL, DIR_R},
 	[VIEW_IMPORT_NPY] = {"npy", VIEW_IMPORT, FILE_W},
@@ -92,6 +96,26 @@ enum view view_find(enum view parent, const char *name, size_t len)
 			memcmp(views[v].name, name, len) == 0)
 			return (enum view)v;
 	return VIEW_NONE;
+}
+
+bool view_is_in(enum view view, const struct collection *c)
+{
+	if (!c || !c->of)
+		return true;
+	switch (view) {
+	case VIEW_SNAP:
+	case VIEW_IMPORT:
+	case VIEW_DELETE_WHERE:
+	case VIEW_STATS_DELETED:
+	case VIEW_STATS_DEAD_RATIO:
+	case VIEW_STATS_SEARCHES:
+	case VIEW_STATS_SNAPSHOTS:
+	case VIEW_STATS_PINNED_BYTES:
+	case VIEW_STATS_GRACE_BYTES:
+		return false;
+	default:
+		return true;
+	}
 }
 
 bool view_is_text(enum view view)
@@ -157,6 +181,18 @@ static void print_errors(struct fs *fs, uint32_t uid, FILE *out)
 			(int)(e.time_ns / 1000000 % 1000), e.pid, e.uid, path,
 			strerrorname_np(fs_errno(e.rc)), why);
 	}
+}
+
+static void print_kept(
+	struct fs *fs, enum view view, struct collection *c, FILE *out)
+{
+	struct store_kept kept = {0};
+
+	store_kept(fs->store, c, &kept);
+	fprintf(out, "%" PRIu64 "\n",
+		view == VIEW_STATS_SNAPSHOTS	  ? kept.snapshots
+		: view == VIEW_STATS_PINNED_BYTES ? kept.pinned_bytes
+						  : kept.grace_bytes);
 }
 
 static void print_stat(enum view view, struct collection *c, FILE *out)
@@ -273,6 +309,8 @@ int view_render(struct fs *fs, enum view view, struct collection *coll,
 	assert(view_is_text(view));
 	if (views[view].parent == VIEW_CONFIG)
 		print_config(view, coll, out);
+	else if (view >= VIEW_STATS_SNAPSHOTS && view <= VIEW_STATS_GRACE_BYTES)
+		print_kept(fs, view, coll, out);
 	else if (views[view].parent == VIEW_STATS)
 		print_stat(view, coll, out);
 	else if (view == VIEW_IMPORT_STATUS || view == VIEW_IMPORT_ERRORS)

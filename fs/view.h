@@ -25,6 +25,7 @@ enum view {
 	VIEW_AS_JSON,
 	VIEW_AS_TXT,
 	VIEW_META,
+	VIEW_SNAP,
 	VIEW_CONFIG,
 	VIEW_CONFIG_DIM, /* + enum config_item */
 	VIEW_CONFIG_LAST = VIEW_CONFIG_DIM + 7,
@@ -35,6 +36,9 @@ enum view {
 	VIEW_STATS_DEAD_RATIO,
 	VIEW_STATS_INDEXING,
 	VIEW_STATS_SEARCHES,
+	VIEW_STATS_SNAPSHOTS,
+	VIEW_STATS_PINNED_BYTES,
+	VIEW_STATS_GRACE_BYTES,
 	VIEW_STATS_LAST_ERROR,
 	VIEW_IMPORT,
 	VIEW_IMPORT_NPY,
@@ -63,6 +67,10 @@ const struct view_info *view_get(enum view view);
 
 /* The view called name[len] in parent, or VIEW_NONE. */
 enum view view_find(enum view parent, const char *name, size_t len);
+
+/* Whether c (NULL: the root) has that view. A snapshot has none that writes,
+ * none of snapshots, and no figures of what changes. */
+bool view_is_in(enum view view, const struct collection *c);
 
 /* Whether reading it renders text (false: a directory, an export, or a file
  * that is written only). */

@@ -72,7 +72,7 @@ libvgcore_a_SOURCES += \
 	%D%/plan.c \
 	%D%/replay.c \
 	%D%/search.c \
-	%D%/store.c %D%/store.h %D%/store_int.h
+	%D%/store.c %D%/store.h %D%/store_int.h %D%/store_kept.c
 
 # identity, and what is left over: whose a directory is, and what is in it.
 libvgcore_a_SOURCES += \

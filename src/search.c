@@ -256,7 +256,8 @@ int store_search(struct store *s, const struct look *look,
 	int rc;
 
 	assert(q->k > 0 && q->k <= VG_K_MAX + 1);
-	atomic_fetch_add_explicit(&c->searches, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&(c->of ? c->of : c)->searches, 1,
+		memory_order_relaxed);
 	*n = 0;
 	if (!look->cell)
 		return 0;

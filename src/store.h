@@ -262,6 +262,18 @@ struct store_stat {
 };
 void store_stat(struct store *s, struct store_stat *out);
 
+/* What c (no snapshot) keeps beside its present. */
+struct store_kept {
+	uint32_t snapshots;
+	uint64_t pinned_bytes; /* vectors, metadata and versions of generations
+				  that only snapshots show */
+	uint64_t grace_bytes; /* files that the newest manifest does not name:
+				 for copies that were begun before it */
+};
+
+/* Reads names and sizes of files. -ENOMEM; errno of the disk. Any thread. */
+int store_kept(struct store *s, struct collection *c, struct store_kept *out);
+
 /* Borrowed: the data directory's descriptor, for statfs. */
 int store_dirfd(const struct store *s);
 

@@ -109,6 +109,8 @@ mount_tests = \
 	%D%/mount/an-empty-file-is-staged-and-not-listed.sh \
 	%D%/mount/an-exclusive-create-inserts-only-when-absent.sh \
 	%D%/mount/an-export-is-one-moment.sh \
+	%D%/mount/a-snapshot-is-the-collection-as-it-was.sh \
+	%D%/mount/snapshots-under-load-are-one-moment.sh \
 	%D%/mount/an-import-keeps-memory-constant.sh \
 	%D%/mount/an-open-handle-keeps-its-version.sh \
 	%D%/mount/configuration-is-fixed-by-the-first-vector.sh \
@@ -150,7 +152,8 @@ mount_tests += \
 	%D%/mount/overwriting-gives-its-space-back.sh \
 	%D%/mount/a-damaged-store-is-checked-and-recovered.sh \
 	%D%/mount/copies-made-under-load-are-data-directories.sh
-EXTRA_DIST += %D%/mount/backup_rounds.py %D%/mount/cut_log.py
+EXTRA_DIST += %D%/mount/backup_rounds.py %D%/mount/cut_log.py \
+	%D%/mount/snapshots.py
 dist_check_SCRIPTS = $(mount_tests)
 TESTS += $(mount_tests)
 EXTRA_DIST += %D%/mount/lib.sh \
