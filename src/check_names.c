@@ -16,6 +16,7 @@ struct names {
 
 static bool is_known(const struct names *names, const char *name)
 {
+	assert(names->uuid);
 	return manifest_names(names->ck->m, names->ck->n, names->uuid, name);
 }
 

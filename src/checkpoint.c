@@ -92,6 +92,7 @@ static int cut_generation(
 	struct manifest_collection *mc;
 	int rc = grow_cut(cut);
 
+	assert(!e || e->coll->gen == g);
 	if (rc < 0)
 		return rc;
 	mc = &m->coll[m->n_colls];
@@ -276,6 +277,7 @@ static int save_collections(struct store *s, struct cut *cut)
 	struct manifest *m = cut->m;
 	int rc = 0;
 
+	assert(files.dirfd >= 0);
 	for (uint32_t i = 0; i < m->n_colls && rc == 0; i++) {
 		struct manifest_collection mc = {0};
 
@@ -316,6 +318,7 @@ static int save_manifest(struct store *s, struct manifest *m)
 	struct timespec ts;
 	int rc = keep_last(cp);
 
+	assert(m->lsn > 0);
 	if (rc < 0)
 		return rc;
 	clock_gettime(CLOCK_REALTIME, &ts);
@@ -410,6 +413,7 @@ static int drop_manifest(
 	struct collection_files files = files_of(s);
 	int rc = 0;
 
+	assert(old->number < next->number);
 	for (uint32_t i = 0; i < old->n_colls && rc == 0; i++)
 		rc = collection_files_drop(&files, &old->coll[i], next);
 	if (rc == 0)

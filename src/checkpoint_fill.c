@@ -35,7 +35,10 @@ static int load_snap(struct fill *fill, struct generation *g,
 {
 	struct vg_id name = {ms->name, ms->name_len};
 	struct collection *snap;
-	int rc = collection_new_snap(
+	int rc;
+
+	assert(g && g->coll == fill->coll);
+	rc = collection_new_snap(
 		fill->coll, g, ms->no, ms->uuid, name, &snap);
 
 	if (rc < 0)
@@ -55,7 +58,10 @@ static int load_snap(struct fill *fill, struct generation *g,
 static int load_past(struct fill *fill, const struct manifest_collection *mc,
 	struct generation **out)
 {
-	int rc = generation_load(fill->files, mc, fill->coll, fill->why, out);
+	int rc;
+
+	assert(fill->coll && fill->coll->no == mc->no);
+	rc = generation_load(fill->files, mc, fill->coll, fill->why, out);
 
 	if (rc < 0)
 		return rc;

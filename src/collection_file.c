@@ -341,6 +341,7 @@ static int put_parts(const struct colfile *cf, struct manifest_column *out)
 static int put_snaps(
 	const struct collection_cut *cut, struct manifest_collection *out)
 {
+	assert(!out->snap && out->n_snaps == 0);
 	if (cut->n_snaps == 0)
 		return 0;
 	out->snap = calloc(cut->n_snaps, sizeof(*out->snap));
@@ -414,6 +415,8 @@ int collection_save(const struct collection_files *files,
 	static const struct collection_file none;
 	int rc = 0;
 
+	assert(cut->n_ended <= cut->n_versions);
+	assert(!cut->cell || cut->cell->gen == g);
 	*out = (struct manifest_collection){0};
 	if (!g->file && cut->n_versions == 0)
 		return describe(&none, g, cut, out);
@@ -566,6 +569,7 @@ int collection_save_graph(const struct collection_files *files,
 	bool delta;
 	int rc;
 
+	assert(!g->coll->of);
 	if (!cell || !cell->hnsw || collection_unsaved(g) == 0)
 		return 0;
 	rc = g->file ? 0 : make_file(files, g);

@@ -559,6 +559,7 @@ static int load_generation(struct load *ld)
 	char name[33];
 	int rc;
 
+	assert(ld->g && !ld->g->file);
 	ld->why[0] = '\0';
 	if (m->version.n_parts == 0)
 		return 0;
@@ -605,6 +606,7 @@ int generation_load(const struct collection_files *files,
 	struct load ld = {.files = files, .m = m, .why = why};
 	int rc = generation_new(c, m->gen, &ld.g);
 
+	assert(manifest_is_past(m) && m->gen != c->gen->no);
 	if (rc < 0)
 		return rc;
 	collection_ref(c); /* a reference that somebody has has one on it */

@@ -352,6 +352,7 @@ static int get_snaps(struct wire_in *in, struct manifest_collection *c)
 	uint32_t n;
 	int rc = get_count(in, SNAP_MIN, &n);
 
+	assert(!c->snap && c->n_snaps == 0);
 	if (rc < 0 || n == 0)
 		return rc;
 	c->snap = calloc(n, sizeof(*c->snap));

@@ -101,6 +101,7 @@ static const char *misfit_snap(struct replay *rp, const struct op *op)
 	struct collection *snap = collection_find_snap(rp->coll, op->name);
 	bool is_known = snap != NULL;
 
+	assert(op->type == OP_SNAP || op->type == OP_UNSNAP);
 	collection_unref(snap);
 	if (op->type == OP_UNSNAP)
 		return is_known ? NULL : "its snapshot does not exist";

@@ -39,6 +39,7 @@ static int count_file(void *ctx, const char *name)
 	struct io_stat st;
 	int fd;
 
+	assert(l->dirfd >= 0);
 	if (!manifest_is_file(name) || manifest_names(l->m, 1, l->dir, name))
 		return 0;
 	fd = l->io->open(l->io, l->dirfd, name, O_RDONLY);

@@ -6,7 +6,7 @@
 # listed here; every other file of src/ is core.
 set -u
 cd "${VG_SRC:-$(dirname "$0")/..}" || exit 99
-base='vg|log|wire'
+base='vg|log|wire|clock|memory'
 storage='io|uring|wal|wal_[a-z]+|column|colfile|colfile_[a-z]+|blob'
 core='[a-z0-9_]+'
 

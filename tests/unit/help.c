@@ -134,11 +134,11 @@ static void test_readme(void)
 static void test_help(void)
 {
 	static const char *const words[] = {"k=", "offset=", "ef=", "exact=",
-		"max_dist=", "min_score=", "fields=", "timeout=", "partial=",
+		"max_dist=", "min_score=", "fields=", "snap=", "timeout=", "partial=",
 		"strict=", "trailer=", "threads=", "fmt=", "id=", "v=", "b64=",
 		"NAME", "all ", "count", ".run", ANSWER_FMT_WORDS};
 	static const char *const absent[] = {"facet",
-		"like=", "text=", "where=", "order=", "group=", "snap", ".tx",
+		"like=", "text=", "where=", "order=", "group=", ".tx",
 		".queries", "consistency", ".hits"};
 	const char *in = help("docs", 3, VG_L2);
 	bool all = true, none = true;

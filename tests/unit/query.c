@@ -167,12 +167,16 @@ static void test_params(void)
 	ok(ALL_ARE(-EINVAL, "fmt=", "fmt=xml", "fmt=JSON", "fields=",
 		   "fields=a,", "fields=,a", "fields=a,,b", "fields=a,a"),
 		"a format that is none and a field without a name are refused");
+	ok(ALL_ARE(-EINVAL, "snap=", "snap=.a"),
+		"a snapshot's name is a directory's");
+	ok(ALL_ARE(0, "snap=s/count", "snap=a=b/count"),
+		"and takes what a directory may be called");
 	ok(sentence_has("k=0", "k=0: k takes a whole number from 1 to 10000"),
 		"the sentence names the word, the value and what is allowed");
 	ok(sentence_has("fmt=xml/q", "ndjson json tsv ids dist f32 npy"),
 		"formats are listed");
 	ok(ALL_ARE(-ENOENT, "kk=5", "K=5", "lang.eq=en", "where=a",
-		   "order=year", "group=a", "snap=s", "consistency=stale",
+		   "order=year", "group=a", "consistency=stale",
 		   "doc.contains=a", "facet=lang", "like=a,+b", "text=hello",
 		   "=", "=5", "q1.hits"),
 		"words that are none of ours are not there");
@@ -698,7 +702,7 @@ static void test_faults(void)
 
 int main(void)
 {
-	plan(107);
+	plan(109);
 	test_defaults();
 	test_params();
 	test_many_fields();
