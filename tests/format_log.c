@@ -23,18 +23,21 @@ static struct op sample(uint64_t i)
 {
 	static const enum op_type types[] = {OP_CREATE, OP_PUT, OP_SET,
 		OP_RENAME, OP_DEL, OP_CLEAR, OP_MOVE, OP_CONFIG, OP_ATTR,
-		OP_ALIAS, OP_UNALIAS, OP_DROP};
+		OP_ALIAS, OP_UNALIAS, OP_DROP, OP_SNAP, OP_UNSNAP};
+	enum op_type type = types[i % VG_ARRAY_LEN(types)];
 
 	return (struct op){
-		.type = types[i % VG_ARRAY_LEN(types)],
+		.type = type,
 		.epoch = 1,
 		.time_ns = -(int64_t)i,
 		.commit_ns = 1700000000000000000 + (int64_t)i,
 		.origin = {i * i, i, -(int32_t)i},
 		.uuid = {1, 2, 3, (uint8_t)i},
-		.n_places = i % 12 == 3 ? 2 : i % 12 == 5 ? 3 : 1,
+		.n_places = type == OP_RENAME ? 2 : type == OP_CLEAR ? 3 : 1,
 		.places = {{(uint16_t)(i % 271), i + 1}, {7, UINT64_MAX}},
 		.more = many,
+		.n_seen = type == OP_SNAP ? (uint32_t)i / 14 * 3 % 4 : 0,
+		.snap = {9, 8, 7, (uint8_t)i},
 		.id = {text, 1 + (uint32_t)(i * 53 % 255)},
 		.id2 = ID("z\303\274rich"),
 		.name = ID("docs"),
@@ -64,12 +67,11 @@ static void print_hex(const char *key, const void *bytes, size_t len)
 	putchar('"');
 }
 
-static void print_places(const struct op *op)
+static void print_places(
+	const char *key, const struct op_place *p, uint32_t n)
 {
-	const struct op_place *p = op->type == OP_CLEAR ? op->more : op->places;
-
-	printf(", \"places\": [");
-	for (uint32_t i = 0; i < op->n_places; i++)
+	printf(", \"%s\": [", key);
+	for (uint32_t i = 0; i < n; i++)
 		printf("%s[%u, %llu]", i ? ", " : "", p[i].partition,
 			(unsigned long long)p[i].seq);
 	putchar(']');
@@ -95,14 +97,16 @@ static void print_op(uint64_t lsn, const struct op *op)
 		(long long)op->commit_ns,
 		(unsigned long long)op->origin.session,
 		(unsigned long long)op->origin.request, op->origin.result);
-	print_places(op);
+	print_places("places", t == OP_CLEAR ? op->more : op->places,
+		op->n_places);
 	if (t != OP_ALIAS && t != OP_UNALIAS)
 		print_hex("uuid", op->uuid, 16);
 	if (record)
 		print_id("id", op->id);
 	if (t == OP_RENAME)
 		print_id("id2", op->id2);
-	if (t == OP_CREATE || t == OP_MOVE || t == OP_ALIAS || t == OP_UNALIAS)
+	if (t == OP_CREATE || t == OP_MOVE || t == OP_ALIAS ||
+		t == OP_UNALIAS || t >= OP_SNAP)
 		print_id("name", op->name);
 	if (t == OP_ALIAS)
 		print_id("target", op->target);
@@ -118,6 +122,10 @@ static void print_op(uint64_t lsn, const struct op *op)
 	if (t == OP_CREATE || t == OP_ATTR)
 		printf(", \"attr\": [%u, %u, %u]", op->attr.mode, op->attr.uid,
 			op->attr.gid);
+	if (t == OP_SNAP) {
+		print_hex("snap", op->snap, 16);
+		print_places("seen", op->more, op->n_seen);
+	}
 	puts("}");
 }
 

@@ -65,12 +65,13 @@ def frames(path, uuid):
             sys.exit(f'segment {i + 1} is damaged at {o}')
 
 
-U, ID, ID2, NAME, TARGET, VEC, META, CONFIG, ATTR = range(9)
+U, ID, ID2, NAME, TARGET, VEC, META, CONFIG, ATTR, SEEN = range(10)
 TYPES = {1: ('put', U, ID, VEC, META), 2: ('set', U, ID, META), 3: ('del', U, ID),
          4: ('rename', U, ID, ID2, META), 5: ('clear', U),
          16: ('create', U, NAME, CONFIG, ATTR), 17: ('drop', U),
          18: ('move', U, NAME), 19: ('alias', NAME, TARGET),
-         20: ('unalias', NAME), 21: ('config', U, CONFIG), 22: ('attr', U, ATTR)}
+         20: ('unalias', NAME), 21: ('config', U, CONFIG), 22: ('attr', U, ATTR),
+         23: ('snap', U, NAME, SEEN), 24: ('unsnap', U, NAME)}
 
 
 def op(b):
@@ -100,6 +101,9 @@ def op(b):
             out['config'] = get('IIIIBBBBI')
         elif f == ATTR:
             out['attr'] = get('III')
+        elif f == SEEN:
+            out['snap'] = get('16s').hex()
+            out['seen'] = [get('HQ') for _ in range(get('I'))]
         else:
             out[{ID: 'id', ID2: 'id2', NAME: 'name', TARGET: 'target',
                  META: 'meta'}[f]] = text()

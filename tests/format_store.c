@@ -40,10 +40,23 @@ static void print_records(struct store *s, struct collection *c)
 	look_fini(&look);
 }
 
+/* Those of c's snapshots, the oldest first. */
+static void print_snaps(struct store *s, struct collection *c)
+{
+	struct collection *snap;
+
+	for (uint32_t i = 0; (snap = collection_get_snap(c, i)); i++) {
+		print_records(s, snap);
+		collection_unref(snap);
+	}
+}
+
+/* The first two generations are only snapshots' in the end. */
 static void fill(struct store *s, struct collection *c)
 {
 	char id[300], meta[40];
 
+	must(sk_snap(s, c, "empty") == 0);
 	for (unsigned i = 0; i < 3 * IDS; i++) {
 		unsigned n = i * 7919u % IDS;
 
@@ -57,6 +70,13 @@ static void fill(struct store *s, struct collection *c)
 			must(sk_del(s, c, id) == 0);
 		if (i == IDS)
 			must(store_checkpoint(s, true) == 0);
+		if (i == IDS / 2 || i == IDS + IDS / 3)
+			must(sk_snap(s, c, i < IDS ? "half" : "a third more") ==
+				0);
+		if (i == 2 * IDS)
+			must(store_compact(s, c) == 0);
+		if (i == 2 * IDS + IDS / 2)
+			must(sk_snap(s, c, "present") == 0);
 	}
 }
 
@@ -76,6 +96,7 @@ int main(int argc, char **argv)
 				.target = sk_id("docs")}) == 0);
 	fill(s, c);
 	print_records(s, c);
+	print_snaps(s, c);
 	printf("{\"link\": \"link\", \"to\": \"docs\"}\n");
 	collection_unref(c);
 	store_close(s);

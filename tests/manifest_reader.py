@@ -30,8 +30,19 @@ class Body:
         return [self.get('IIIQQ') for _ in range(self.get('I'))]
 
 
+def snapshot(m):
+    snap = dict(zip(('no', 'uuid'), m.get('I16s')))
+    snap['name'] = m.text()
+    snap['config'], snap['attr'] = m.get(CONFIG), m.get(ATTR)
+    m.get('qq')
+    snap['n_live'], snap['meta_bytes'] = m.get('QQ')
+    snap['seq'] = m.get('272Q')
+    return snap
+
+
 def manifest(root):
-    """The newest, as {name: collection}; its aliases as {name: target}."""
+    """The newest: its generations, those of one collection side by side, each
+    with its snapshots; its aliases as {name: target}."""
     n = max(int(f[9:]) for f in os.listdir(root) if f.startswith('MANIFEST.')
             and f[9:].isdigit())
     b = open(f'{root}/MANIFEST.{n}', 'rb').read()
@@ -46,10 +57,10 @@ def manifest(root):
     m.get('IIQq')
     if m.get('B'):
         m.get(ATTR)
-    colls, aliases = {}, {}
+    gens, aliases = [], {}
     for _ in range(m.get('I')):
         c = dict(zip(('no', 'gen', 'uuid', 'cursor'), m.get('II16sQ')))
-        name = m.text()
+        c['name'] = m.text()
         c['config'], c['attr'] = m.get(CONFIG), m.get(ATTR)
         m.get('qq')
         c['dim'] = m.get('I')
@@ -60,7 +71,12 @@ def manifest(root):
             m.get('IQQ')
             for _ in range(m.get('I')):
                 m.get('IQQ')
-        colls[name] = c
+        c['is_past'] = not c['name']
+        if c['is_past']:
+            assert c['uuid'] == gens[-1]['uuid']
+            c['name'] = gens[-1]['name']
+        c['snaps'] = [snapshot(m) for _ in range(m.get('I'))]
+        gens.append(c)
     for _ in range(m.get('I')):
         m.get('Qq')
         name = m.text()
@@ -69,7 +85,7 @@ def manifest(root):
         m.get('QQi')
     if m.at != len(m.b):
         sys.exit('a manifest with bytes left over')
-    return store, colls, aliases
+    return store, gens, aliases
 
 
 def column(root, store, c, name):
@@ -98,24 +114,44 @@ def column(root, store, c, name):
 
 
 def records(root, store, c):
+    """Of a generation, each with its partition, begin and end."""
     vec, meta, versions, ends = (column(root, store, c, name) for name in
                                  ('vec', 'meta', 'version', 'end'))
-    ended = {no for no, _, _ in struct.iter_unpack('<IIQ', ends)}
+    ended = {no: at for no, _, at in struct.iter_unpack('<IIQ', ends)}
     for no, v in enumerate(struct.iter_unpack('<QqIIIIIIII', versions)):
         at, size, slot = 8 * v[2], 4 * c['dim'], v[5]
         key = meta[at + 1:at + 1 + meta[at]]
         if xxh3(key) >> 8 & 0xffffffff != v[7] or xxh3(key) % 271 != v[9]:
             sys.exit(f'version {no} has another id')
-        if no not in ended:
-            yield {'id': key.decode('utf-8', 'surrogateescape'),
-                   'vec': vec[slot * size:slot * size + size].hex(),
-                   'meta': meta[8 * v[3]:8 * v[3] + v[4]].decode()}
+        yield v[9], v[0], ended.get(no), {
+            'id': key.decode('utf-8', 'surrogateescape'),
+            'vec': vec[slot * size:slot * size + size].hex(),
+            'meta': meta[8 * v[3]:8 * v[3] + v[4]].decode()}
+
+
+def shown(snap, versions):
+    """What a snapshot shows of its generation."""
+    out = [r for partition, begin, end, r in versions
+           if begin <= snap['seq'][partition] < (end or 1 << 64)]
+    if len(out) != snap['n_live'] or \
+            sum(len(r['meta'].encode()) for r in out) != snap['meta_bytes']:
+        sys.exit(f'snapshot {snap["name"]} had other records')
+    return out
 
 
 if __name__ == '__main__':
-    uuid, collections, links = manifest(sys.argv[1])
-    for title, coll in sorted(collections.items()):
-        for r in records(sys.argv[1], uuid, coll) if coll['dim'] else ():
+    uuid, generations, links = manifest(sys.argv[1])
+    found = []
+    for gen in generations:
+        rows = list(records(sys.argv[1], uuid, gen)) if gen['dim'] else []
+        if not gen['is_past']:
+            found.append((gen['name'], 0, gen['name'],
+                          [r for _, _, end, r in rows if end is None]))
+        for s in gen['snaps']:
+            found.append((gen['name'], s['no'], gen['name'] + '/.snap/' +
+                          s['name'], shown(s, rows)))
+    for _, _, title, those in sorted(found):
+        for r in those:
             print(json.dumps({'in': title, **r}, ensure_ascii=False))
     for title, target in sorted(links.items()):
         print(json.dumps({'link': title, 'to': target}, ensure_ascii=False))

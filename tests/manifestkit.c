@@ -17,9 +17,59 @@ static struct colfile_part version[] = {{.number = 1, .n = 1600}};
 static struct colfile_part meta[] = {{.number = 2, .n = 700}};
 static struct colfile_part end[] = {{.number = 5, .n = 100}};
 
+static struct colfile_part past_vec[] = {
+	{.number = 4, .n = 3, .tail_hash = 14}};
+static struct colfile_part past_version[] = {
+	{.number = 6, .n = 3, .tail_hash = 15}};
+
+#define PAST_CONFIG                                                           \
+	{.dim = 3, .m = 8, .ef_construction = 50, .ef_search = 60,            \
+		.metric = VG_IP, .dtype = VG_F32, .index = VG_FLAT,           \
+		.dim_source = OP_SOURCE_TEXT, .dim_body_len = 9}
+
+/* The seqs are kit_manifest's. */
+static struct manifest_snap noon[] = {{
+	.no = 3,
+	.uuid = "0123456789abcde4",
+	.name_len = 4,
+	.name = "noon",
+	.config = {.dim = 384, .m = 16, .ef_construction = 200,
+		.ef_search = 99, .metric = VG_COSINE, .dtype = VG_F32,
+		.index = VG_HNSW},
+	.attr = {0700, 7, 8},
+	.mtime_ns = 30,
+	.commit_ns = -31,
+	.n_live = 1400,
+	.meta_bytes = 5000,
+}};
+static struct manifest_snap past_snaps[] = {
+	{
+		.no = 1,
+		.uuid = "0123456789abcde2",
+		.name_len = 4,
+		.name = "dawn",
+		.config = PAST_CONFIG,
+		.attr = {0755, 1000, 100},
+		.mtime_ns = 10,
+	},
+	{
+		.no = 2,
+		.uuid = "0123456789abcde3",
+		.name_len = 4,
+		.name = "dusk",
+		.config = PAST_CONFIG,
+		.attr = {0755, 1000, 100},
+		.mtime_ns = 20,
+		.commit_ns = 19,
+		.n_live = 3,
+		.meta_bytes = 6,
+	},
+};
+
 static struct manifest_collection collections[] = {
 	{
 		.no = 0,
+		.gen = GENERATION_FIRST + 2,
 		.uuid = "0123456789abcde0",
 		.cursor = 1,
 		.name_len = 4,
@@ -45,6 +95,27 @@ static struct manifest_collection collections[] = {
 		.delta = {{.number = 2, .len = 60, .hash = 22},
 			{.number = 4, .len = 70}},
 		.n_deltas = 2,
+		.snap = noon,
+		.n_snaps = 1,
+	},
+	{
+		.no = 0,
+		.gen = GENERATION_FIRST + 1,
+		.uuid = "0123456789abcde0",
+		.config = PAST_CONFIG,
+		.attr = {0755, 1000, 100},
+		.mtime_ns = -5,
+		.commit_ns = 6,
+		.dim = 3,
+		.metric = VG_IP,
+		.index = VG_FLAT,
+		.m = 8,
+		.ef_construction = 50,
+		.cell = 1,
+		.vec = {past_vec, 1},
+		.version = {past_version, 1},
+		.snap = past_snaps,
+		.n_snaps = 2,
 	},
 	{
 		.no = 8,
@@ -87,15 +158,18 @@ struct manifest kit_manifest(void)
 		.has_root_attr = true,
 		.root_attr = {01777, 1, 2},
 		.coll = collections,
-		.n_colls = 2,
+		.n_colls = 3,
 		.alias = aliases,
 		.n_aliases = 2,
 		.origin = origins,
 		.n_origins = 2,
 	};
 
-	for (uint32_t i = 0; i < VG_SEQS; i++)
-		m.seq[i] = i;
+	/* noon is of the manifest's moment, dawn of the store's first. */
+	for (uint32_t i = 0; i < VG_SEQS; i++) {
+		m.seq[i] = noon->seq[i] = i;
+		past_snaps[1].seq[i] = i / 2;
+	}
 	return m;
 }
 
@@ -121,11 +195,27 @@ static bool file_equal(
 	return a->number == b->number && a->len == b->len && a->hash == b->hash;
 }
 
+static bool snap_equal(
+	const struct manifest_snap *a, const struct manifest_snap *b)
+{
+	return a->no == b->no && !memcmp(a->uuid, b->uuid, 16) &&
+	       a->name_len == b->name_len &&
+	       !memcmp(a->name, b->name, sizeof(a->name)) &&
+	       !memcmp(&a->config, &b->config, sizeof(a->config)) &&
+	       !memcmp(&a->attr, &b->attr, sizeof(a->attr)) &&
+	       a->mtime_ns == b->mtime_ns && a->commit_ns == b->commit_ns &&
+	       a->n_live == b->n_live && a->meta_bytes == b->meta_bytes &&
+	       !memcmp(a->seq, b->seq, sizeof(a->seq));
+}
+
 static bool collection_equal(const struct manifest_collection *a,
 	const struct manifest_collection *b)
 {
-	if (a->n_deltas != b->n_deltas)
+	if (a->n_deltas != b->n_deltas || a->n_snaps != b->n_snaps)
 		return false;
+	for (uint32_t i = 0; i < a->n_snaps; i++)
+		if (!snap_equal(&a->snap[i], &b->snap[i]))
+			return false;
 	for (uint32_t i = 0; i < a->n_deltas; i++)
 		if (!file_equal(&a->delta[i], &b->delta[i]))
 			return false;

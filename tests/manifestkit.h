@@ -5,8 +5,10 @@
 
 #include "src/manifest.h"
 
-/* Two collections, one without vectors, and two links. Borrowed for good;
- * *m is copied anew by each call, what it points to is not. */
+/* Two collections, one without vectors, and two links. The other has a snapshot
+ * of the present, "noon", and a generation that only "dawn" and "dusk" show.
+ * Borrowed for good; *m is copied anew by each call, what it points to is
+ * not. */
 struct manifest kit_manifest(void);
 
 /* All that they say is the same. */
@@ -30,8 +32,12 @@ enum {
 	AT_ROOT_MODE,
 	AT_N_COLLS = AT_ROOT_MODE + 12,
 	AT_FULL = AT_N_COLLS + 4, /* the first collection... */
-	AT_BARE = AT_FULL + 330,  /* ...and the second */
-	AT_N_ALIASES = AT_BARE + 96,
+	AT_NOON = AT_FULL + 334,  /* ...its snapshot... */
+	AT_PAST = AT_NOON + 96 + 8 * VG_SEQS, /* ...its past generation... */
+	AT_DAWN = AT_PAST + 206,	      /* ...with two more... */
+	AT_DUSK = AT_DAWN + 96 + 8 * VG_SEQS,
+	AT_BARE = AT_DUSK + 96 + 8 * VG_SEQS, /* ...and the second */
+	AT_N_ALIASES = AT_BARE + 100,
 	AT_ALIAS = AT_N_ALIASES + 4, /* each has a name of four bytes */
 	AT_N_ORIGINS = AT_ALIAS + 32 + 35,
 	AT_ORIGIN = AT_N_ORIGINS + 4,
@@ -57,6 +63,23 @@ enum {
 	IN_GRAPH = 266,
 	IN_N_DELTAS = 286,
 	IN_DELTAS = 290,
+	IN_N_SNAPS = 330,
+
+	/* In the past generation, whose name is empty. */
+	PAST_NO = 0,
+	PAST_DIM = 88,
+	PAST_VEC = 106, /* this and the next have one part */
+	PAST_VERSION = 138,
+	PAST_N_SNAPS = 202,
+
+	/* In a snapshot; its name has four bytes. */
+	SNAP_UUID = 4,
+	SNAP_NAME = 20,
+	SNAP_CONFIG = 28,
+	SNAP_MODE = 52,
+	SNAP_LIVE = 80,
+	SNAP_META = 88,
+	SNAP_SEQ = 96,
 };
 
 /* Makes length and hash what they would be of these bytes, at least 32. */

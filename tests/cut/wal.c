@@ -406,6 +406,7 @@ static struct op sample(enum op_type type)
 		.n_places = type == OP_RENAME ? 2 : 1,
 		.places = {{1, 2}, {3, 4}},
 		.more = cleared,
+		.n_seen = type == OP_SNAP ? VG_ARRAY_LEN(cleared) : 0,
 		.id = {"id", 2},
 		.id2 = {"other", 5},
 		.name = {"name", 4},
@@ -509,7 +510,7 @@ int main(void)
 {
 	static const enum op_type types[] = {OP_PUT, OP_SET, OP_DEL, OP_RENAME,
 		OP_CLEAR, OP_CREATE, OP_DROP, OP_MOVE, OP_ALIAS, OP_UNALIAS,
-		OP_CONFIG, OP_ATTR};
+		OP_CONFIG, OP_ATTR, OP_SNAP, OP_UNSNAP};
 	int dir = (plan(5 * 11 + VG_ARRAY_LEN(types)), kit_dir("cut"));
 	uint64_t second = 1; /* the first change of segment 2 */
 

@@ -11,11 +11,14 @@
  * The input is a first byte and a rest. Even: the rest is a file, taken as it
  * is and then with the length and sum that it ought to have, so that what lies
  * behind them is reached. Odd: the rest is a body without its seqs, which are
- * most of a small one; they and a head are added.
+ * most of a small one; they and a head are added. Those of a snapshot are the
+ * byte SEQS.
  */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define BEFORE_SEQS (AT_SEQ - AT_NUMBER)
+#define SEQS 0xee
+#define SEQS_MAX 16 /* more of them are bytes like others */
 
 static void take(const uint8_t *bytes, size_t len)
 {
@@ -56,18 +59,24 @@ static void take_file(const uint8_t *data, size_t size)
 
 static void take_body(const uint8_t *data, size_t size)
 {
-	size_t before = VG_MIN(size, (size_t)BEFORE_SEQS);
-	size_t len = AT_NUMBER + size + 8 * VG_SEQS;
-	uint8_t *bytes = calloc(1, len);
+	size_t len = AT_NUMBER;
+	unsigned n_seqs = 0;
+	uint8_t *bytes = calloc(
+		1, len + size + (1 + SEQS_MAX) * 8 * (size_t)VG_SEQS);
 
 	if (!bytes)
 		abort();
 	memcpy(bytes, "vgman\r\n\x1a\x01", 9);
-	if (size > 0)
-		memcpy(bytes + AT_NUMBER, data, before);
-	if (size > before)
-		memcpy(bytes + AT_NUMBER + before + 8 * VG_SEQS, data + before,
-			size - before);
+	for (size_t i = 0; i < size; i++) {
+		if (i == BEFORE_SEQS)
+			len += 8 * VG_SEQS;
+		if (data[i] == SEQS && n_seqs++ < SEQS_MAX)
+			len += 8 * VG_SEQS;
+		else
+			bytes[len++] = data[i];
+	}
+	if (size <= BEFORE_SEQS)
+		len += 8 * VG_SEQS;
 	kit_manifest_fix(bytes, len);
 	take(bytes, len);
 	free(bytes);

@@ -15,16 +15,20 @@
 
 static struct io io;
 
-/* kit_manifest's bytes; "|" stands for the seqs 0, 1, ... */
+/* kit_manifest's bytes. "|" stands for the seqs 0, 1, 2, ...; "/" for their
+ * halves, "_" for as many zeros. */
+#define ATTR "ed010000" "e8030000" "64000000"
+#define PAST_CONFIG                                                           \
+	"03000000" "08000000" "32000000" "3c000000" "03010202" "09000000"
 static const char golden[] =
-	"76676d616e0d0a1a" "01000000" "00000000" "fe0a000000000000"
-	"4c4e7b15cf93d508"
+	"76676d616e0d0a1a" "01000000" "00000000" "7426000000000000"
+	"00961ceb11697346"
 	"0700000000000000" "66656463626139383736353433323130"
 	"0807060504030201" "2211000000000000" "0300000000000000"
 	"0010000000000000" "|" "09000000" "05008000" "0c00000000000000"
 	"feffffffffffffff" "01" "ff030000" "01000000" "02000000"
-	"02000000" /* collections */
-	"00000000" "00000000" "30313233343536373839616263646530"
+	"03000000" /* collections */
+	"00000000" "02008000" "30313233343536373839616263646530"
 	"0100000000000000"
 	"04000000" "646f6373"
 	"80010000" "10000000" "c8000000" "64000000" "02010101" "00060000"
@@ -49,12 +53,36 @@ static const char golden[] =
 	"02000000" /* deltas */
 	"02000000" "3c00000000000000" "1600000000000000"
 	"04000000" "4600000000000000" "0000000000000000"
+	"01000000" /* snapshots */
+	"03000000" "30313233343536373839616263646534" "04000000" "6e6f6f6e"
+	"80010000" "10000000" "c8000000" "63000000" "02010100" "00000000"
+	"c0010000" "07000000" "08000000" "1e00000000000000"
+	"e1ffffffffffffff" "7805000000000000" "8813000000000000" "|"
+	"00000000" "01008000" "30313233343536373839616263646530" /* past */
+	"0000000000000000" "00000000" PAST_CONFIG ATTR "fbffffffffffffff"
+	"0600000000000000" "03000000" "03" "02" "08000000" "32000000"
+	"01000000"
+	"01000000" /* vec */
+	"04000000" "00000000" "03000000" "0000000000000000"
+	"0e00000000000000"
+	"01000000" /* version */
+	"06000000" "00000000" "03000000" "0000000000000000"
+	"0f00000000000000"
+	"00000000" "00000000" /* meta, end */
+	"00000000" "0000000000000000" "0000000000000000" "00000000"
+	"02000000" /* snapshots */
+	"01000000" "30313233343536373839616263646532" "04000000" "6461776e"
+	PAST_CONFIG ATTR "0a00000000000000"
+	"0000000000000000" "0000000000000000" "0000000000000000" "_"
+	"02000000" "30313233343536373839616263646533" "04000000" "6475736b"
+	PAST_CONFIG ATTR "1400000000000000"
+	"1300000000000000" "0300000000000000" "0600000000000000" "/"
 	"08000000" "04008000" "30313233343536373839616263646531"
 	"0c00000000000000"
 	"04000000" "646f637a"
 	"00000000" "40000000" "01000000" "02000000" "01010200" "00000000"
 	"00000000" "00000000" "00000000" "0000000000000000"
-	"0000000000000000" "00000000"
+	"0000000000000000" "00000000" "00000000"
 	"02000000" /* aliases */
 	"0500000000000000" "0900000000000000" "04000000" "646f6378"
 	"04000000" "646f6373"
@@ -64,16 +92,29 @@ static const char golden[] =
 	"3412000000000000" "0800000000000000" "00000000"
 	"3412000000000000" "0300000000000040" "fbffffff";
 
+/* The seqs that one of these stands for. */
+static bool is_seqs(char stands, const uint8_t *bytes)
+{
+	for (uint64_t i = 0; i < VG_SEQS; i++) {
+		uint64_t seq = stands == '|' ? i : stands == '/' ? i / 2 : 0;
+
+		/* tests run on little-endian only */
+		if (memcmp(bytes + 8 * i, &seq, 8) != 0)
+			return false;
+	}
+	return true;
+}
+
 static bool is_golden(const uint8_t *bytes, size_t len)
 {
 	const char *hex = golden;
 	size_t at = 0;
 
 	while (*hex && at < len) {
-		if (*hex == '|') {
-			for (uint64_t i = 0; i < VG_SEQS; i++, at += 8)
-				if (memcmp(bytes + at, &i, 8) != 0)
-					return false;
+		if (strchr("|/_", *hex)) {
+			if (at + 8 * VG_SEQS > len || !is_seqs(*hex, bytes + at))
+				return false;
+			at += 8 * VG_SEQS;
 			hex++;
 			continue;
 		}
@@ -129,7 +170,8 @@ static void test_bytes(void)
 /* The least that there is, and the most of each thing. */
 static void test_extremes(void)
 {
-	static struct manifest_collection c;
+	static struct manifest_collection c[2];
+	static struct manifest_snap snap;
 	struct manifest_alias a = {.cursor = 1};
 	struct manifest m = {.number = 1, .lsn = 1, .segment = 1, .offset = 64,
 		.next_gen = GENERATION_FIRST};
@@ -153,22 +195,34 @@ static void test_extremes(void)
 	m.next_no = CATALOGUE_MAX;
 	m.next_gen = GENERATION_END;
 	m.time_ns = m.root_mtime_ns = INT64_MIN;
-	c = full.coll[0];
-	c.no = c.gen = CATALOGUE_MAX - 1;
-	c.cursor = 1ull << 62;
-	c.name_len = VG_ID_MAX;
-	memset(c.name, 0xff, VG_ID_MAX);
-	c.dim = VG_DIM_MAX;
-	c.m = VG_M_MAX;
-	c.ef_construction = VG_EF_MAX;
-	c.vec = c.version = c.meta = c.end =
+	c[0] = full.coll[0];
+	c[0].no = c[0].gen = CATALOGUE_MAX - 1;
+	c[0].cursor = 1ull << 62;
+	c[0].name_len = VG_ID_MAX;
+	memset(c[0].name, 0xff, VG_ID_MAX);
+	c[0].dim = VG_DIM_MAX;
+	c[0].m = VG_M_MAX;
+	c[0].ef_construction = VG_EF_MAX;
+	c[0].vec = c[0].version = c[0].meta = c[0].end =
 		(struct manifest_column){&part, 1};
-	c.n_deltas = MANIFEST_DELTAS_MAX;
-	for (uint32_t i = 0; i < c.n_deltas; i++)
-		c.delta[i] = (struct manifest_file){UINT32_MAX - 63 + i,
+	c[0].n_deltas = MANIFEST_DELTAS_MAX;
+	for (uint32_t i = 0; i < c[0].n_deltas; i++)
+		c[0].delta[i] = (struct manifest_file){UINT32_MAX - 63 + i,
 			1ull << 62, UINT64_MAX};
-	m.coll = &c;
-	m.n_colls = 1;
+	snap = full.coll[0].snap[0];
+	snap.no = CATALOGUE_MAX - 2;
+	snap.name_len = VG_ID_MAX;
+	memset(snap.name, 0xff, VG_ID_MAX);
+	snap.mtime_ns = snap.commit_ns = INT64_MIN;
+	snap.n_live = UINT32_MAX;
+	snap.meta_bytes = 1ull << 62;
+	memcpy(snap.seq, m.seq, sizeof(snap.seq));
+	c[0].snap = &snap;
+	c[1] = full.coll[1];
+	c[1].no = c[0].no;
+	c[1].gen = GENERATION_END - 1;
+	m.coll = c;
+	m.n_colls = 2;
 	memset(name, 'n', VG_ID_MAX);
 	name[VG_ID_MAX] = '\0';
 	memset(target, '/', VG_ID_MAX);
@@ -240,8 +294,8 @@ static const struct change head_changes[] = {
 	{"a truth that is 2", {{AT_HAS_ROOT, 2, 1}}},
 	{"a root's mode with other bits", {{AT_ROOT_MODE, 010000, 4}}},
 	{"2^32 - 1 collections", {{AT_N_COLLS, UINT32_MAX, 4}}},
-	{"a collection more than there is", {{AT_N_COLLS, 3, 4}}},
-	{"a collection less than there is", {{AT_N_COLLS, 1, 4}}},
+	{"a collection more than there is", {{AT_N_COLLS, 4, 4}}},
+	{"a collection less than there is", {{AT_N_COLLS, 2, 4}}},
 	{"2^32 - 1 aliases", {{AT_N_ALIASES, UINT32_MAX, 4}}},
 	{"an alias more than there is", {{AT_N_ALIASES, 3, 4}}},
 	{"an alias less than there is", {{AT_N_ALIASES, 1, 4}}},
@@ -263,7 +317,8 @@ static const struct change head_changes[] = {
 static const struct change collection_changes[] = {
 	{"a number that is not given yet", {{BARE(0), 9, 4}}},
 	{"two with one number", {{BARE(0), 0, 4}}},
-	{"two with one generation", {{BARE(IN_GEN), 0, 4}}},
+	{"two with one generation",
+		{{BARE(IN_GEN), GENERATION_FIRST + 2, 4}}},
 	{"a generation that is not made yet",
 		{{BARE(IN_GEN), GENERATION_FIRST + 5, 4}}},
 	{"a generation with another collection's number",
@@ -325,6 +380,56 @@ static const struct change file_changes[] = {
 	{"a delta without a byte", {{FULL(IN_DELTAS + 4), 0, 8}}},
 };
 
+#define NOON(in) (AT_NOON + (in))
+#define DAWN(in) (AT_DAWN + (in))
+#define DUSK(in) (AT_DUSK + (in))
+#define PAST(in) (AT_PAST + (in))
+
+static const struct change snap_changes[] = {
+	{"a number that is not given yet", {{NOON(0), 9, 4}}},
+	{"its collection's number", {{NOON(0), 0, 4}}},
+	{"another collection's number", {{NOON(0), 8, 4}}},
+	{"another snapshot's number", {{NOON(0), 1, 4}}},
+	{"its collection's uuid", {{NOON(SNAP_UUID + 15), '0', 1}}},
+	{"another collection's uuid", {{NOON(SNAP_UUID + 15), '1', 1}}},
+	{"another snapshot's uuid", {{NOON(SNAP_UUID + 15), '3', 1}}},
+	{"an empty name", {{NOON(SNAP_NAME), 0, 4}}},
+	{"a name of 256 bytes", {{NOON(SNAP_NAME), 256, 4}}},
+	{"a name of 4 GiB", {{NOON(SNAP_NAME), UINT32_MAX, 4}}},
+	{"a name with a slash", {{NOON(SNAP_NAME + 4), '/', 1}}},
+	{"a name with a NUL", {{NOON(SNAP_NAME + 7), 0, 1}}},
+	{"the name of one of the same generation",
+		{{DAWN(SNAP_NAME + 4), 0x6b737564, 4}}},
+	{"the name of one of another generation",
+		{{DAWN(SNAP_NAME + 4), 0x6e6f6f6e, 4}}},
+	{"m 0", {{NOON(SNAP_CONFIG + 4), 0, 4}}},
+	{"a mode with other bits", {{NOON(SNAP_MODE), 010000, 4}}},
+	{"2^32 records", {{NOON(SNAP_LIVE), 1ull << 32, 8}}},
+	{"metadata over 2^62 bytes", {{NOON(SNAP_META), OVER, 8}}},
+	{"a first seq to come", {{NOON(SNAP_SEQ), 1, 8}}},
+	{"a last seq to come", {{NOON(SNAP_SEQ + 8 * 271), 272, 8}}},
+	{"a seq to come in a past generation",
+		{{DUSK(SNAP_SEQ + 8 * 9), 10, 8}}},
+	{"more of them than there are", {{FULL(IN_N_SNAPS), 2, 4}}},
+	{"less of them than there are", {{FULL(IN_N_SNAPS), 0, 4}}},
+	{"2^32 - 1 of them", {{FULL(IN_N_SNAPS), UINT32_MAX, 4}}},
+	{"less of them than a past generation has",
+		{{PAST(PAST_N_SNAPS), 1, 4}}},
+};
+
+static const struct change past_changes[] = {
+	{"with its present's number", {{PAST(IN_GEN), GENERATION_FIRST + 2, 4}}},
+	{"with another collection's",
+		{{PAST(IN_GEN), GENERATION_FIRST + 4, 4}}},
+	{"that is not made yet", {{PAST(IN_GEN), GENERATION_FIRST + 5, 4}}},
+	{"of another collection", {{PAST(PAST_NO), 8, 4}}},
+	{"of another uuid", {{PAST(IN_UUID + 15), '1', 1}}},
+	{"with a cursor", {{PAST(IN_CURSOR), 2, 8}}},
+	{"with rows and no dim", {{PAST(PAST_DIM), 0, 4}}},
+	{"with vectors not from row 0", {{PAST(PAST_VEC + 8), 1, 4}}},
+	{"with versions not from row 0", {{PAST(PAST_VERSION + 8), 1, 4}}},
+};
+
 static const struct change later_changes[] = {
 	{"another version", {{AT_VERSION, 2, 4}}},
 	{"version 0", {{AT_VERSION, 0, 4}}},
@@ -335,13 +440,14 @@ static const struct change later_changes[] = {
 	{"a source", {{FULL(IN_CONFIG + 19), 6, 1}}},
 	{"a metric of rows", {{FULL(IN_METRIC), 0, 1}}},
 	{"an index of rows", {{FULL(IN_INDEX), 3, 1}}},
+	{"a metric of a snapshot", {{NOON(SNAP_CONFIG + 16), 4, 1}}},
 };
 
-static void test_refused(const struct change *change, size_t n)
+static void test_refused(const char *of, const struct change *change, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		ok(decode_with(&change[i]) == -VG_ECORRUPT, "%s: refused",
-			change[i].what);
+		ok(decode_with(&change[i]) == -VG_ECORRUPT, "%s%s: refused",
+			of, change[i].what);
 }
 
 static void test_later(void)
@@ -364,13 +470,13 @@ static void test_later(void)
 static void test_check(void)
 {
 	static struct colfile_part part = {.number = 1, .n = 1};
-	static struct manifest_collection c[2];
+	static struct manifest_collection c[3];
 	struct manifest_alias a[2];
 	struct manifest m = kit_manifest();
 	const struct manifest_collection *coll = m.coll;
 	const struct manifest_alias *alias = m.alias;
 	struct manifest_column *columns[] = {
-		&c[1].vec, &c[1].version, &c[1].meta, &c[1].end};
+		&c[2].vec, &c[2].version, &c[2].meta, &c[2].end};
 	bool refused = true;
 
 #define FRESH()                                                               \
@@ -380,7 +486,7 @@ static void test_check(void)
 
 	FRESH();
 	c[0].name_len = 0;
-	ok(REFUSED(), "a collection without a name is none");
+	ok(REFUSED(), "a collection without a name has one before it");
 	FRESH();
 	memset(c[0].name, 'n', sizeof(c[0].name));
 	c[0].name_len = VG_ID_MAX + 1;
@@ -401,10 +507,10 @@ static void test_check(void)
 	}
 	ok(refused, "without a dim there are no rows of any kind");
 	FRESH();
-	c[1].graph = c[0].graph;
+	c[2].graph = c[0].graph;
 	ok(REFUSED(), "nor is there a graph");
 	FRESH();
-	c[1].n_deltas = 1;
+	c[2].n_deltas = 1;
 	ok(REFUSED(), "nor a delta");
 	FRESH();
 	c[0].n_deltas = MANIFEST_DELTAS_MAX + 1;
@@ -419,13 +525,84 @@ static void test_check(void)
 	c[0].graph = (struct manifest_file){.hash = 1};
 	ok(REFUSED(), "and no hash");
 	FRESH();
-	memcpy(c[1].name, "docsa", 6);
-	c[1].name_len = 5;
+	memcpy(c[2].name, "docsa", 6);
+	c[2].name_len = 5;
 	a[0].name_len = 3;
 	ok(manifest_check(&m) == 0, "a name may begin with another");
 	FRESH();
 	c[0].vec = c[0].version = (struct manifest_column){0};
 	ok(manifest_check(&m) == 0, "a column may have no rows yet");
+#undef FRESH
+#undef REFUSED
+}
+
+/* The same of snapshots and past generations: where these stand. */
+static void test_check_snaps(void)
+{
+	static struct manifest_collection c[4];
+	static struct manifest_snap own, many[100];
+	struct manifest m = kit_manifest();
+	const struct manifest_collection *coll = m.coll;
+
+#define FRESH()                                                               \
+	(memcpy(c, coll, 3 * sizeof(c[0])), own = *coll[0].snap, m.coll = c, \
+		m.n_colls = 3)
+#define REFUSED() (manifest_check(&m) == -VG_ECORRUPT)
+
+	FRESH();
+	c[1].n_snaps = 0;
+	ok(REFUSED(), "a past generation has snapshots");
+	FRESH();
+	c[1].no = 8;
+	ok(REFUSED(), "it is of the collection that stands before it");
+	FRESH();
+	m.coll = &c[1];
+	m.n_colls = 1;
+	ok(REFUSED(), "which is there");
+	FRESH();
+	c[0] = coll[1];
+	c[1] = coll[0];
+	ok(REFUSED(), "and not behind it");
+	FRESH();
+	c[1] = coll[2];
+	c[2] = coll[1];
+	ok(REFUSED(), "nor another between them");
+	FRESH();
+	c[3] = coll[2];
+	c[2] = coll[1];
+	c[2].gen = GENERATION_FIRST;
+	c[2].snap = &coll[1].snap[1];
+	c[1].n_snaps = c[2].n_snaps = 1;
+	m.n_colls = 4;
+	ok(manifest_check(&m) == 0, "there may be several");
+	c[2].gen = c[2].no;
+	ok(manifest_check(&m) == 0, "down to the collection's first");
+	FRESH();
+	c[1].dim = 0;
+	c[1].vec = c[1].version = (struct manifest_column){0};
+	ok(manifest_check(&m) == 0, "one may have no rows");
+	FRESH();
+	own.no = 4;
+	own.uuid[15] = '5';
+	c[2].snap = &own;
+	c[2].n_snaps = 1;
+	ok(manifest_check(&m) == 0,
+		"snapshots of two collections may have one name");
+	FRESH();
+	memcpy(own.name, "docs", 4);
+	c[0].snap = &own;
+	ok(manifest_check(&m) == 0, "or their collection's");
+	FRESH();
+	for (uint32_t i = 0; i < VG_ARRAY_LEN(many); i++) {
+		many[i] = own;
+		many[i].no = 9 + i;
+		many[i].uuid[0] = (uint8_t)i;
+		many[i].name[0] = (char)('0' + i);
+	}
+	m.next_no = 9 + VG_ARRAY_LEN(many);
+	c[0].snap = many;
+	c[0].n_snaps = VG_ARRAY_LEN(many);
+	ok(manifest_check(&m) == 0, "a collection may have a hundred");
 #undef FRESH
 #undef REFUSED
 }
@@ -447,6 +624,7 @@ static void test_too_large(void)
 	for (uint32_t i = 0; i < VG_ARRAY_LEN(c); i++) {
 		c[i] = full.coll[0];
 		c[i].no = c[i].gen = i;
+		c[i].n_snaps = 0;
 		c[i].cursor = i + 1;
 		c[i].uuid[0] = (uint8_t)i;
 		c[i].name[0] = (char)('a' + i);
@@ -630,16 +808,22 @@ int main(void)
 {
 	plan((int)(6 + 2 + VG_ARRAY_LEN(head_changes) +
 		   VG_ARRAY_LEN(collection_changes) +
-		   VG_ARRAY_LEN(file_changes) + VG_ARRAY_LEN(later_changes) +
-		   2 + 13 + 1 + 17 + 9 + 5));
+		   VG_ARRAY_LEN(file_changes) + VG_ARRAY_LEN(snap_changes) +
+		   VG_ARRAY_LEN(past_changes) + VG_ARRAY_LEN(later_changes) +
+		   2 + 13 + 11 + 1 + 17 + 9 + 5));
 	io_init(&io);
 	test_bytes();
 	test_extremes();
-	test_refused(head_changes, VG_ARRAY_LEN(head_changes));
-	test_refused(collection_changes, VG_ARRAY_LEN(collection_changes));
-	test_refused(file_changes, VG_ARRAY_LEN(file_changes));
+	test_refused("", head_changes, VG_ARRAY_LEN(head_changes));
+	test_refused("", collection_changes, VG_ARRAY_LEN(collection_changes));
+	test_refused("", file_changes, VG_ARRAY_LEN(file_changes));
+	test_refused("a snapshot with ", snap_changes,
+		VG_ARRAY_LEN(snap_changes));
+	test_refused("a past generation ", past_changes,
+		VG_ARRAY_LEN(past_changes));
 	test_later();
 	test_check();
+	test_check_snaps();
 	test_too_large();
 	test_names();
 	test_save();

@@ -52,8 +52,13 @@ static struct op sample(enum op_type type)
 		memset(op.places, 0, sizeof(op.places));
 	}
 	if (type == OP_CREATE || type == OP_MOVE || type == OP_ALIAS ||
-		type == OP_UNALIAS)
+		type == OP_UNALIAS || type == OP_SNAP || type == OP_UNSNAP)
 		op.name = ID("docs");
+	if (type == OP_SNAP) {
+		memset(op.snap, 0xbb, sizeof(op.snap));
+		op.n_seen = 3;
+		op.more = many;
+	}
 	if (type == OP_ALIAS)
 		op.target = ID("v2");
 	if (type == OP_CREATE || type == OP_CONFIG)
@@ -75,6 +80,9 @@ static struct op sample(enum op_type type)
 	type "010000" "0100000000000000" "feffffffffffffff"                   \
 	"0807060504030201" "0300000000000000" "0400000000000000" "fbffffff"
 #define PLACE "01000000" "0900" "2211000000000000"
+#define MANY                                                                  \
+	"03000000" "0000" "0500000000000000" "0e01" "0600000000000000"        \
+	"0f01" "ffffffffffffffff"
 #define UUID "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define CONFIG                                                                \
 	"80010000" "10000000" "c8000000" "64000000" "02" "01" "01" "01"       \
@@ -94,9 +102,7 @@ static const struct golden {
 		HEAD("04") "02000000" "0900" "2211000000000000" "0e01"
 			"0100000000000000" UUID "0100000061" "020000006263"
 			"020000007b7d"},
-	{OP_CLEAR, "clear",
-		HEAD("05") "03000000" "0000" "0500000000000000" "0e01"
-			"0600000000000000" "0f01" "ffffffffffffffff" UUID},
+	{OP_CLEAR, "clear", HEAD("05") MANY UUID},
 	{OP_CREATE, "create",
 		HEAD("10") PLACE UUID "04000000646f6373" CONFIG ATTR},
 	{OP_DROP, "drop", HEAD("11") PLACE UUID},
@@ -106,6 +112,10 @@ static const struct golden {
 	{OP_UNALIAS, "unalias", HEAD("14") PLACE "04000000646f6373"},
 	{OP_CONFIG, "config", HEAD("15") PLACE UUID CONFIG},
 	{OP_ATTR, "attr", HEAD("16") PLACE UUID ATTR},
+	{OP_SNAP, "snap",
+		HEAD("17") PLACE UUID "04000000646f6373"
+			"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb" MANY},
+	{OP_UNSNAP, "unsnap", HEAD("18") PLACE UUID "04000000646f6373"},
 };
 
 static bool id_equal(struct vg_id a, struct vg_id b)
@@ -113,23 +123,31 @@ static bool id_equal(struct vg_id a, struct vg_id b)
 	return a.len == b.len && (!a.len || !memcmp(a.bytes, b.bytes, a.len));
 }
 
+static bool places_equal(
+	const struct op_place *a, const struct op_place *b, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (a[i].partition != b[i].partition || a[i].seq != b[i].seq)
+			return false;
+	return true;
+}
+
 static bool op_equal(const struct op *a, const struct op *b)
 {
 	const struct op_place *pa = a->type == OP_CLEAR ? a->more : a->places;
 	const struct op_place *pb = b->type == OP_CLEAR ? b->more : b->places;
 
-	if (a->n_places != b->n_places)
+	if (a->n_places != b->n_places || a->n_seen != b->n_seen ||
+		!places_equal(pa, pb, a->n_places) ||
+		!places_equal(a->more, b->more, a->n_seen))
 		return false;
-	for (uint32_t i = 0; i < a->n_places; i++)
-		if (pa[i].partition != pb[i].partition ||
-			pa[i].seq != pb[i].seq)
-			return false;
 	return a->type == b->type && a->epoch == b->epoch &&
 	       a->time_ns == b->time_ns && a->commit_ns == b->commit_ns &&
 	       a->origin.session == b->origin.session &&
 	       a->origin.request == b->origin.request &&
 	       a->origin.result == b->origin.result &&
-	       !memcmp(a->uuid, b->uuid, 16) && id_equal(a->id, b->id) &&
+	       !memcmp(a->uuid, b->uuid, 16) &&
+	       !memcmp(a->snap, b->snap, 16) && id_equal(a->id, b->id) &&
 	       id_equal(a->id2, b->id2) && id_equal(a->name, b->name) &&
 	       id_equal(a->target, b->target) && a->vec_len == b->vec_len &&
 	       (!a->vec_len || !memcmp(a->vec, b->vec, a->vec_len)) &&
@@ -243,6 +261,8 @@ static int decode_with(
 #define AT_ID 78
 #define AT_CONFIG 86 /* of OP_CREATE "docs" */
 #define AT_ATTR (AT_CONFIG + 24)
+#define AT_N_SEEN (AT_CONFIG + 16) /* of OP_SNAP "docs" */
+#define AT_SEEN (AT_N_SEEN + 4)    /* partitions 0, 270, 271 */
 
 static void test_later(void)
 {
@@ -271,6 +291,7 @@ static void test_later(void)
 static void test_limits(void)
 {
 	struct op put = sample(OP_PUT), create = sample(OP_CREATE);
+	struct op snap = sample(OP_SNAP), unsnap = sample(OP_UNSNAP);
 	const struct {
 		const struct op *op;
 		size_t at;
@@ -299,6 +320,25 @@ static void test_limits(void)
 		{&create, AT_CONFIG + 12, VG_EF_MAX + 1, 4, "a large one"},
 		{&create, AT_CONFIG + 20, VG_BODY_MAX + 1, 4, "its body"},
 		{&create, AT_ATTR, 010000, 4, "a mode with other bits"},
+		{&snap, AT_PLACES, 0, 4, "a snapshot without a place"},
+		{&snap, AT_SEQ, 0, 8, "one with a place of seq 0"},
+		{&snap, AT_ID, 0, 4, "one without a name"},
+		{&snap, AT_ID, 256, 4, "one with a name of 256 bytes"},
+		{&snap, AT_N_SEEN, 4, 4, "one that sees more than it says"},
+		{&snap, AT_N_SEEN, 2, 4, "one that sees less"},
+		{&snap, AT_N_SEEN, VG_SEQS + 1, 4, "one that sees 273 places"},
+		{&snap, AT_N_SEEN, UINT32_MAX, 4, "2^32 - 1 of them"},
+		{&snap, AT_SEEN, 270, 2, "one that sees a place twice"},
+		{&snap, AT_SEEN + 10, 0, 2, "the first two the same"},
+		{&snap, AT_SEEN + 10, 271, 2, "the last two the same"},
+		{&snap, AT_SEEN, 271, 2, "one that sees them out of order"},
+		{&snap, AT_SEEN + 20, VG_SEQS, 2, "partition 272 seen"},
+		{&snap, AT_SEEN + 20, UINT16_MAX, 2, "partition 65,535 seen"},
+		{&snap, AT_SEEN + 2, 0, 8, "seq 0 seen first"},
+		{&snap, AT_SEEN + 22, 0, 8, "seq 0 seen last"},
+		{&unsnap, AT_PLACES, 2, 4, "the end of one with two places"},
+		{&unsnap, AT_ID, 0, 4, "the end of one without a name"},
+		{&unsnap, AT_ID, 256, 4, "or with one of 256 bytes"},
 	};
 
 	for (size_t i = 0; i < VG_ARRAY_LEN(limits); i++)
@@ -347,6 +387,20 @@ static void test_extremes(void)
 	memcpy(buf + AT_PLACES, &too_many, 4);
 	ok(op_decode(buf, cap, got_places, &got) == -VG_ECORRUPT,
 		"one place more is refused before it is written anywhere");
+	op = sample(OP_SNAP);
+	op.name = (struct vg_id){id, sizeof(id)};
+	op.more = places;
+	op.n_seen = OP_PLACES_MAX;
+	len = op_encode(&op, buf, cap);
+	ok(len == op_size(&op) &&
+			op_decode(buf, len, got_places, &got) == 0 &&
+			op_equal(&op, &got),
+		"a snapshot that sees all partitions is decoded");
+	op.more = NULL;
+	op.n_seen = 0;
+	len = op_encode(&op, buf, cap);
+	ok(op_decode(buf, len, got_places, &got) == 0 && got.n_seen == 0,
+		"one of a store without a record sees none");
 	free(buf);
 	free(large);
 }
@@ -364,7 +418,7 @@ static void test_partition(void)
 
 int main(void)
 {
-	plan(7 * (int)VG_ARRAY_LEN(goldens) + 4 + 21 + 4 + 3);
+	plan(7 * (int)VG_ARRAY_LEN(goldens) + 4 + 40 + 6 + 3);
 	for (size_t i = 0; i < VG_ARRAY_LEN(goldens); i++)
 		test_type(&goldens[i]);
 	test_later();
