@@ -124,6 +124,8 @@ struct generation {
 	_Atomic(struct id_table *) ids;
 	uint32_t n_ids;		   /* the committer's: used heads */
 	_Atomic(struct cell *) cell; /* NULL: no vector was ever written */
+	struct cell *opening; /* the committer's: made by a reservation, and not
+				 published yet; or NULL */
 
 	struct collection_file *file; /* the checkpointer's; owned */
 	struct generation *next_old;  /* coll->lock: of coll->old */

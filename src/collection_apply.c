@@ -77,6 +77,7 @@ static void apply_put(
 		cell->retired =
 			atomic_load_explicit(&g->cell, memory_order_relaxed);
 		atomic_store_explicit(&g->cell, cell, memory_order_release);
+		g->opening = NULL;
 	}
 	generation_begin(g,
 		&(struct version){

@@ -86,10 +86,17 @@ static bool cell_fits(
 	       cell->ef_construction == config->ef_construction;
 }
 
+/* That a PUT behind those that were reserved goes into. */
+static struct cell *newest_cell(const struct generation *g)
+{
+	return g->opening ? g->opening
+			  : atomic_load_explicit(
+				    &g->cell, memory_order_relaxed);
+}
+
 bool generation_needs_cell(const struct generation *g, const struct op *op)
 {
-	const struct cell *cell =
-		atomic_load_explicit(&g->cell, memory_order_relaxed);
+	const struct cell *cell = newest_cell(g);
 
 	assert(op->type == OP_PUT);
 	return !cell_fits(cell, &g->coll->config,
@@ -115,8 +122,7 @@ static int reserve_row(
 {
 	uint32_t dim = op->vec_len / (uint32_t)sizeof(float);
 	struct cell_shape shape = cell_shape_of(g, dim);
-	struct cell *cell =
-		atomic_load_explicit(&g->cell, memory_order_relaxed);
+	struct cell *cell = newest_cell(g);
 	int rc;
 
 	assert(op->vec_len % sizeof(float) == 0 && dim > 0);
@@ -124,6 +130,7 @@ static int reserve_row(
 		rc = cell_new(g, &shape, &cell);
 		if (rc < 0)
 			return rc;
+		assert(!g->opening);
 		r->is_new_cell = true;
 	}
 	rc = reserve_slot(cell, op->vec, r);
@@ -131,6 +138,8 @@ static int reserve_row(
 		cell_free(cell);
 	if (rc < 0)
 		r->is_new_cell = false;
+	if (r->is_new_cell)
+		g->opening = cell;
 	return rc;
 }
 
@@ -239,8 +248,10 @@ void generation_unreserve(struct generation *g, struct reservation *r)
 		g->n_ids--;
 	if (r->cell)
 		r->cell->n_reserved--;
-	if (r->is_new_cell)
+	if (r->is_new_cell) {
+		g->opening = NULL;
 		cell_free(r->cell);
+	}
 	*r = (struct reservation){.version = VERSION_NONE};
 }
 

@@ -171,6 +171,29 @@ static void flush_until(
 	}
 }
 
+/* All changes of a commit, or none. */
+static void run_atomic(
+	struct store *s, struct commit *commit, struct commit **first)
+{
+	int rc;
+
+	flush_until(s, first, commit);
+	for (uint32_t i = 0; i < commit->n; i++) {
+		commit->changes[i].rc = 0;
+		commit->changes[i].why[0] = '\0';
+		commit->changes[i].version = VERSION_NONE;
+	}
+	rc = group_add_all(s, commit);
+	if (rc == 0)
+		return;
+	commit->rc = rc;
+	for (uint32_t i = 0; i < commit->n; i++)
+		fail_change(s, &commit->changes[i], rc);
+	if (!commit->why[0] && commit->n > 0)
+		snprintf(commit->why, sizeof(commit->why), "%s",
+			commit->changes[0].why);
+}
+
 static void run_changes(
 	struct store *s, struct commit *commit, struct commit **first)
 {
@@ -209,6 +232,8 @@ void group_run_queue(struct store *s, struct commit *queue)
 		c->cell = NULL;
 		if (c->at_rest)
 			run_at_rest(s, c, &first);
+		else if (c->is_atomic)
+			run_atomic(s, c, &first);
 		else
 			run_changes(s, c, &first);
 	}

@@ -121,18 +121,10 @@ static int log_op(struct store *s, const struct op *op)
 	return wal_append(s->wal, WAL_OP, &part, 1, frees);
 }
 
-int group_add(struct store *s, struct change *ch)
+int group_prepare(struct store *s, struct change *ch)
 {
 	struct batch *b = &s->batch;
-	uint64_t hash[2];
-	unsigned n;
-	int rc = 0;
-
-	/* A repeated request that was applied needs no disk any more. */
-	if (ch->is_repeat && ch->origin.session &&
-		origins_find(&s->origins, &ch->origin, &rc))
-		return rc;
-	rc = store_read_only(s) ? -EROFS : plan_change(s, ch);
+	int rc = store_read_only(s) ? -EROFS : plan_change(s, ch);
 
 	if (rc)
 		return rc;
@@ -140,22 +132,48 @@ int group_add(struct store *s, struct change *ch)
 		rc = moment_new(&s->moments, &b->next);
 	if (rc == 0)
 		rc = group_reserve(s, ch->coll, &ch->op, &ch->r);
-	if (rc < 0)
+	if (rc == 0)
+		place(s, ch);
+	return rc;
+}
+
+void group_unprepare(struct store *s, struct change *ch)
+{
+	unplace(s, &ch->op);
+	group_unreserve(s, ch);
+}
+
+void group_enter(struct store *s, struct change *ch)
+{
+	struct batch *b = &s->batch;
+	uint64_t hash[2];
+	unsigned n = plan_touched(ch, hash);
+
+	assert(b->n < BATCH_MAX && !b->is_alone);
+	for (unsigned i = 0; i < n; i++)
+		touch(b, hash[i]);
+	b->change[b->n++] = ch;
+}
+
+int group_add(struct store *s, struct change *ch)
+{
+	int rc = 0;
+
+	/* A repeated request that was applied needs no disk any more. */
+	if (ch->is_repeat && ch->origin.session &&
+		origins_find(&s->origins, &ch->origin, &rc))
 		return rc;
-	place(s, ch);
+	rc = group_prepare(s, ch);
+	if (rc)
+		return rc;
 	rc = log_op(s, &ch->op);
 	if (rc < 0) {
-		unplace(s, &ch->op);
-		group_unreserve(s, ch);
+		group_unprepare(s, ch);
 		if (rc == -EROFS)
 			store_fail(s, rc, "writing the log");
 		return rc;
 	}
-	assert(b->n < BATCH_MAX && !b->is_alone);
-	n = plan_touched(ch, hash);
-	for (unsigned i = 0; i < n; i++)
-		touch(b, hash[i]);
-	b->is_alone = plan_is_alone(ch);
-	b->change[b->n++] = ch;
+	group_enter(s, ch);
+	s->batch.is_alone = plan_is_alone(ch);
 	return 0;
 }

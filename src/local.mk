@@ -57,7 +57,7 @@ libvgcore_a_SOURCES += \
 	%D%/checkpoint.c %D%/checkpoint.h %D%/checkpoint_load.c \
 	%D%/compact.c %D%/compact.h \
 	%D%/generation.c \
-	%D%/group.c %D%/group_add.c \
+	%D%/group.c %D%/group_add.c %D%/group_atomic.c \
 	%D%/collection_file.c %D%/collection_file.h \
 	%D%/collection_file_int.h %D%/collection_load.c \
 	%D%/graph_file.c %D%/graph_file.h \

@@ -34,6 +34,13 @@ static struct version *find_live(const struct collection *c, struct vg_id id)
 		       : NULL;
 }
 
+uint64_t plan_begin_of(const struct collection *c, struct vg_id id)
+{
+	const struct version *v = find_live(c, id);
+
+	return v ? v->begin : 0;
+}
+
 static uint64_t n_live(const struct collection *c)
 {
 	return atomic_load_explicit(&c->n_live, memory_order_relaxed);
@@ -377,6 +384,9 @@ int plan_change(struct store *s, struct change *ch)
 		return refuse(ch, -ENOENT, "the collection was removed");
 	if (ch->coll && ch->coll->of)
 		return refuse(ch, -EROFS, "a snapshot cannot be changed");
+	if ((ch->flags & CHANGE_IF) &&
+		plan_begin_of(ch->coll, ch->id) != ch->if_begin)
+		return refuse(ch, -ESTALE, "the record was changed meanwhile");
 	clock_gettime(CLOCK_REALTIME, &ts);
 	ch->op = (struct op){
 		.type = ch->type,

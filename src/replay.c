@@ -9,6 +9,7 @@
 #include "src/log.h"
 #include "src/store_int.h"
 #include "src/uring.h"
+#include "src/wire.h"
 
 /*
  * What comes from the disk is checked, not asserted: each op must fit the
@@ -194,19 +195,49 @@ static int replay_op(struct replay *rp, const struct op *op, const char **why)
 	return 0;
 }
 
+static int replay_body(
+	struct replay *rp, const void *body, size_t len, const char **why)
+{
+	struct op op;
+	int rc = op_decode(body, len, rp->places, &op);
+
+	if (rc == -VG_ECORRUPT)
+		*why = "it is not a change";
+	return rc < 0 ? rc : replay_op(rp, &op, why);
+}
+
+/* The changes of an atomic commit. */
+static int replay_bodies(
+	struct replay *rp, const struct wal_frame *frame, const char **why)
+{
+	struct wire_in in = wire_in_init(frame->payload, frame->len);
+	uint32_t n = wire_get_u32(&in), len;
+	int rc = 0;
+
+	for (uint32_t i = 0; i < n && rc == 0; i++) {
+		const void *body = wire_get_str(
+			&in, 1, WIRE_PAYLOAD_MAX, &len);
+
+		*why = "it is not a change";
+		rc = body ? replay_body(rp, body, len, why) : -VG_ECORRUPT;
+	}
+	if (rc == 0 && (in.failed || in.left > 0)) {
+		*why = "it is not a change";
+		rc = -VG_ECORRUPT;
+	}
+	return rc;
+}
+
 static int replay_frame(void *ctx, const struct wal_frame *frame)
 {
 	struct replay *rp = ctx;
 	const char *why = "it is of a later version of vecgridfs";
-	struct op op;
 	int rc = -VG_EFORMAT;
 
 	if (frame->type == WAL_OP)
-		rc = op_decode(frame->payload, frame->len, rp->places, &op);
-	if (rc == 0)
-		rc = replay_op(rp, &op, &why);
-	else if (rc == -VG_ECORRUPT)
-		why = "it is not a change";
+		rc = replay_body(rp, frame->payload, frame->len, &why);
+	else if (frame->type == WAL_OPS)
+		rc = replay_bodies(rp, frame, &why);
 	if (rc == -VG_ECORRUPT || rc == -VG_EFORMAT)
 		snprintf(rp->rep->error, sizeof(rp->rep->error),
 			"the log cannot be applied at segment %llu offset "

@@ -125,6 +125,9 @@ enum change_flags {
 	CHANGE_UID = 1 << 7,
 	CHANGE_GID = 1 << 8,
 	CHANGE_MUST_EXIST = 1 << 9, /* PUT: -ENOENT unless id exists */
+	CHANGE_IF = 1 << 10, /* PUT, SET, DEL: -ESTALE unless id is what it
+				was: its version began at if_begin, or there
+				was none, 0 */
 };
 
 /*
@@ -150,6 +153,7 @@ struct change {
 	struct meta meta; /* stored form; CONFIG: the value as written */
 	struct vg_id key; /* META_SET, META_REMOVE */
 	int64_t time_ns;
+	uint64_t if_begin; /* CHANGE_IF */
 	struct op_attr attr; /* CREATE, ATTR */
 	struct op_origin origin;
 	bool is_repeat; /* the request came before: answer it from its origin if
@@ -165,15 +169,34 @@ struct change {
 	struct op_place *more;
 };
 
+/* A record as somebody saw it: begin of its version; 0: there was none. */
+struct commit_read {
+	struct collection *coll; /* borrowed until done() */
+	struct vg_id id;	 /* borrowed likewise */
+	uint64_t begin;
+};
+
 /*
  * Changes that go in together: each succeeds or fails by itself. done() is
  * called exactly once, from any thread, under no lock; it may free the commit.
  * With n == 0 and `sync` it is an fsync: done() when all that was committed
  * before is on stable storage.
+ *
+ * is_atomic: all succeed or none, whatever happens: they are one frame of the
+ * log and appear in one moment. They are PUT, SET and DEL of different ids of
+ * one collection, COMMIT_ATOMIC_MAX at most, none a repeat but all. -ESTALE: an
+ * id of `reads` is not what it was, or a change's is not; -EFBIG: they do not
+ * fit into a frame. commit->why has a sentence.
  */
+#define COMMIT_ATOMIC_MAX 4096u
+
 struct commit {
 	struct change *changes;
 	uint32_t n;
+	bool is_atomic;
+	const struct commit_read *reads; /* is_atomic: n_reads of them */
+	uint32_t n_reads;
+	char why[192]; /* answered: is_atomic, if rc < 0 */
 	bool sync; /* durable before done(), whatever the mode */
 	bool hand_over; /* to the committer's thread: the caller has other work
 			   to do meanwhile, and a wake-up costs it nothing */
@@ -192,7 +215,8 @@ struct commit {
  * and may be in I/O for one group, unless the commit is to be handed over;
  * else it returns at once. Any thread.
  * Errors come in commit->rc and each change's: -ENOENT, -EEXIST, -EINVAL,
- * -ENODATA, -ENOTEMPTY, -EBUSY, -EFBIG, -ENOTDIR; -ENOSPC and -ENOMEM: nothing
+ * -ENODATA, -ENOTEMPTY, -EBUSY, -EFBIG, -ENOTDIR, -ESTALE; -ENOSPC and
+ * -ENOMEM: nothing
  * was changed; -EIO: the sync failed, whether the change is there is unknown;
  * -EROFS: an earlier sync failed.
  */

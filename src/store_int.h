@@ -94,6 +94,9 @@ struct store {
 int commit_init(struct store *s);
 void commit_fini(struct store *s);
 
+/* plan.c: where id's version began, 0: there is none. The leader. */
+uint64_t plan_begin_of(const struct collection *c, struct vg_id id);
+
 /* plan.c: checks change against the present and fills change->op but for its
  * places. 0; 1: there is nothing to do, it succeeded; or an error with
  * change->why. The leader. */
@@ -111,6 +114,18 @@ unsigned plan_touched(const struct change *change, uint64_t out[2]);
 bool group_conflicts(const struct batch *b, const struct change *ch);
 int group_add(struct store *s, struct change *ch);
 void group_unreserve(struct store *s, struct change *ch);
+
+/* group_add.c: the steps of it. prepare plans, reserves and gives places, in the
+ * next moment; unprepare takes the last one back; enter puts a change that is
+ * in the log into the group. encode writes op into b->buf, *len bytes. The
+ * leader. */
+int group_prepare(struct store *s, struct change *ch);
+void group_unprepare(struct store *s, struct change *ch);
+void group_enter(struct store *s, struct change *ch);
+
+/* group_atomic.c: group_add of all changes of an atomic commit, or of none; the
+ * group is empty. The leader. */
+int group_add_all(struct store *s, struct commit *commit);
 
 /* Reserves what op, of coll, needs; before it renews a generation that has
  * snapshots and would get a new cell. -ENOMEM, -ENOSPC. The leader, and who

@@ -474,7 +474,7 @@ int wal_append(struct wal *wal, enum wal_frame_type type,
 	};
 	size_t size = wire_frame_size(frame.len);
 
-	assert(type >= WAL_OP && type <= WAL_PIN);
+	assert(type >= WAL_OP && type <= WAL_OPS);
 	if (frame.len > WIRE_PAYLOAD_MAX)
 		return -E2BIG;
 

@@ -16,7 +16,7 @@ enum wal_frame_type {
 	WAL_OP = 1,	/* one op, src/op.h */
 	WAL_COMMIT = 2, /* reserved for clusters: (partition, seq) */
 	WAL_VOID = 3,	/* reserved for clusters: (partition, from) */
-	WAL_PIN = 4,	/* reserved for snapshots */
+	WAL_OPS = 4,	/* several ops, which count together or not at all */
 	WAL_NEXT = 5,	/* the next segment was begun; no part of the log */
 };
 

@@ -538,3 +538,9 @@ check_PROGRAMS += tests/unit/compact
 TESTS += tests/unit/compact
 tests_unit_compact_SOURCES = %D%/unit/compact.c
 tests_unit_compact_LDADD = $(store_libs)
+
+# atomic: commits that are whole, and changes on a condition.
+check_PROGRAMS += tests/unit/atomic
+TESTS += tests/unit/atomic
+tests_unit_atomic_SOURCES = %D%/unit/atomic.c
+tests_unit_atomic_LDADD = $(store_libs)

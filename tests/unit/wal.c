@@ -134,7 +134,7 @@ static void test_new(int dir)
 	ok(st.written_lsn == 2 && st.durable_lsn == 2 && st.syncs == 1 &&
 			st.bytes == 64 + 40 + 32,
 		"and the log says so");
-	must(wal_append(wal, WAL_PIN, &mark, 1, true) == 0);
+	must(wal_append(wal, WAL_OPS, &mark, 1, true) == 0);
 	must(wal_write(wal, true) == 0);
 	file = kit_load(dir, "0001.wal");
 	if (!ok(file.len == sizeof(golden) - 1 &&
