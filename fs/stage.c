@@ -58,6 +58,7 @@ void stages_fini(struct stages *ss)
 static bool is_place(const struct stage *st, const struct stage_place *p)
 {
 	return st->coll == p->coll && st->area == p->area &&
+	       st->key == p->key &&
 	       (p->area != STAGE_AS || st->form == p->form) &&
 	       st->name_len == p->name.len &&
 	       memcmp(st->name, p->name.bytes, p->name.len) == 0;
@@ -94,6 +95,7 @@ enum {
 	KEPT_COMMITTED = 1 << 7,
 	KEPT_OF_RECORD = 1 << 8,
 	KEPT_HAS_MTIME = 1 << 9,
+	KEPT_META_SET = 1 << 10,
 	KEPT_FORM_SHIFT = 16,
 };
 
@@ -111,6 +113,7 @@ static uint32_t flags_locked(const struct stage *st)
 	flags |= st->is_committed ? KEPT_COMMITTED : 0;
 	flags |= st->is_of_record ? KEPT_OF_RECORD : 0;
 	flags |= st->has_mtime ? KEPT_HAS_MTIME : 0;
+	flags |= st->is_meta_set ? KEPT_META_SET : 0;
 	return flags;
 }
 
@@ -127,6 +130,7 @@ static void set_flags(struct stage *st, uint32_t flags)
 	st->is_committed = flags & KEPT_COMMITTED;
 	st->is_of_record = flags & KEPT_OF_RECORD;
 	st->has_mtime = flags & KEPT_HAS_MTIME;
+	st->is_meta_set = flags & KEPT_META_SET;
 }
 
 /* What the arena is told of a stage: enough for another daemon to go on. Under
@@ -152,6 +156,8 @@ static int save_attr(struct stages *ss, struct stage *st, bool is_made,
 	attr.flags = flags_locked(st);
 	attr.extra[0] = st->original;
 	attr.extra[3] = (uint64_t)st->meta_off << 32 | st->meta_len;
+	attr.extra[4] = st->key;
+	attr.extra[5] = st->if_begin;
 	rc = is_made ? arena_file_put(ss->arena, st->file, &attr)
 		     : arena_file_new(ss->arena, &attr, file);
 	pthread_mutex_unlock(&st->lock);
@@ -202,6 +208,7 @@ static struct stage *stage_new(
 	st->coll = collection_ref(place->coll);
 	st->area = place->area;
 	st->form = place->form;
+	st->key = place->key;
 	st->is_named = is_named;
 	st->uid = uid;
 	st->n_refs = 1;
@@ -277,10 +284,11 @@ static int load_stage(void *ctx, uint32_t idx, const struct arena_attr *attr)
 {
 	struct loading *l = ctx;
 	struct stage_place place = {.area = (enum stage_area)attr->area,
-		.name = {attr->name, attr->name_len}};
+		.name = {attr->name, attr->name_len},
+		.key = attr->extra[4]};
 	struct stage *st;
 
-	if (attr->area < STAGE_RECORD || attr->area > STAGE_QUERY)
+	if (attr->area < STAGE_RECORD || attr->area > STAGE_TX_DIR)
 		return 0;
 	place.coll = catalogue_find_uuid(l->cat, attr->uuid);
 	if (!place.coll) {
@@ -299,6 +307,7 @@ static int load_stage(void *ctx, uint32_t idx, const struct arena_attr *attr)
 	st->original = attr->extra[0];
 	st->meta_off = (uint32_t)(attr->extra[3] >> 32);
 	st->meta_len = (uint32_t)attr->extra[3];
+	st->if_begin = attr->extra[5];
 	st->offered_pid = (int)attr->extra[1];
 	st->offered_ns = (int64_t)attr->extra[2];
 	set_flags(st, attr->flags);
@@ -436,11 +445,12 @@ void stages_del_name(struct stages *ss, struct stage *st)
 
 void stages_rename(struct stages *ss, struct stage *st, struct vg_id name)
 {
-	struct stage_place place = {st->coll, st->area, st->form, name};
+	struct stage_place place = stage_place_of(st);
 	struct stage *other;
 	bool is_last = false;
 
 	assert(name.len > 0 && name.len <= NAME_LEN_MAX);
+	place.name = name;
 	pthread_mutex_lock(&ss->lock);
 	other = find_locked(ss, &place);
 	if (other && other != st) {
@@ -490,6 +500,55 @@ struct stage *stages_next(struct stages *ss, const struct collection *coll,
 	return best;
 }
 
+/* Whether st is listed under `of`, whose name does not matter. */
+static bool is_in(const struct stage *st, const struct stage_place *of)
+{
+	return st->is_named && st->coll == of->coll && st->area == of->area &&
+	       st->key == of->key;
+}
+
+int stages_list(struct stages *ss, const struct stage_place *of,
+	struct stage ***out, uint32_t *n)
+{
+	struct stage **list;
+	uint32_t count = 0;
+
+	pthread_mutex_lock(&ss->lock);
+	for (struct stage *st = ss->list; st; st = st->next)
+		count += is_in(st, of);
+	list = malloc((count + 1) * sizeof(struct stage *));
+	*n = count;
+	for (struct stage *st = ss->list; st && list; st = st->next)
+		if (is_in(st, of)) {
+			st->n_refs++;
+			list[--count] = st; /* the newest comes first */
+		}
+	pthread_mutex_unlock(&ss->lock);
+	assert(!list || count == 0);
+	*out = list;
+	return list ? 0 : -ENOMEM;
+}
+
+/* Whether the transaction is there that st is of. */
+static bool has_tx_locked(const struct stages *ss, const struct stage *st)
+{
+	const struct stage *dir = ss->list;
+
+	while (dir && (dir->serial != st->key || !dir->is_named))
+		dir = dir->next;
+	return dir != NULL;
+}
+
+/* Whether its name keeps it. */
+static bool is_kept_locked(
+	const struct stages *ss, const struct stage *st, int64_t now_ns)
+{
+	if (!st->is_named)
+		return false;
+	return st->area == STAGE_TX ? has_tx_locked(ss, st)
+				    : now_ns - st->touched_ns < STAGE_KEPT_NS;
+}
+
 void stages_expire(struct stages *ss, int64_t now_ns)
 {
 	struct stage **link = &ss->list, *gone = NULL;
@@ -501,8 +560,7 @@ void stages_expire(struct stages *ss, int64_t now_ns)
 		if (st->offered_pid && now_ns - st->offered_ns > OFFER_NS)
 			st->offered_pid = 0;
 		if (st->n_refs || st->offered_pid ||
-			(st->is_named &&
-				now_ns - st->touched_ns < STAGE_KEPT_NS)) {
+			is_kept_locked(ss, st, now_ns)) {
 			link = &st->next;
 			continue;
 		}

@@ -21,6 +21,9 @@
  *                                     until the first commit, whose record
  *                                     takes the name over
  *
+ * A transaction is a directory of stages, each for a record that was looked up
+ * in it: what it was then, and what was made of it (fs/ops_tx.c).
+ *
  * A name with a leading dot stays a stage whatever is in it; renaming it to an
  * undotted one makes the record. Bytes, name, metadata and all else that the
  * next daemon must know are in the arena: whoever changes a field of a stage
@@ -31,6 +34,9 @@ enum stage_area {
 	STAGE_AS = 2,	  /* c/.as/FORM/ID */
 	STAGE_META = 3,	  /* c/.meta/ID */
 	STAGE_QUERY = 4,  /* c/query/NAME */
+	STAGE_IF = 5,	  /* c/.if=KEY/ID */
+	STAGE_TX = 6,	  /* c/.tx/NAME/ID, KEY is that of the directory... */
+	STAGE_TX_DIR = 7, /* ...which is a stage too: its serial */
 };
 
 /* Where a name stands. */
@@ -39,6 +45,7 @@ struct stage_place {
 	enum stage_area area;
 	enum record_form form; /* STAGE_AS */
 	struct vg_id name;     /* as in the directory */
+	uint64_t key;	       /* STAGE_IF, STAGE_TX */
 };
 
 struct stage {
@@ -47,6 +54,7 @@ struct stage {
 	struct collection *coll; /* referenced */
 	enum stage_area area;
 	enum record_form form;
+	uint64_t key;
 	uint32_t file;	  /* of the arena */
 	uint32_t uid;	  /* of who made it */
 	uint32_t n_refs;  /* stages->lock: handles and work on it */
@@ -66,6 +74,9 @@ struct stage {
 	bool is_unlinked; /* rm took the name: it becomes no record any more */
 	bool is_committed; /* a record was made of it */
 	bool is_of_record; /* made for one that existed: it makes none anew */
+	bool is_meta_set;  /* STAGE_TX: its metadata was changed */
+	uint64_t if_begin; /* STAGE_TX: where the record's version began when
+			      it was looked up first; 0: there was none */
 	uint32_t n_in_flight; /* commits that are not answered yet */
 	bool has_mtime;	  /* mtime was set: it goes with the next commit */
 	int64_t mtime_ns;
@@ -74,6 +85,13 @@ struct stage {
 			      0: none: it cannot grow beyond them */
 	int64_t touched_ns; /* for the 24 h after which staging goes */
 };
+
+/* Where st stands; borrows of it. Its name may be moved by a rename. */
+static inline struct stage_place stage_place_of(const struct stage *st)
+{
+	return (struct stage_place){st->coll, st->area, st->form,
+		{st->name, st->name_len}, st->key};
+}
 
 #define STAGE_KEPT_NS (24 * 3600 * 1000000000LL)
 
@@ -173,7 +191,13 @@ void stages_follow(struct stages *ss, const struct collection *coll,
 struct stage *stages_next(struct stages *ss, const struct collection *coll,
 	uint64_t from);
 
-/* Lets stages that nobody touched for 24 h go. */
+/* All named stages of an area with that key, oldest first: *out is owned, and
+ * each in it referenced. -ENOMEM. */
+int stages_list(struct stages *ss, const struct stage_place *of,
+	struct stage ***out, uint32_t *n);
+
+/* Lets stages that nobody touched for 24 h go; those of a transaction when it
+ * goes. */
 void stages_expire(struct stages *ss, int64_t now_ns);
 
 #endif
