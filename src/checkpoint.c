@@ -547,6 +547,15 @@ static bool is_idle(struct store *s, struct looks *looks)
 					   : IDLE_LOOKS);
 }
 
+const char *checkpoint_strerror(int rc)
+{
+	if (rc == -EROFS)
+		return "the store is read-only";
+	return rc == -VG_ECORRUPT ? "a file that it adds to was cut, restore it "
+				    "from a copy"
+				  : strerror(-rc);
+}
+
 static void *checkpoint_main(void *arg)
 {
 	struct store *s = arg;
@@ -579,7 +588,7 @@ static void *checkpoint_main(void *arg)
 		}
 		if (rc < 0 && rc != -EROFS)
 			log_warn("no checkpoint: %s; the log goes on growing",
-				strerror(-rc));
+				checkpoint_strerror(rc));
 		pthread_mutex_lock(&cp->lock);
 	}
 	pthread_mutex_unlock(&cp->lock);

@@ -107,6 +107,9 @@ void checkpoint_fini(struct store *s);
  */
 int store_checkpoint(struct store *s, bool all);
 
+/* Why it could not be made, for a line of the log. */
+const char *checkpoint_strerror(int rc);
+
 /* bytes were logged. The leader. */
 void checkpoint_note(struct store *s, size_t bytes);
 

@@ -6,8 +6,8 @@
 # listed here; every other file of src/ is core.
 set -u
 cd "${VG_SRC:-$(dirname "$0")/..}" || exit 99
-base='vg|log|wire'
-storage='io|uring|wal|wal_[a-z]+|column|colfile|colfile_[a-z]+|blob'
+base='vg|log|wire|clock|memory'
+storage='io|uring|wal|wal_[a-z]+|column|colfile|colfile_[a-z]+|blob|lost'
 core='[a-z0-9_]+'
 
 # ok NUMBER SENTENCE: holds if nothing comes in; what comes in offends.
