@@ -23,6 +23,7 @@ struct source {
 	const float *vecs;
 	uint32_t n, dim;
 	struct vg_id leave_out;
+	const struct version *version; /* whose vector it is, or NULL */
 	struct named_request *named; /* referenced */
 	struct look look; /* what all of it is searched in; id= borrows of it */
 };
@@ -47,6 +48,7 @@ static int source_of_id(struct ask *ask, struct source *src)
 	if (cell_check_row(v->cell, v->slot) < 0)
 		return -EIO;
 	src->vecs = version_vec(v);
+	src->version = v;
 	src->n = 1;
 	src->dim = v->cell->dim;
 	src->leave_out = version_id(v);
@@ -260,6 +262,10 @@ static int run(struct ask *ask, struct answer_bytes *out)
 		rc = source_init(ask, &src);
 		if (rc == 0)
 			rc = run_search(ask, &src, &a, &out->is_partial);
+		/* Was it there to the end? */
+		if (rc >= 0 && src.version)
+			rc = cell_check_row(
+				src.version->cell, src.version->slot);
 		if (rc == -EINVAL)
 			say_misfit(ask, &src);
 		source_fini(&src);

@@ -17,6 +17,38 @@ static void read_part(fuse_req_t req, const char *bytes, size_t len,
 		fuse_reply_buf(req, bytes + off, VG_MIN(size, len - (size_t)off));
 }
 
+bool ops_is_damaged(fuse_req_t req, const struct version *v)
+{
+	if (cell_check_row(v->cell, v->slot) == 0)
+		return false;
+	fs_note_error(req, v->cell->gen->coll, version_id(v), -EIO,
+		"its vector is damaged on the disk of the data directory: "
+		"restore it from a copy, or write it again");
+	return true;
+}
+
+/* Copied: what the disk does not give is known behind the read only. */
+static void read_version(fuse_req_t req, const struct version *v, size_t size,
+	off_t off)
+{
+	size_t len = v->cell->dim * sizeof(float), n = 0;
+	char *copy = malloc(len);
+
+	if (!copy) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	if (off >= 0 && (uint64_t)off < len) {
+		n = VG_MIN(size, len - (size_t)off);
+		memcpy(copy, (const char *)version_vec(v) + off, n);
+	}
+	if (n > 0 && ops_is_damaged(req, v))
+		fuse_reply_err(req, EIO);
+	else
+		fuse_reply_buf(req, copy, n);
+	free(copy);
+}
+
 /* Copied: once the reply is out the client may close, and the stage go. */
 static void read_stage(fuse_req_t req, struct stage *st, size_t size, off_t off)
 {
@@ -58,8 +90,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 				off);
 		break;
 	case HANDLE_VERSION:
-		read_part(req, (const char *)version_vec(h->version),
-			h->version->cell->dim * sizeof(float), size, off);
+		read_version(req, h->version, size, off);
 		break;
 	case HANDLE_STAGE:
 		read_stage(req, h->stage, size, off);

@@ -129,13 +129,8 @@ static int open_version(fuse_req_t req, const struct ops_node *node,
 
 	if (ops_wants_write(fi))
 		return open_version_write(req, node, fi);
-	if (as.kind != NODE_META &&
-		cell_check_row(node->version->cell, node->version->slot) < 0) {
-		fs_note_error(req, node->coll, version_id(node->version), -EIO,
-			"its vector is damaged on the disk of the data "
-			"directory: restore it from a copy, or write it again");
+	if (as.kind != NODE_META && ops_is_damaged(req, node->version))
 		return -EIO;
-	}
 	fi->keep_cache = 1;
 	fi->noflush = 1;
 	if (as.kind == NODE_RECORD)
@@ -145,6 +140,11 @@ static int open_version(fuse_req_t req, const struct ops_node *node,
 	if (!bytes)
 		return -ENOMEM;
 	version_format(&as, node->version, bytes, len);
+	/* Touching it may have shown that. */
+	if (as.kind != NODE_META && ops_is_damaged(req, node->version)) {
+		free(bytes);
+		return -EIO;
+	}
 	return open_bytes(req, node, bytes, len, fi);
 }
 

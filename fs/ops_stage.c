@@ -73,7 +73,10 @@ static int preload(struct fs *fs, const struct stage_place *place,
 	if (!bytes)
 		return -ENOMEM;
 	version_format(&as, v, bytes, len);
-	rc = arena_pwrite(fs->arena, st->file, ARENA_BODY, 0, bytes, len);
+	rc = place->area == STAGE_META ? 0 : cell_check_row(v->cell, v->slot);
+	if (rc == 0)
+		rc = arena_pwrite(
+			fs->arena, st->file, ARENA_BODY, 0, bytes, len);
 	free(bytes);
 	if (place->area == STAGE_RECORD)
 		st->original = len;

@@ -65,6 +65,7 @@ static int system_value(
 {
 	const float *vec = version_vec(v);
 	size_t len = v->cell->dim * sizeof(float);
+	uint64_t hash;
 	double sum = 0;
 
 	if (strcmp(word, "version") == 0)
@@ -75,16 +76,19 @@ static int system_value(
 		return snprintf(out, cap, "self");
 	if (strcmp(word, "state") == 0)
 		return snprintf(out, cap, "%s", state_of(v));
-	if (cell_check_row(v->cell, v->slot) < 0)
-		return -EIO;
-	if (strcmp(word, "crc") == 0)
-		return snprintf(out, cap, "%016" PRIx64,
-			(uint64_t)XXH3_64bits(vec, len));
+	if (strcmp(word, "crc") == 0) {
+		hash = XXH3_64bits(vec, len);
+		return cell_check_row(v->cell, v->slot) < 0
+			       ? -EIO
+			       : snprintf(out, cap, "%016" PRIx64, hash);
+	}
 	if (strcmp(word, "norm") != 0)
 		return -ENODATA;
 	for (uint32_t i = 0; i < v->cell->dim; i++)
 		sum += (double)vec[i] * vec[i];
-	return snprintf(out, cap, "%.9g", sqrt(sum));
+	return cell_check_row(v->cell, v->slot) < 0
+		       ? -EIO
+		       : snprintf(out, cap, "%.9g", sqrt(sum));
 }
 
 static int meta_value(

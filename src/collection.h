@@ -74,6 +74,7 @@ struct cell {
 	_Atomic uint64_t *damaged; /* bits of groups of rows, as vec.rows.sure;
 				      NULL: no row is from a file */
 	_Atomic uint32_t n_damaged; /* groups; relaxed: read behind `sure` */
+	_Atomic bool is_damage_told;  /* relaxed: a line of the log */
 	struct column vec;  /* float[dim] */
 	struct column slots; /* struct slot */
 	struct hnsw *hnsw;   /* NULL: flat */
@@ -202,14 +203,15 @@ void look_init(struct look *look, struct collection *c, struct moments *ms);
 void look_fini(struct look *look); /* of zeros: nothing */
 
 /*
- * 0, or -EIO: the row of slot is on the disk, and damaged there. Looked at
- * once; any thread. Before a vector's bytes are handed out.
+ * 0, or -EIO: the row of slot is on the disk, and damaged there, or could not
+ * be read from it when somebody did. Any thread. Behind the use of a vector's
+ * bytes, before what was made of them is handed out.
  */
-int cell_check_row(const struct cell *cell, uint32_t slot);
+int cell_check_row(struct cell *cell, uint32_t slot);
 
 /*
- * Ranges of rows that were found damaged: what a search left out, it may have
- * missed. Asked after it. Any thread.
+ * Ranges of rows that were found damaged, and pages that were lost: what a
+ * search left out, it may have missed. Asked after it. Any thread.
  */
 uint32_t generation_damaged(const struct generation *g);
 

@@ -403,8 +403,10 @@ void collection_remap(struct generation *g)
 	chunk = 1u << cell->vec.rows.shift;
 	n = colfile_rows(f->column[COLUMN_VEC]);
 	for (; n - f->mapped >= chunk; f->mapped += chunk) {
-		rc = colfile_map(f->column[COLUMN_VEC], f->mapped, chunk,
-			column_at(&cell->vec, f->mapped));
+		rc = column_add_map(&cell->vec, f->mapped);
+		if (rc == 0)
+			rc = colfile_map(f->column[COLUMN_VEC], f->mapped,
+				chunk, column_at(&cell->vec, f->mapped));
 		if (rc < 0 && rc != -EOPNOTSUPP)
 			break;
 	}

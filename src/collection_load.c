@@ -121,6 +121,8 @@ static int load_column(struct load *ld, struct colfile *cf, struct column *to,
 
 		rc = -EOPNOTSUPP;
 		if (mapped && len == chunk)
+			rc = column_add_map(to, from);
+		if (mapped && len == chunk && rc == 0)
 			rc = colfile_map(cf, from, len, column_at(to, from));
 		if (rc == 0)
 			*mapped = from + len;
@@ -149,9 +151,10 @@ static void check_rows(const struct rows *rows, uint32_t slot)
 	assert(slot < rows->n_unsure);
 	for (uint32_t i = from; i < to && rc == 0; i++)
 		rc = colfile_check(cell->gen->file->loaded, i);
-	if (rc < 0)
-		log_err("damaged: vectors of slots %u to %u cannot be read: "
-			"their records are left out of answers",
+	if (rc < 0 && !atomic_exchange_explicit(&cell->is_damage_told, true,
+			      memory_order_relaxed))
+		log_err("damaged: vectors of slots %u to %u, and maybe others, "
+			"cannot be read: their records are left out of answers",
 			from, to - 1);
 	note_group(cell, group, rc < 0);
 }

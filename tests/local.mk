@@ -366,6 +366,17 @@ check_PROGRAMS += tests/format_store
 tests_format_store_SOURCES = %D%/format_store.c
 tests_format_store_LDADD = $(store_libs)
 
+# lost: what a disk does not give any more.
+check_PROGRAMS += tests/unit/lost
+TESTS += tests/unit/lost
+tests_unit_lost_SOURCES = %D%/unit/lost.c
+tests_unit_lost_LDADD = libvgtap.a libvgstorage.a
+
+# faults: what goes wrong around a mount.
+fault_tests = %D%/mount/a-disk-that-does-not-read-costs-its-rows-only.sh
+dist_check_SCRIPTS += $(fault_tests)
+TESTS += $(fault_tests)
+
 # the store's parts: blob to search, and the store cut.
 noinst_LIBRARIES += libvgstorekit.a
 libvgstorekit_a_SOURCES = %D%/storekit.c %D%/storekit.h
