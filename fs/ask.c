@@ -40,13 +40,15 @@ static int source_of_id(struct ask *ask, struct source *src)
 	struct vg_id id = {q->key, q->key_len};
 	const struct version *v;
 	uint32_t no;
+	int rc;
 
 	no = generation_find(src->look.gen, id, src->look.moment);
 	if (no == VERSION_NONE)
 		return -ENOENT;
 	v = generation_version(src->look.gen, no);
-	if (cell_check_row(v->cell, v->slot) < 0)
-		return -EIO;
+	rc = cell_check_row(v->cell, v->slot);
+	if (rc < 0)
+		return rc;
 	src->vecs = version_vec(v);
 	src->version = v;
 	src->n = 1;
@@ -194,6 +196,7 @@ static int run_search(struct ask *ask, const struct source *src,
 		.has_distance = true,
 		.trailer = q->trailer,
 	};
+	uint32_t unread = generation_unread(src->look.gen);
 	int rc = answer_open(a, &spec);
 
 	step = VG_MIN(step, src->n);
@@ -206,7 +209,8 @@ static int run_search(struct ask *ask, const struct source *src,
 	free(ch.hits);
 	free(ch.n_hits);
 	*is_partial = atomic_load(&ch.is_cut) ||
-		      generation_damaged(src->look.gen) > 0;
+		      generation_damaged(src->look.gen) > 0 ||
+		      generation_unread(src->look.gen) != unread;
 	if (rc == 0)
 		rc = answer_close(a, *is_partial);
 	return rc;

@@ -156,9 +156,8 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
 	struct fuse_file_info *fi);
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 
-/* Whether the vector of v is not to be had, which errors.ndjson says then.
- * Behind the use of its bytes. */
-bool ops_is_damaged(fuse_req_t req, const struct version *v);
+/* cell_check_row of v: behind the use of its bytes. errors.ndjson says why not. */
+int ops_check_row(fuse_req_t req, const struct version *v);
 
 /* ops_query.c. query_getattr takes the caller's reference on node. */
 void query_open_leaf(fuse_req_t req, struct qnode *node,

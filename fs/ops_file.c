@@ -17,14 +17,18 @@ static void read_part(fuse_req_t req, const char *bytes, size_t len,
 		fuse_reply_buf(req, bytes + off, VG_MIN(size, len - (size_t)off));
 }
 
-bool ops_is_damaged(fuse_req_t req, const struct version *v)
+int ops_check_row(fuse_req_t req, const struct version *v)
 {
-	if (cell_check_row(v->cell, v->slot) == 0)
-		return false;
-	fs_note_error(req, v->cell->gen->coll, version_id(v), -EIO,
-		"its vector is damaged on the disk of the data directory: "
-		"restore it from a copy, or write it again");
-	return true;
+	int rc = cell_check_row(v->cell, v->slot);
+
+	if (rc < 0)
+		fs_note_error(req, v->cell->gen->coll, version_id(v), rc,
+			rc == -EIO ? "its vector is damaged on the disk of the "
+				     "data directory: restore it from a copy, "
+				     "or write it again"
+				   : "no descriptor is left to look at its "
+				     "vector: allow more (ulimit -n)");
+	return rc;
 }
 
 /* Copied: what the disk does not give is known behind the read only. */
@@ -33,6 +37,7 @@ static void read_version(fuse_req_t req, const struct version *v, size_t size,
 {
 	size_t len = v->cell->dim * sizeof(float), n = 0;
 	char *copy = malloc(len);
+	int rc;
 
 	if (!copy) {
 		fuse_reply_err(req, ENOMEM);
@@ -42,8 +47,9 @@ static void read_version(fuse_req_t req, const struct version *v, size_t size,
 		n = VG_MIN(size, len - (size_t)off);
 		memcpy(copy, (const char *)version_vec(v) + off, n);
 	}
-	if (n > 0 && ops_is_damaged(req, v))
-		fuse_reply_err(req, EIO);
+	rc = n > 0 ? ops_check_row(req, v) : 0;
+	if (rc < 0)
+		fuse_reply_err(req, fs_errno(rc));
 	else
 		fuse_reply_buf(req, copy, n);
 	free(copy);

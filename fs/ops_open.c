@@ -126,11 +126,13 @@ static int open_version(fuse_req_t req, const struct ops_node *node,
 		node->ref.kind, (enum record_form)node->ref.sub};
 	size_t len;
 	char *bytes;
+	int rc;
 
 	if (ops_wants_write(fi))
 		return open_version_write(req, node, fi);
-	if (as.kind != NODE_META && ops_is_damaged(req, node->version))
-		return -EIO;
+	rc = as.kind == NODE_META ? 0 : ops_check_row(req, node->version);
+	if (rc < 0)
+		return rc;
 	fi->keep_cache = 1;
 	fi->noflush = 1;
 	if (as.kind == NODE_RECORD)
@@ -141,9 +143,10 @@ static int open_version(fuse_req_t req, const struct ops_node *node,
 		return -ENOMEM;
 	version_format(&as, node->version, bytes, len);
 	/* Touching it may have shown that. */
-	if (as.kind != NODE_META && ops_is_damaged(req, node->version)) {
+	rc = as.kind == NODE_META ? 0 : ops_check_row(req, node->version);
+	if (rc < 0) {
 		free(bytes);
-		return -EIO;
+		return rc;
 	}
 	return open_bytes(req, node, bytes, len, fi);
 }

@@ -67,6 +67,7 @@ static int system_value(
 	size_t len = v->cell->dim * sizeof(float);
 	uint64_t hash;
 	double sum = 0;
+	int rc;
 
 	if (strcmp(word, "version") == 0)
 		return snprintf(out, cap, "%" PRIu64, v->begin);
@@ -78,17 +79,15 @@ static int system_value(
 		return snprintf(out, cap, "%s", state_of(v));
 	if (strcmp(word, "crc") == 0) {
 		hash = XXH3_64bits(vec, len);
-		return cell_check_row(v->cell, v->slot) < 0
-			       ? -EIO
-			       : snprintf(out, cap, "%016" PRIx64, hash);
+		rc = cell_check_row(v->cell, v->slot);
+		return rc < 0 ? rc : snprintf(out, cap, "%016" PRIx64, hash);
 	}
 	if (strcmp(word, "norm") != 0)
 		return -ENODATA;
 	for (uint32_t i = 0; i < v->cell->dim; i++)
 		sum += (double)vec[i] * vec[i];
-	return cell_check_row(v->cell, v->slot) < 0
-		       ? -EIO
-		       : snprintf(out, cap, "%.9g", sqrt(sum));
+	rc = cell_check_row(v->cell, v->slot);
+	return rc < 0 ? rc : snprintf(out, cap, "%.9g", sqrt(sum));
 }
 
 static int meta_value(

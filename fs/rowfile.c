@@ -144,6 +144,7 @@ static int read_numbers(const struct rowfile *rf, const struct window *w)
 	uint64_t i = w->begin > rf->head_len ?
 			     (w->begin - rf->head_len) / rf->row_len :
 			     0;
+	int rc;
 
 	for (; i < rf->n; i++) {
 		uint64_t at = rf->head_len + i * rf->row_len;
@@ -154,8 +155,9 @@ static int read_numbers(const struct rowfile *rf, const struct window *w)
 			break;
 		show(w, at, &rf->dim, prefix);
 		show(w, at + prefix, version_vec(v), rf->row_len - prefix);
-		if (cell_check_row(v->cell, v->slot) < 0)
-			return -EIO;
+		rc = cell_check_row(v->cell, v->slot);
+		if (rc < 0)
+			return rc;
 	}
 	return 0;
 }

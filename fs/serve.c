@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "fs/boards.h"
@@ -292,6 +293,19 @@ static int open_store(
 	return 0;
 }
 
+/* As many descriptors as we may have: programs begin with few because of
+ * select(2), which we do not use. */
+static void take_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_warn("the limit of open files stays as it was");
+}
+
 int serve(void *ctx, struct holder_env *env)
 {
 	struct fs *fs = calloc(1, sizeof(*fs));
@@ -304,6 +318,7 @@ int serve(void *ctx, struct holder_env *env)
 	/* Memory that we ask for must not wait for our own answers. */
 	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 #endif
+	take_descriptors();
 	rc = arena_open(env->arena_fd, &fs->arena);
 	if (rc < 0)
 		goto free_fs;

@@ -59,6 +59,7 @@ struct checkpointer {
 
 	uint64_t reach; /* lsn that the log has to go on to: what the newest
 			   manifest that can be read says. Set by the open */
+	_Atomic int fds; /* that all columns may still keep open to read */
 	uint64_t limit; /* bytes of the log between two; UINT64_MAX: never */
 	_Atomic uint64_t logged; /* bytes since the last cut; relaxed */
 	_Atomic uint64_t lsn;	 /* relaxed: that the newest goes on from */

@@ -163,6 +163,8 @@ int cell_check_row(struct cell *cell, uint32_t slot)
 	uint32_t group = slot >> cell->vec.rows.group;
 
 	rows_check(&cell->vec.rows, slot);
+	if (!rows_is_sure(&cell->vec.rows, slot))
+		return -EMFILE;
 	if (column_check(&cell->vec, slot) < 0) {
 		tell_lost(cell);
 		return -EIO;
@@ -186,6 +188,16 @@ uint32_t generation_damaged(const struct generation *g)
 			      &cell->n_damaged, memory_order_relaxed) +
 			      atomic_load_explicit(&cell->vec.n_lost,
 				      memory_order_relaxed)
+		    : 0;
+}
+
+uint32_t generation_unread(const struct generation *g)
+{
+	const struct cell *cell =
+		atomic_load_explicit(&g->cell, memory_order_acquire);
+
+	return cell ? atomic_load_explicit(
+			      &cell->n_unread, memory_order_relaxed)
 		    : 0;
 }
 

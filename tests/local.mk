@@ -373,7 +373,9 @@ tests_unit_lost_SOURCES = %D%/unit/lost.c
 tests_unit_lost_LDADD = libvgtap.a libvgstorage.a
 
 # faults: what goes wrong around a mount.
-fault_tests = %D%/mount/a-disk-that-does-not-read-costs-its-rows-only.sh
+fault_tests = \
+	%D%/mount/a-disk-that-does-not-read-costs-its-rows-only.sh \
+	%D%/mount/few-descriptors-are-enough-or-are-told.sh
 dist_check_SCRIPTS += $(fault_tests)
 TESTS += $(fault_tests)
 
