@@ -19,6 +19,7 @@
 #include "fs/loop.h"
 #include "fs/ops.h"
 #include "fs/options.h"
+#include "src/clock.h"
 #include "src/log.h"
 
 /* How long a new mount waits for the directory's owner to end. */
@@ -29,7 +30,7 @@ static void tidy(void *ctx)
 	struct fs *fs = ctx;
 
 	named_expire(&fs->named);
-	stages_expire(&fs->stages, fs_now());
+	stages_expire(&fs->stages, clock_now_ns());
 }
 
 /* Before 6.18 the kernel is told of each name by itself. */
@@ -173,7 +174,7 @@ static int load_kept(struct fs *fs)
 	if (rc == 0)
 		rc = handles_load(fs);
 	if (rc == 0)
-		stages_expire(&fs->stages, fs_now());
+		stages_expire(&fs->stages, clock_now_ns());
 	return rc;
 }
 

@@ -53,7 +53,7 @@ struct stage {
 	_Atomic uint32_t n_open; /* relaxed: handles that write to it */
 	bool is_named;	  /* stages->lock: the name resolves to it */
 	int offered_pid;  /* stages->lock: whose next open it awaits; 0: none */
-	int64_t offered_ns; /* stages->lock: since when */
+	int64_t offered_ns; /* stages->lock: since when, clock_now_ns */
 	uint32_t name_len; /* stages->lock: rename moves it */
 	char name[NAME_LEN_MAX + 1];
 
@@ -72,7 +72,9 @@ struct stage {
 	uint32_t meta_off, meta_len; /* where in ARENA_META its metadata is */
 	uint64_t original; /* bytes of what it was opened on without O_TRUNC;
 			      0: none: it cannot grow beyond them */
-	int64_t touched_ns; /* for the 24 h after which staging goes */
+	int64_t touched_ns; /* when, by the clock on the wall: stat tells it */
+	int64_t used_ns; /* the same by clock_now_ns: for the 24 h after which
+			    staging goes */
 };
 
 #define STAGE_KEPT_NS (24 * 3600 * 1000000000LL)
@@ -82,7 +84,7 @@ struct stage {
 struct stage_miss {
 	int pid;
 	bool is_trunc;
-	int64_t at_ns;
+	int64_t at_ns; /* clock_now_ns */
 };
 
 #define STAGE_MISSES 64u
@@ -173,7 +175,11 @@ void stages_follow(struct stages *ss, const struct collection *coll,
 struct stage *stages_next(struct stages *ss, const struct collection *coll,
 	uint64_t from);
 
-/* Lets stages that nobody touched for 24 h go. */
+/* Its bytes were changed, now. st->lock. */
+void stage_touch_locked(struct stage *st);
+
+/* Lets stages that nobody touched for 24 h go, by clock_now_ns: a day is a day
+ * though somebody sets the clock on the wall. */
 void stages_expire(struct stages *ss, int64_t now_ns);
 
 #endif
