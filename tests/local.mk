@@ -374,8 +374,10 @@ tests_unit_lost_LDADD = libvgtap.a libvgstorage.a
 
 # faults: what goes wrong around a mount.
 fault_tests = \
+	%D%/mount/a-clock-that-jumps-changes-no-more-than-times.sh \
 	%D%/mount/a-disk-that-does-not-read-costs-its-rows-only.sh \
 	%D%/mount/few-descriptors-are-enough-or-are-told.sh
+EXTRA_DIST += %D%/clockstep.c %D%/mount/clock_steps.py
 dist_check_SCRIPTS += $(fault_tests)
 TESTS += $(fault_tests)
 
