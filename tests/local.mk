@@ -376,8 +376,10 @@ tests_unit_lost_LDADD = libvgtap.a libvgstorage.a
 fault_tests = \
 	%D%/mount/a-clock-that-jumps-changes-no-more-than-times.sh \
 	%D%/mount/a-disk-that-does-not-read-costs-its-rows-only.sh \
+	%D%/mount/cutting-the-power-loses-nothing-acknowledged.sh \
 	%D%/mount/few-descriptors-are-enough-or-are-told.sh
-EXTRA_DIST += %D%/clockstep.c %D%/mount/clock_steps.py
+EXTRA_DIST += %D%/clockstep.c %D%/mount/clock_steps.py \
+	%D%/mount/power_cuts.py
 dist_check_SCRIPTS += $(fault_tests)
 TESTS += $(fault_tests)
 
@@ -499,6 +501,12 @@ tests_cut_simdisk_SOURCES = %D%/cut/simdisk.c
 tests_cut_simdisk_LDADD = $(sim_libs)
 tests_cut_power_SOURCES = %D%/cut/power.c
 tests_cut_power_LDADD = $(sim_libs)
+
+# powerfs: the same disk, mounted, for the real program.
+check_PROGRAMS += tests/powerfs
+tests_powerfs_SOURCES = %D%/powerfs.c
+tests_powerfs_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
+tests_powerfs_LDADD = libvgsimdisk.a libvgtap.a libvgbase.a $(FUSE3_LIBS)
 
 # power: the whole store on such a disk, and what notices that a protection is
 # missing.
