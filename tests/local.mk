@@ -377,9 +377,10 @@ fault_tests = \
 	%D%/mount/a-clock-that-jumps-changes-no-more-than-times.sh \
 	%D%/mount/a-disk-that-does-not-read-costs-its-rows-only.sh \
 	%D%/mount/cutting-the-power-loses-nothing-acknowledged.sh \
+	%D%/mount/an-unmounted-tree-lives-until-it-is-closed.sh \
 	%D%/mount/few-descriptors-are-enough-or-are-told.sh
 EXTRA_DIST += %D%/clockstep.c %D%/mount/clock_steps.py \
-	%D%/mount/power_cuts.py
+	%D%/mount/lazy_umount.py %D%/mount/power_cuts.py
 dist_check_SCRIPTS += $(fault_tests)
 TESTS += $(fault_tests)
 
