@@ -23,6 +23,7 @@ struct source {
 	const float *vecs;
 	uint32_t n, dim;
 	struct vg_id leave_out;
+	const struct version *version; /* whose vector it is, or NULL */
 	struct named_request *named; /* referenced */
 	struct look look; /* what all of it is searched in; id= borrows of it */
 };
@@ -39,14 +40,17 @@ static int source_of_id(struct ask *ask, struct source *src)
 	struct vg_id id = {q->key, q->key_len};
 	const struct version *v;
 	uint32_t no;
+	int rc;
 
 	no = generation_find(src->look.gen, id, src->look.moment);
 	if (no == VERSION_NONE)
 		return -ENOENT;
 	v = generation_version(src->look.gen, no);
-	if (cell_check_row(v->cell, v->slot) < 0)
-		return -EIO;
+	rc = cell_check_row(v->cell, v->slot);
+	if (rc < 0)
+		return rc;
 	src->vecs = version_vec(v);
+	src->version = v;
 	src->n = 1;
 	src->dim = v->cell->dim;
 	src->leave_out = version_id(v);
@@ -192,6 +196,7 @@ static int run_search(struct ask *ask, const struct source *src,
 		.has_distance = true,
 		.trailer = q->trailer,
 	};
+	uint32_t unread = generation_unread(src->look.gen);
 	int rc = answer_open(a, &spec);
 
 	step = VG_MIN(step, src->n);
@@ -204,7 +209,8 @@ static int run_search(struct ask *ask, const struct source *src,
 	free(ch.hits);
 	free(ch.n_hits);
 	*is_partial = atomic_load(&ch.is_cut) ||
-		      generation_damaged(src->look.gen) > 0;
+		      generation_damaged(src->look.gen) > 0 ||
+		      generation_unread(src->look.gen) != unread;
 	if (rc == 0)
 		rc = answer_close(a, *is_partial);
 	return rc;
@@ -266,6 +272,10 @@ static int run(struct ask *ask, struct answer_bytes *out)
 		rc = source_init(ask, &src);
 		if (rc == 0)
 			rc = run_search(ask, &src, &a, &out->is_partial);
+		/* Was it there to the end? */
+		if (rc >= 0 && src.version)
+			rc = cell_check_row(
+				src.version->cell, src.version->slot);
 		if (rc == -EINVAL)
 			say_misfit(ask, &src);
 		source_fini(&src);

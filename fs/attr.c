@@ -186,7 +186,10 @@ static ino_t ino_of_stage(const struct stage *stage)
 	static const enum node_kind kinds[] = {[STAGE_RECORD] = NODE_RECORD,
 		[STAGE_AS] = NODE_AS,
 		[STAGE_META] = NODE_META,
-		[STAGE_QUERY] = NODE_QUERY};
+		[STAGE_QUERY] = NODE_QUERY,
+		[STAGE_IF] = NODE_RECORD,
+		[STAGE_TX] = NODE_RECORD,
+		[STAGE_TX_DIR] = NODE_STAGE};
 	struct version_view as = {
 		stage->coll, kinds[stage->area], stage->form};
 	char buf[VG_ID_MAX];
@@ -202,8 +205,16 @@ void attr_stage(struct fs *fs, struct stage *stage, struct stat *st)
 	struct op_attr owner = collection_attr(stage->coll);
 	size_t len;
 
+	if (stage->area == STAGE_TX_DIR) {
+		begin(st, S_IFDIR | (owner.mode & 07777), stage->uid, owner.gid);
+		st->st_ino = ino_of_stage(stage);
+		set_time(st, stage->touched_ns);
+		return;
+	}
 	begin(st, S_IFREG | (owner.mode & 0666), stage->uid, owner.gid);
-	if (stage->area == STAGE_RECORD && stage->name[0] != '.')
+	if ((stage->area == STAGE_RECORD || stage->area == STAGE_IF ||
+		    stage->area == STAGE_TX) &&
+		stage->name[0] != '.')
 		st->st_uid = owner.uid;
 	pthread_mutex_lock(&stage->lock);
 	st->st_ino = ino_of_stage(stage);
@@ -221,6 +232,8 @@ void attr_qnode(struct fs *fs, struct qnode *node, uint64_t len,
 
 	if (node->kind == QNODE_DIR)
 		mode = S_IFDIR | 0555;
+	else if (node->kind == QNODE_IF)
+		mode = S_IFDIR | (owner.mode & 07777);
 	else if (node->kind == QNODE_RUN)
 		mode = S_IFREG | 0666;
 	else if (node->kind == QNODE_IMPORT)

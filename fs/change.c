@@ -60,6 +60,16 @@ void fs_note_error(fuse_req_t req, struct collection *coll,
 	note(fs_of(req), coll, (uint32_t)ctx->pid, ctx->uid, &e);
 }
 
+void fs_note_commit(struct fs *fs, struct collection *coll,
+	const struct fs_who *who, int rc, const char *why)
+{
+	struct store_error e = {.rc = rc};
+
+	snprintf(e.path, sizeof(e.path), "%s", who->path);
+	snprintf(e.why, sizeof(e.why), "%s", why);
+	note(fs, coll, who->pid, who->uid, &e);
+}
+
 void fs_refuse(fuse_req_t req, struct collection *coll, struct vg_id name,
 	int rc, const char *why)
 {

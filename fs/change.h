@@ -57,6 +57,14 @@ void fs_refuse(fuse_req_t req, struct collection *coll, struct vg_id name,
 void fs_note_error(fuse_req_t req, struct collection *coll,
 	struct vg_id name, int rc, const char *why);
 
+/* The same for who waited for a commit. Any thread. */
+struct fs_who {
+	uint32_t pid, uid;
+	const char *path;
+};
+void fs_note_commit(struct fs *fs, struct collection *coll,
+	const struct fs_who *who, int rc, const char *why);
+
 /* The path of name in coll, for messages. Any thread. */
 void fs_path(struct fs *fs, const struct collection *coll, struct vg_id name,
 	char *out, size_t cap);

@@ -54,7 +54,7 @@ libvgfs_a_SOURCES += \
 	%D%/ops_name.c \
 	%D%/ops_open.c \
 	%D%/ops_query.c \
-	%D%/ops_stage.c \
+	%D%/ops_stage.c %D%/ops_tx.c \
 	%D%/ops_xattr.c \
 	%D%/serve.c %D%/serve.h \
 	%D%/stage.c %D%/stage.h \

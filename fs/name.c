@@ -11,6 +11,7 @@ static const char *const kind_names[] = {
 	[NAME_AS] = ".as",
 	[NAME_META] = ".meta",
 	[NAME_SNAP] = ".snap",
+	[NAME_TX] = ".tx",
 	[NAME_CONFIG] = ".config",
 	[NAME_STATS] = ".stats",
 	[NAME_IMPORT] = ".import",
@@ -150,7 +151,28 @@ enum name_kind name_find(const char *name, size_t len)
 	for (int kind = NAME_QUERY; kind < NAME_KINDS; kind++)
 		if (is_bytes(name, len, kind_names[kind]))
 			return (enum name_kind)kind;
+	if (name_get_if(name, len, &(uint64_t){0}))
+		return NAME_IF;
 	return name[0] == '.' ? NAME_STAGING : NAME_RECORD;
+}
+
+/* Digits without a zero in front: one name for each number. */
+bool name_get_if(const char *name, size_t len, uint64_t *number)
+{
+	static const char word[] = ".if=";
+	size_t at = sizeof(word) - 1;
+	uint64_t n = 0;
+
+	if (len <= at || len > at + 18 || memcmp(name, word, at) != 0 ||
+		(name[at] == '0' && len > at + 1))
+		return false;
+	for (; at < len; at++) {
+		if (name[at] < '0' || name[at] > '9')
+			return false;
+		n = n * 10 + (uint64_t)(name[at] - '0');
+	}
+	*number = n;
+	return true;
 }
 
 const char *name_get(enum name_kind kind)

@@ -59,10 +59,12 @@ int name_encode(struct vg_id id, char buf[NAME_ENCODED_MAX], size_t *len);
 enum name_kind {
 	NAME_RECORD,  /* name_decode says which id, if any */
 	NAME_STAGING, /* any other leading dot: kept by this mount only */
+	NAME_IF,      /* .if=N, N the number of a version: name_get_if */
 	NAME_QUERY,
 	NAME_AS,
 	NAME_META,
 	NAME_SNAP,
+	NAME_TX,
 	NAME_CONFIG,
 	NAME_STATS,
 	NAME_IMPORT,
@@ -75,8 +77,11 @@ enum name_kind {
 /* Classifies name[len]; "." and ".." never come from the kernel. */
 enum name_kind name_find(const char *name, size_t len);
 
-/* The name that kind has, ".as"; NULL for NAME_RECORD and NAME_STAGING, which
- * have many. */
+/* Whether name[len] is .if=N; then *number is N. */
+bool name_get_if(const char *name, size_t len, uint64_t *number);
+
+/* The name that kind has, ".as"; NULL for those before NAME_QUERY, which have
+ * many. */
 const char *name_get(enum name_kind kind);
 
 #endif

@@ -87,6 +87,7 @@ enum qnode_kind {
 	QNODE_LEAF,   /* query/k=5/id=a.tsv */
 	QNODE_RUN,    /* query/.run */
 	QNODE_IMPORT, /* .import/npy@prefix; the path is that */
+	QNODE_IF,     /* .if=17; the path is that */
 };
 
 /*

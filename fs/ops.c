@@ -172,6 +172,18 @@ int ops_place(const struct ops_node *parent, struct stage_place *place)
 {
 	place->coll = parent->coll;
 	place->form = RECORD_ANY;
+	if (parent->stage && parent->stage->area == STAGE_TX_DIR) {
+		place->area = STAGE_TX;
+		place->key = parent->stage->serial;
+		return 0;
+	}
+	if (parent->qnode && parent->qnode->kind == QNODE_IF) {
+		place->area = STAGE_IF;
+		return name_get_if(parent->qnode->path,
+			       parent->qnode->path_len, &place->key)
+			       ? 0
+			       : -EPERM;
+	}
 	switch (ops_view(&parent->ref)) {
 	case VIEW_COLL:
 		place->area = STAGE_RECORD;
@@ -197,7 +209,8 @@ int ops_place(const struct ops_node *parent, struct stage_place *place)
 int ops_place_id(const struct stage_place *place, char buf[VG_ID_MAX],
 	struct vg_id *id)
 {
-	if (place->area == STAGE_RECORD &&
+	if ((place->area == STAGE_RECORD || place->area == STAGE_IF ||
+		    place->area == STAGE_TX) &&
 		name_find(place->name.bytes, place->name.len) != NAME_RECORD)
 		return -EINVAL;
 	return name_decode(place->name.bytes, place->name.len, buf, id);

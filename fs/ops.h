@@ -44,6 +44,16 @@ void ops_node_put(struct fs *fs, struct ops_node *node);
 int ops_attr(struct fs *fs, const struct ops_node *node, uint32_t uid,
 	struct stat *st);
 
+/* A change of what is below .if= has its condition. */
+static inline void ops_add_condition(
+	const struct stage_place *place, struct fs_change *fc)
+{
+	if (place->area != STAGE_IF)
+		return;
+	fc->change.flags |= CHANGE_IF;
+	fc->change.if_begin = place->key;
+}
+
 /* Where a directory's names go: records, forms, metadata, requests. -EPERM:
  * nothing is created there. place->coll borrows from parent. */
 int ops_place(const struct ops_node *parent, struct stage_place *place);
@@ -79,6 +89,13 @@ struct ops_commit {
 };
 int ops_stage_commit(fuse_req_t req, struct stage *st, struct ops_commit *oc);
 
+/* ops_stage_commit's parts: puts what v reads as into st; and makes fc of st,
+ * whose lock is held. */
+int ops_stage_preload(struct fs *fs, const struct stage_place *place,
+	const struct version *v, struct stage *st);
+int ops_stage_fill(fuse_req_t req, struct stage *st, struct ops_commit *oc,
+	struct fs_change *fc);
+
 /* Offers the caller a stage of his own for what v (NULL: a named request) is
  * at place; it holds v's bytes unless is_trunc. Referenced. */
 int ops_offer_stage(fuse_req_t req, const struct stage_place *place,
@@ -100,6 +117,32 @@ int ops_find_entry(fuse_req_t req, struct fs *fs, struct collection *coll,
 /* Finds the nodes below query/ that a former daemon left. -ENOMEM. Before
  * threads are made. */
 int ops_load_nodes(struct fs *fs);
+
+/*
+ * ops_tx.c: transactions, directories below .tx/. Each takes what its operation
+ * is given and answers it, or returns below 0. tx_find is the stage of a record
+ * in one, referenced, which remembers what was looked up: -ENOENT: it is not
+ * there; tx_create the same for a new one.
+ */
+void tx_mkdir(fuse_req_t req, struct collection *c, const char *name);
+int tx_rmdir(fuse_req_t req, struct collection *c, const char *name);
+int tx_commit(fuse_req_t req, struct collection *c, const char *name,
+	const char *newname);
+int tx_find(fuse_req_t req, const struct stage_place *place,
+	struct stage **out);
+int tx_create(fuse_req_t req, const struct stage_place *place, int flags,
+	struct stage **out);
+int tx_unlink(fuse_req_t req, const struct stage_place *place);
+int tx_rename(fuse_req_t req, const struct stage_place *from,
+	const struct stage_place *to, unsigned flags);
+
+/* What close() says of the bytes in st. */
+void tx_flush(fuse_req_t req, struct stage *st);
+
+/* Names of a directory: the transactions in .tx/, or what one would write;
+ * behind the cursor `from` (0: all), whose next is in *next. NULL: no more. */
+struct stage *tx_next(struct fs *fs, const struct stage_place *of,
+	uint64_t from);
 
 /* ops_dir.c */
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m);
@@ -160,6 +203,9 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
 	struct fuse_file_info *fi);
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+/* cell_check_row of v: behind the use of its bytes. errors.ndjson says why not. */
+int ops_check_row(fuse_req_t req, const struct version *v);
 
 /* ops_query.c. query_getattr takes the caller's reference on node. */
 void query_open_leaf(fuse_req_t req, struct qnode *node,

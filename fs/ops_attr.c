@@ -273,8 +273,7 @@ static int truncate_stage(fuse_req_t req, struct stage *st, uint64_t size)
 static int set_stage(fuse_req_t req, struct ops_node *node, struct stage *st,
 	const struct stat *attr, int to_set)
 {
-	struct stage_place place = {st->coll, st->area, st->form,
-		{st->name, st->name_len}};
+	struct stage_place place = stage_place_of(st);
 	struct fs_change *fc;
 	char buf[VG_ID_MAX];
 	struct vg_id id;
@@ -305,6 +304,7 @@ static int set_stage(fuse_req_t req, struct ops_node *node, struct stage *st,
 	fs_change_id(fc, id);
 	fc->change.flags = CHANGE_TIME;
 	fc->change.time_ns = time_of(attr, to_set);
+	ops_add_condition(&place, fc);
 	run_for_attr(fc, node);
 	return 0;
 }

@@ -64,8 +64,7 @@ static void flush_stage(fuse_req_t req, struct stage *st, bool sync)
 		fuse_reply_err(req, is_failed ? EINVAL : 0);
 		return;
 	}
-	oc.to = (struct stage_place){st->coll, st->area, st->form,
-		{st->name, st->name_len}};
+	oc.to = stage_place_of(st);
 	oc.ctx = stages_get(&fs->stages, st->serial);
 	assert(oc.ctx == st);
 	rc = ops_stage_commit(req, st, &oc);
@@ -96,7 +95,9 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	(void)ino;
 	if (refuse_lost(req, fi))
 		return;
-	if (h && h->kind == HANDLE_STAGE)
+	if (h && h->kind == HANDLE_STAGE && h->stage->area == STAGE_TX)
+		tx_flush(req, h->stage);
+	else if (h && h->kind == HANDLE_STAGE)
 		flush_stage(req, h->stage, h->is_sync);
 	else if (h && h->kind == HANDLE_IMPORT)
 		bulk_flush(req, h);
@@ -113,7 +114,9 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 	(void)datasync;
 	if (refuse_lost(req, fi))
 		return;
-	if (h && h->kind == HANDLE_STAGE)
+	if (h && h->kind == HANDLE_STAGE && h->stage->area == STAGE_TX)
+		tx_flush(req, h->stage);
+	else if (h && h->kind == HANDLE_STAGE)
 		flush_stage(req, h->stage, true);
 	else
 		ops_sync(req);
@@ -162,10 +165,9 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	bool is_left, is_whole;
 
 	(void)ino;
-	if (h && h->kind == HANDLE_STAGE) {
+	if (h && h->kind == HANDLE_STAGE && h->stage->area != STAGE_TX) {
 		st = h->stage;
-		oc.to = (struct stage_place){st->coll, st->area, st->form,
-			{st->name, st->name_len}};
+		oc.to = stage_place_of(st);
 		pthread_mutex_lock(&st->lock);
 		is_left = st->is_dirty && st->name[0] != '.';
 		is_left = is_left && ops_wants_write(fi);

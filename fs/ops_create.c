@@ -41,7 +41,7 @@ bool ops_stage_is_taken(
 	struct stages *ss = &fs_of(req)->stages;
 	bool is_trunc, is;
 
-	if (!ops_wants_write(fi) || st->name[0] == '.')
+	if (!ops_wants_write(fi) || st->name[0] == '.' || st->area == STAGE_TX)
 		return false;
 	is = atomic_fetch_add_explicit(&st->n_open, 1, memory_order_relaxed);
 	/* Without its name, its bytes are in and the name leads to them: who
@@ -103,6 +103,11 @@ static int make_stage(fuse_req_t req, fuse_ino_t parent_ino, const char *name,
 		rc = ops_refuse_snap(req, parent.coll, place.name);
 	if (rc == 0)
 		rc = check_name(req, &place);
+	if (rc == 0 && place.area == STAGE_TX) {
+		rc = tx_create(req, &place, flags, out);
+		ops_node_put(fs, &parent);
+		return rc;
+	}
 	if (rc == 0)
 		rc = stages_add(&fs->stages, &place, true,
 			fuse_req_ctx(req)->uid, out);

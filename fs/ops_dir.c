@@ -40,12 +40,13 @@ static void create_entry(
 	fs_change_run(fc);
 }
 
-/* Whether ino is the .snap/ of a collection, referenced. */
-static bool is_snap_dir(struct fs *fs, fuse_ino_t ino, struct ops_node *node)
+/* Whether ino is the .snap/ or .tx/ of a collection, referenced. */
+static bool get_maker(struct fs *fs, fuse_ino_t ino, struct ops_node *node)
 {
 	if (ops_node_get(fs, ino, node) < 0)
 		return false;
-	if (ops_view(&node->ref) == VIEW_SNAP)
+	if (ops_view(&node->ref) == VIEW_SNAP ||
+		ops_view(&node->ref) == VIEW_TX)
 		return true;
 	ops_node_put(fs, node);
 	return false;
@@ -75,15 +76,18 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m)
 	struct fs_change *fc;
 	struct ops_node node;
 
-	if (parent != FUSE_ROOT_ID && is_snap_dir(fs, parent, &node)) {
-		make_snap(req, node.coll, name);
+	if (parent != FUSE_ROOT_ID && get_maker(fs, parent, &node)) {
+		if (ops_view(&node.ref) == VIEW_SNAP)
+			make_snap(req, node.coll, name);
+		else
+			tx_mkdir(req, node.coll, name);
 		ops_node_put(fs, &node);
 		return;
 	}
 	if (parent != FUSE_ROOT_ID) {
 		fs_refuse(req, NULL, ops_id(name), -EPERM,
-			"collections stand in the root, snapshots in .snap/; "
-			"there are no other directories");
+			"collections stand in the root, snapshots in .snap/, "
+			"transactions in .tx/; there are no other directories");
 		return;
 	}
 	if (strlen(name) > VG_ID_MAX || name[0] == '.') {
@@ -188,8 +192,10 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct fs_change *fc;
 	int rc = -EPERM;
 
-	if (parent != FUSE_ROOT_ID && is_snap_dir(fs, parent, &node)) {
-		rc = remove_snap(req, node.coll, name);
+	if (parent != FUSE_ROOT_ID && get_maker(fs, parent, &node)) {
+		rc = ops_view(&node.ref) == VIEW_SNAP
+			     ? remove_snap(req, node.coll, name)
+			     : tx_rmdir(req, node.coll, name);
 		ops_node_put(fs, &node);
 		if (rc < 0)
 			fuse_reply_err(req, fs_errno(rc));
@@ -333,6 +339,22 @@ static void list_snaps(struct fs *fs, struct listing *l,
 	}
 }
 
+/* Transactions, or what one would write, in the order in which they were begun:
+ * their serials grow. */
+static void list_stages(struct fs *fs, struct listing *l,
+	const struct stage_place *of, uint64_t from)
+{
+	struct stage *st;
+	struct stat attr;
+
+	while (!l->is_full && (st = tx_next(fs, of, from))) {
+		attr_stage(fs, st, &attr);
+		add(l, st->name, &attr, st->serial + 4);
+		from = st->serial + 1;
+		stages_unref(&fs->stages, st);
+	}
+}
+
 static void list_root(struct fs *fs, struct listing *l, uint64_t from)
 {
 	struct catalogue *cat = store_catalogue(fs->store);
@@ -358,13 +380,24 @@ static void list(struct fs *fs, struct listing *l, const struct handle *h,
 {
 	static const char *const dots[] = {".", ".."};
 	struct stat st = {.st_mode = S_IFDIR, .st_ino = 1};
+	struct node_ref ref = node_decode(h->ino);
+	struct stage_place of = {.coll = h->coll, .area = STAGE_TX_DIR};
 
 	for (; off < 2 && !l->is_full; off++)
 		add(l, dots[off], &st, off + 1);
 	if (l->is_full)
 		return;
 	off = off > 3 ? off - 3 : 0;
+	if (ref.kind == NODE_STAGE) {
+		of.area = STAGE_TX;
+		of.key = ref.low;
+		list_stages(fs, l, &of, off);
+		return;
+	}
 	switch (h->view) {
+	case VIEW_TX:
+		list_stages(fs, l, &of, off);
+		break;
 	case VIEW_ROOT:
 		list_root(fs, l, off);
 		break;

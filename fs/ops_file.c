@@ -17,6 +17,44 @@ static void read_part(fuse_req_t req, const char *bytes, size_t len,
 		fuse_reply_buf(req, bytes + off, VG_MIN(size, len - (size_t)off));
 }
 
+int ops_check_row(fuse_req_t req, const struct version *v)
+{
+	int rc = cell_check_row(v->cell, v->slot);
+
+	if (rc < 0)
+		fs_note_error(req, v->cell->gen->coll, version_id(v), rc,
+			rc == -EIO ? "its vector is damaged on the disk of the "
+				     "data directory: restore it from a copy, "
+				     "or write it again"
+				   : "no descriptor is left to look at its "
+				     "vector: allow more (ulimit -n)");
+	return rc;
+}
+
+/* Copied: what the disk does not give is known behind the read only. */
+static void read_version(fuse_req_t req, const struct version *v, size_t size,
+	off_t off)
+{
+	size_t len = v->cell->dim * sizeof(float), n = 0;
+	char *copy = malloc(len);
+	int rc;
+
+	if (!copy) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	if (off >= 0 && (uint64_t)off < len) {
+		n = VG_MIN(size, len - (size_t)off);
+		memcpy(copy, (const char *)version_vec(v) + off, n);
+	}
+	rc = n > 0 ? ops_check_row(req, v) : 0;
+	if (rc < 0)
+		fuse_reply_err(req, fs_errno(rc));
+	else
+		fuse_reply_buf(req, copy, n);
+	free(copy);
+}
+
 /* Copied: once the reply is out the client may close, and the stage go. */
 static void read_stage(fuse_req_t req, struct stage *st, size_t size, off_t off)
 {
@@ -58,8 +96,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 				off);
 		break;
 	case HANDLE_VERSION:
-		read_part(req, (const char *)version_vec(h->version),
-			h->version->cell->dim * sizeof(float), size, off);
+		read_version(req, h->version, size, off);
 		break;
 	case HANDLE_STAGE:
 		read_stage(req, h->stage, size, off);
@@ -95,7 +132,7 @@ static int probe_locked(struct fs *fs, struct stage *st, const char **why)
 	int rc;
 
 	if (st->name[0] == '.' ||
-		(st->area != STAGE_RECORD && st->area != STAGE_AS))
+		st->area == STAGE_META || st->area == STAGE_QUERY)
 		return 0;
 	if (!p)
 		return -ENOMEM;
@@ -132,7 +169,7 @@ static int write_stage(struct fs *fs, struct stage *st, const char *buf,
 		return rc;
 	st->is_dirty = true;
 	st->is_refused = false;
-	st->touched_ns = fs_now();
+	stage_touch_locked(st);
 	rc = probe_locked(fs, st, why);
 	st->is_failed = rc < 0;
 	return rc;

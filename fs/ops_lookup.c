@@ -101,7 +101,8 @@ static int find_version(struct fs *fs, const struct stage_place *place,
 	const struct look *look, uint32_t no, struct found *f)
 {
 	static const enum node_kind kinds[] = {[STAGE_RECORD] = NODE_RECORD,
-		[STAGE_AS] = NODE_AS, [STAGE_META] = NODE_META};
+		[STAGE_AS] = NODE_AS,
+		[STAGE_META] = NODE_META};
 	struct version_view as = {
 		look->coll, kinds[place->area], place->form};
 	const struct version *v = generation_version(look->gen, no);
@@ -304,7 +305,7 @@ static int load_node(void *arg, uint32_t idx, const struct arena_attr *attr)
 	rc = path.coll && nodes_get_kept(&fs->nodes, idx, &kept, &path.path)
 		     ? 0
 		     : -ESTALE;
-	if (rc == 0 && kept.kind != QNODE_IMPORT)
+	if (rc == 0 && kept.kind != QNODE_IMPORT && kept.kind != QNODE_IF)
 		rc = parse_path(fs, path.coll, path.path,
 			(enum qnode_kind)kept.kind, &q);
 	if (rc == 0) {
@@ -358,12 +359,98 @@ static int find_import(struct fs *fs, const struct ops_node *parent,
 	return 0;
 }
 
+/*
+ * A record on a condition: to who looks it up a stage of his own, as if he were
+ * about to write to it, whose commit has the condition. -ESTALE: it is another
+ * version by now.
+ */
+static int find_if(
+	struct fs *fs, const struct stage_place *place, struct found *f)
+{
+	char buf[VG_ID_MAX];
+	struct look look;
+	struct stage *st;
+	struct vg_id id;
+	uint64_t begin = 0;
+	uint32_t no;
+	int rc;
+
+	if (find_writer(fs, place, f) == 0)
+		return 0;
+	if (ops_is_dotted(place) || ops_place_id(place, buf, &id) < 0)
+		return -ENOENT;
+	look_init(&look, place->coll, store_moments(fs->store));
+	no = generation_find(look.gen, id, look.moment);
+	if (no != VERSION_NONE)
+		begin = generation_version(look.gen, no)->begin;
+	if (begin != place->key)
+		rc = -ESTALE;
+	else if (no == VERSION_NONE)
+		rc = find_stage(fs, place, f);
+	else
+		rc = ops_offer_stage(f->req, place,
+			generation_version(look.gen, no), false, &st);
+	if (rc == 0 && no != VERSION_NONE)
+		rc = found_stage(fs, st, f);
+	look_fini(&look);
+	return rc;
+}
+
+/* .if=17 */
+static int find_if_dir(struct fs *fs, const struct ops_node *parent,
+	const char *name, struct found *f)
+{
+	struct qnode_path path = {.coll = parent->coll,
+		.parent = node_encode(parent->ref),
+		.path = ops_id(name),
+		.kind = QNODE_IF};
+	struct query q;
+	struct qnode *node;
+	int rc;
+
+	if (parent->coll->of)
+		return -ENOENT;
+	query_init(&q);
+	rc = nodes_add(&fs->nodes, &path, &q, &node);
+	if (rc < 0)
+		return rc;
+	attr_qnode(fs, node, 0, 0, &f->e.attr);
+	f->e.ino = node->nodeid;
+	remember_dir(f);
+	nodes_keep(&fs->nodes, node);
+	nodes_unref(&fs->nodes, node);
+	return 0;
+}
+
+static int find_tx(struct fs *fs, const struct ops_node *parent,
+	const char *name, struct found *f)
+{
+	struct stage_place place = {.coll = parent->coll,
+		.area = STAGE_TX_DIR,
+		.name = ops_id(name)};
+
+	if (place.name.len > NAME_LEN_MAX)
+		return -ENAMETOOLONG;
+	return find_stage(fs, &place, f);
+}
+
+static int find_in_tx(
+	struct fs *fs, const struct stage_place *place, struct found *f)
+{
+	struct stage *st;
+	int rc = tx_find(f->req, place, &st);
+
+	return rc < 0 ? rc : found_stage(fs, st, f);
+}
+
 static int find_in_coll(struct fs *fs, const struct ops_node *parent,
 	const char *name, struct found *f)
 {
 	struct stage_place place = {.name = ops_id(name)};
 	enum name_kind kind = name_find(name, strlen(name));
 
+	if (kind == NAME_IF)
+		return find_if_dir(fs, parent, name, f);
 	if (kind != NAME_RECORD && kind != NAME_STAGING)
 		return find_view(fs, parent->coll, VIEW_COLL, name, f);
 	ops_place(parent, &place);
@@ -398,6 +485,13 @@ static int do_lookup(struct fs *fs, const struct ops_node *parent,
 		return find_root(fs, name, f);
 	if (parent->ref.kind == NODE_COLL)
 		return find_in_coll(fs, parent, name, f);
+	if (ops_place(parent, &place) == 0 &&
+		(place.area == STAGE_IF || place.area == STAGE_TX)) {
+		if (place.name.len > NAME_LEN_MAX)
+			return -ENAMETOOLONG;
+		return place.area == STAGE_IF ? find_if(fs, &place, f)
+					      : find_in_tx(fs, &place, f);
+	}
 	if (parent->ref.kind == NODE_QUERY)
 		return parent->qnode->kind == QNODE_DIR
 			       ? find_query(fs, parent, name, f)
@@ -408,6 +502,8 @@ static int do_lookup(struct fs *fs, const struct ops_node *parent,
 		return find_import(fs, parent, name, f);
 	if (view == VIEW_SNAP)
 		return find_snap(fs, parent->coll, name, f);
+	if (view == VIEW_TX)
+		return find_tx(fs, parent, name, f);
 	if (ops_place(parent, &place) < 0)
 		return find_view(fs, parent->coll, view, name, f);
 	if (strlen(name) > NAME_LEN_MAX && view != VIEW_QUERY)

@@ -97,6 +97,7 @@ static int unlink_record(fuse_req_t req, const struct stage_place *place)
 		return -ENOMEM;
 	fs_change_id(fc, id);
 	fc->change.meta_mode = CHANGE_META_REPLACE;
+	ops_add_condition(place, fc);
 	fs_change_run(fc);
 	return 0;
 }
@@ -115,9 +116,12 @@ static int do_unlink(
 		return ops_refuse_snap(req, parent->coll, place.name);
 	if (place.name.len > NAME_LEN_MAX)
 		return -ENAMETOOLONG;
-	if (place.area == STAGE_RECORD &&
+	if ((place.area == STAGE_RECORD || place.area == STAGE_IF ||
+		    place.area == STAGE_TX) &&
 		name_find(name, place.name.len) > NAME_STAGING)
 		return -EPERM;
+	if (place.area == STAGE_TX)
+		return tx_unlink(req, &place);
 	if (place.area == STAGE_QUERY && name[0] != '.') {
 		rc = unlink_stage(req, &place);
 		return rc == -ENOENT ? unlink_named(req, &place) : rc;
@@ -363,19 +367,29 @@ static int do_rename(fuse_req_t req, const struct ops_node *parent,
 		return rename_root(req, name, newname, flags);
 	if (from_root || newparent->ref.kind == NODE_ROOT)
 		return -EXDEV;
+	if (ops_view(&parent->ref) == VIEW_TX &&
+		ops_view(&newparent->ref) == VIEW_TX &&
+		parent->coll == newparent->coll)
+		return tx_commit(req, parent->coll, name, newname);
 	if (ops_place(parent, &r.from) < 0 || ops_place(newparent, &r.to) < 0)
 		return -EPERM;
 	if (r.from.coll != r.to.coll || r.from.area != r.to.area ||
+		r.from.key != r.to.key ||
 		r.from.form != r.to.form)
 		return -EXDEV;
 	if (parent->coll->of && r.from.area != STAGE_QUERY)
 		return ops_refuse_snap(req, parent->coll, r.to.name);
 	if (r.from.name.len > NAME_LEN_MAX || r.to.name.len > NAME_LEN_MAX)
 		return -ENAMETOOLONG;
-	if (r.from.area == STAGE_RECORD &&
+	if (r.from.area == STAGE_IF && !ops_is_dotted(&r.from))
+		return -EPERM;
+	if ((r.from.area == STAGE_RECORD || r.from.area == STAGE_IF ||
+		    r.from.area == STAGE_TX) &&
 		(name_find(name, r.from.name.len) > NAME_STAGING ||
 			name_find(newname, r.to.name.len) > NAME_STAGING))
 		return -EPERM;
+	if (r.from.area == STAGE_TX)
+		return tx_rename(req, &r.from, &r.to, flags);
 	return rename_in_coll(req, &r);
 }
 

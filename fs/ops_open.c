@@ -129,19 +129,16 @@ static int open_version(fuse_req_t req, const struct ops_node *node,
 		node->coll, node->ref.kind, (enum record_form)node->ref.sub};
 	size_t len;
 	char *bytes;
+	int rc;
 
 	if (ops_wants_write(fi) && node->coll->of)
 		return ops_refuse_snap(req, node->coll,
 			version_id(node->version));
 	if (ops_wants_write(fi))
 		return open_version_write(req, node, fi);
-	if (as.kind != NODE_META &&
-		cell_check_row(node->version->cell, node->version->slot) < 0) {
-		fs_note_error(req, node->coll, version_id(node->version), -EIO,
-			"its vector is damaged on the disk of the data "
-			"directory: restore it from a copy, or write it again");
-		return -EIO;
-	}
+	rc = as.kind == NODE_META ? 0 : ops_check_row(req, node->version);
+	if (rc < 0)
+		return rc;
 	fi->keep_cache = 1;
 	fi->noflush = 1;
 	if (as.kind == NODE_RECORD)
@@ -151,6 +148,12 @@ static int open_version(fuse_req_t req, const struct ops_node *node,
 	if (!bytes)
 		return -ENOMEM;
 	version_format(&as, node->version, bytes, len);
+	/* Touching it may have shown that. */
+	rc = as.kind == NODE_META ? 0 : ops_check_row(req, node->version);
+	if (rc < 0) {
+		free(bytes);
+		return rc;
+	}
 	return open_bytes(req, node, bytes, len, fi);
 }
 
@@ -159,8 +162,7 @@ static int open_stage(fuse_req_t req, struct ops_node *node,
 {
 	struct fs *fs = fs_of(req);
 	struct stage *st = node->stage, *own;
-	struct stage_place place = {st->coll, st->area, st->form,
-		{st->name, st->name_len}};
+	struct stage_place place = stage_place_of(st);
 	struct handle *h;
 	int rc = 0;
 
@@ -173,7 +175,7 @@ static int open_stage(fuse_req_t req, struct ops_node *node,
 	}
 	h = ops_stage_handle(fs, st, fi);
 	/* It counts for itself. */
-	if (ops_wants_write(fi) && st->name[0] != '.')
+	if (ops_wants_write(fi) && st->name[0] != '.' && st->area != STAGE_TX)
 		atomic_fetch_sub_explicit(
 			&st->n_open, 1, memory_order_relaxed);
 	if (!h)
@@ -223,6 +225,7 @@ static int open_qnode(
 	fi->direct_io = 1;
 	switch (node->qnode->kind) {
 	case QNODE_DIR:
+	case QNODE_IF:
 		return -EISDIR;
 	case QNODE_IMPORT:
 		bulk_open_import(req, node, fi);

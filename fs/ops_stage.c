@@ -60,11 +60,14 @@ void ops_sync(fuse_req_t req)
 
 /* What a version is written in place of: what it reads as now, to be changed
  * here and there. */
-static int preload(struct fs *fs, const struct stage_place *place,
+int ops_stage_preload(struct fs *fs, const struct stage_place *place,
 	const struct version *v, struct stage *st)
 {
 	static const enum node_kind kinds[] = {[STAGE_RECORD] = NODE_RECORD,
-		[STAGE_AS] = NODE_AS, [STAGE_META] = NODE_META};
+		[STAGE_AS] = NODE_AS,
+		[STAGE_META] = NODE_META,
+		[STAGE_IF] = NODE_RECORD,
+		[STAGE_TX] = NODE_RECORD};
 	struct version_view as = {
 		place->coll, kinds[place->area], place->form};
 	size_t len = version_format(&as, v, NULL, 0);
@@ -74,9 +77,12 @@ static int preload(struct fs *fs, const struct stage_place *place,
 	if (!bytes)
 		return -ENOMEM;
 	version_format(&as, v, bytes, len);
-	rc = arena_pwrite(fs->arena, st->file, ARENA_BODY, 0, bytes, len);
+	rc = place->area == STAGE_META ? 0 : cell_check_row(v->cell, v->slot);
+	if (rc == 0)
+		rc = arena_pwrite(
+			fs->arena, st->file, ARENA_BODY, 0, bytes, len);
 	free(bytes);
-	if (place->area == STAGE_RECORD)
+	if (as.kind == NODE_RECORD)
 		st->original = len;
 	return rc;
 }
@@ -93,7 +99,7 @@ int ops_offer_stage(fuse_req_t req, const struct stage_place *place,
 		return rc;
 	st->is_of_record = v != NULL;
 	if (v && !is_trunc)
-		rc = preload(fs, place, v, st);
+		rc = ops_stage_preload(fs, place, v, st);
 	if (rc < 0) {
 		stages_accept(&fs->stages, st);
 		stages_unref(&fs->stages, st);
@@ -165,7 +171,8 @@ static int parse_vector(fuse_req_t req, struct stage *st,
 	size_t len;
 	const void *body = arena_bytes(
 		fs_of(req)->arena, st->file, ARENA_BODY, &len);
-	bool is_new = st->is_new || oc->replaces;
+	/* A transaction's has all of the metadata there is to be. */
+	bool is_new = st->is_new || oc->replaces || st->area == STAGE_TX;
 	int rc;
 
 	if (!p)
@@ -179,7 +186,7 @@ static int parse_vector(fuse_req_t req, struct stage *st,
 		return rc;
 	if (!r.vec) {
 		fc->change.type = OP_SET;
-		is_new = false;
+		is_new = st->area == STAGE_TX;
 	}
 	rc = fill_meta(fs_of(req), st, is_new, &r, fc);
 	if (rc < 0 || !r.vec)
@@ -257,7 +264,7 @@ static void finish_now(fuse_req_t req, struct ops_commit *oc)
 	oc->finish(&fc, 0);
 }
 
-static int fill(fuse_req_t req, struct stage *st, struct ops_commit *oc,
+int ops_stage_fill(fuse_req_t req, struct stage *st, struct ops_commit *oc,
 	struct fs_change *fc)
 {
 	char buf[VG_ID_MAX];
@@ -282,6 +289,7 @@ static int fill(fuse_req_t req, struct stage *st, struct ops_commit *oc,
 		fc->change.flags |= CHANGE_EXCL;
 	if (st->is_committed || !st->is_named)
 		fc->change.flags |= CHANGE_REINFER;
+	ops_add_condition(&oc->to, fc);
 	/* Who still writes to what was deleted does not bring it back. */
 	if ((st->is_committed || st->is_of_record) && !oc->replaces)
 		fc->change.flags |= CHANGE_MUST_EXIST;
@@ -311,7 +319,7 @@ int ops_stage_commit(fuse_req_t req, struct stage *st, struct ops_commit *oc)
 	if (!fc)
 		return -ENOMEM;
 	pthread_mutex_lock(&st->lock);
-	rc = fill(req, st, oc, fc);
+	rc = ops_stage_fill(req, st, oc, fc);
 	pthread_mutex_unlock(&st->lock);
 	if (rc < 0) {
 		fs_change_free(fc);

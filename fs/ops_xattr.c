@@ -65,7 +65,9 @@ static int system_value(
 {
 	const float *vec = version_vec(v);
 	size_t len = v->cell->dim * sizeof(float);
+	uint64_t hash;
 	double sum = 0;
+	int rc;
 
 	if (strcmp(word, "version") == 0)
 		return snprintf(out, cap, "%" PRIu64, v->begin);
@@ -75,16 +77,17 @@ static int system_value(
 		return snprintf(out, cap, "self");
 	if (strcmp(word, "state") == 0)
 		return snprintf(out, cap, "%s", state_of(v));
-	if (cell_check_row(v->cell, v->slot) < 0)
-		return -EIO;
-	if (strcmp(word, "crc") == 0)
-		return snprintf(out, cap, "%016" PRIx64,
-			(uint64_t)XXH3_64bits(vec, len));
+	if (strcmp(word, "crc") == 0) {
+		hash = XXH3_64bits(vec, len);
+		rc = cell_check_row(v->cell, v->slot);
+		return rc < 0 ? rc : snprintf(out, cap, "%016" PRIx64, hash);
+	}
 	if (strcmp(word, "norm") != 0)
 		return -ENODATA;
 	for (uint32_t i = 0; i < v->cell->dim; i++)
 		sum += (double)vec[i] * vec[i];
-	return snprintf(out, cap, "%.9g", sqrt(sum));
+	rc = cell_check_row(v->cell, v->slot);
+	return rc < 0 ? rc : snprintf(out, cap, "%.9g", sqrt(sum));
 }
 
 static int meta_value(
@@ -240,6 +243,7 @@ static int set_staged_locked(struct fs *fs, const struct ops_node *node,
 		rc = stages_put_meta(&fs->stages, st,
 			(struct meta){next.bytes, (uint32_t)next.len});
 	free(next.bytes);
+	st->is_meta_set = st->is_meta_set || rc == 0;
 	return rc;
 }
 
@@ -268,15 +272,14 @@ static int set_record(fuse_req_t req, const struct ops_node *node,
 	if (node->version) {
 		id = version_id(node->version);
 	} else {
-		place.area = node->stage->area;
-		place.name = (struct vg_id){
-			node->stage->name, node->stage->name_len};
+		place = stage_place_of(node->stage);
 		if (ops_place_id(&place, buf, &id) < 0) {
 			fs_change_free(fc);
 			return -ENODATA;
 		}
 	}
 	fs_change_id(fc, id);
+	ops_add_condition(&place, fc);
 	memcpy(fc->key, key.bytes, key.len);
 	fc->change.key = (struct vg_id){fc->key, key.len};
 	fc->change.meta_mode =

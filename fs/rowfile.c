@@ -91,10 +91,8 @@ static int render_record(const struct rowfile *rf, uint64_t i,
 	struct record_meta record_meta = {meta.json, meta.len};
 	struct vg_id id = version_id(v);
 	size_t at = sizeof(begin) - 1, room;
-	int rc = cell_check_row(v->cell, v->slot);
+	int rc;
 
-	if (rc < 0)
-		return rc;
 	rc = reserve(sc, at + JSON_STRING_MAX(id.len) + sizeof(rest) +
 				 (NUMBER_LEN + 1) * (size_t)rf->dim + meta.len);
 	if (rc < 0)
@@ -105,6 +103,9 @@ static int render_record(const struct rowfile *rf, uint64_t i,
 	size_t len = record_format(RECORD_JSON, version_vec(v), rf->dim,
 		&record_meta, sc->bytes + at, room);
 	assert(len <= room && sc->bytes[at] == '{');
+	rc = cell_check_row(v->cell, v->slot);
+	if (rc < 0)
+		return rc;
 	sc->bytes[at] = ','; /* of an object the rest of another */
 	*out = (struct text){sc->bytes, at + len};
 	return 0;
@@ -143,6 +144,7 @@ static int read_numbers(const struct rowfile *rf, const struct window *w)
 	uint64_t i = w->begin > rf->head_len ?
 			     (w->begin - rf->head_len) / rf->row_len :
 			     0;
+	int rc;
 
 	for (; i < rf->n; i++) {
 		uint64_t at = rf->head_len + i * rf->row_len;
@@ -151,10 +153,11 @@ static int read_numbers(const struct rowfile *rf, const struct window *w)
 
 		if (at >= w->end)
 			break;
-		if (cell_check_row(v->cell, v->slot) < 0)
-			return -EIO;
 		show(w, at, &rf->dim, prefix);
 		show(w, at + prefix, version_vec(v), rf->row_len - prefix);
+		rc = cell_check_row(v->cell, v->slot);
+		if (rc < 0)
+			return rc;
 	}
 	return 0;
 }

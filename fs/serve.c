@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "fs/boards.h"
@@ -18,6 +19,7 @@
 #include "fs/loop.h"
 #include "fs/ops.h"
 #include "fs/options.h"
+#include "src/clock.h"
 #include "src/log.h"
 
 /* How long a new mount waits for the directory's owner to end. */
@@ -28,7 +30,7 @@ static void tidy(void *ctx)
 	struct fs *fs = ctx;
 
 	named_expire(&fs->named);
-	stages_expire(&fs->stages, fs_now());
+	stages_expire(&fs->stages, clock_now_ns());
 }
 
 /* Before 6.18 the kernel is told of each name by itself. */
@@ -172,7 +174,7 @@ static int load_kept(struct fs *fs)
 	if (rc == 0)
 		rc = handles_load(fs);
 	if (rc == 0)
-		stages_expire(&fs->stages, fs_now());
+		stages_expire(&fs->stages, clock_now_ns());
 	return rc;
 }
 
@@ -292,6 +294,19 @@ static int open_store(
 	return 0;
 }
 
+/* As many descriptors as we may have: programs begin with few because of
+ * select(2), which we do not use. */
+static void take_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_warn("the limit of open files stays as it was");
+}
+
 int serve(void *ctx, struct holder_env *env)
 {
 	struct fs *fs = calloc(1, sizeof(*fs));
@@ -304,6 +319,7 @@ int serve(void *ctx, struct holder_env *env)
 	/* Memory that we ask for must not wait for our own answers. */
 	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 #endif
+	take_descriptors();
 	rc = arena_open(env->arena_fd, &fs->arena);
 	if (rc < 0)
 		goto free_fs;

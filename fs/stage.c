@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "src/clock.h"
+
 static_assert(STAGE_MISSES_OFF + sizeof(struct stage_misses) <=
 		      ARENA_SMALL_LEN,
 	"the misses have their place in the arena");
@@ -75,12 +77,14 @@ static struct stage *find_locked(
 	return st;
 }
 
-static int64_t clock_now(void)
+/* Somebody has it in hand: its time of day is told, but not reckoned with. */
+void stage_touch_locked(struct stage *st)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+	st->touched_ns = ts.tv_sec * 1000000000LL + ts.tv_nsec;
+	st->used_ns = clock_now_ns();
 }
 
 /* The flags of a stage as they are in the arena; its form is above them. */
@@ -214,7 +218,7 @@ static struct stage *stage_new(
 	st->n_refs = 1;
 	st->name_len = place->name.len;
 	memcpy(st->name, place->name.bytes, place->name.len);
-	st->touched_ns = clock_now();
+	stage_touch_locked(st);
 	pthread_mutex_init(&st->lock, NULL);
 	return st;
 }
@@ -333,7 +337,7 @@ int stages_offer(struct stages *ss, const struct stage_place *place,
 		return rc;
 	pthread_mutex_lock(&ss->lock);
 	st->offered_pid = pid;
-	st->offered_ns = st->touched_ns;
+	st->offered_ns = st->used_ns;
 	save_attr(ss, st, true, NULL);
 	pthread_mutex_unlock(&ss->lock);
 	*out = st;
@@ -349,7 +353,7 @@ struct stage *stages_get_offer(
 	st = ss->list;
 	while (st && (st->offered_pid != pid || !is_place(st, place)))
 		st = st->next;
-	if (st && clock_now() - st->offered_ns > OFFER_NS)
+	if (st && clock_now_ns() - st->offered_ns > OFFER_NS)
 		st = NULL;
 	if (st)
 		st->n_refs++;
@@ -359,7 +363,7 @@ struct stage *stages_get_offer(
 
 void stages_put_miss(struct stages *ss, int pid, bool is_trunc)
 {
-	int64_t at = clock_now();
+	int64_t at = clock_now_ns();
 
 	pthread_mutex_lock(&ss->lock);
 	ss->misses->miss[ss->misses->n++ % STAGE_MISSES] =
@@ -371,7 +375,7 @@ void stages_put_miss(struct stages *ss, int pid, bool is_trunc)
 bool stages_take_miss(struct stages *ss, int pid, bool *is_trunc)
 {
 	int64_t last = atomic_load_explicit(&ss->miss_ns, memory_order_relaxed);
-	int64_t now = last ? clock_now() : 0;
+	int64_t now = last ? clock_now_ns() : 0;
 	bool is_found = false;
 
 	if (!last || now - last > OFFER_NS)
@@ -546,7 +550,7 @@ static bool is_kept_locked(
 	if (!st->is_named)
 		return false;
 	return st->area == STAGE_TX ? has_tx_locked(ss, st)
-				    : now_ns - st->touched_ns < STAGE_KEPT_NS;
+				    : now_ns - st->used_ns < STAGE_KEPT_NS;
 }
 
 void stages_expire(struct stages *ss, int64_t now_ns)

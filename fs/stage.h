@@ -61,7 +61,7 @@ struct stage {
 	_Atomic uint32_t n_open; /* relaxed: handles that write to it */
 	bool is_named;	  /* stages->lock: the name resolves to it */
 	int offered_pid;  /* stages->lock: whose next open it awaits; 0: none */
-	int64_t offered_ns; /* stages->lock: since when */
+	int64_t offered_ns; /* stages->lock: since when, clock_now_ns */
 	uint32_t name_len; /* stages->lock: rename moves it */
 	char name[NAME_LEN_MAX + 1];
 
@@ -83,7 +83,9 @@ struct stage {
 	uint32_t meta_off, meta_len; /* where in ARENA_META its metadata is */
 	uint64_t original; /* bytes of what it was opened on without O_TRUNC;
 			      0: none: it cannot grow beyond them */
-	int64_t touched_ns; /* for the 24 h after which staging goes */
+	int64_t touched_ns; /* when, by the clock on the wall: stat tells it */
+	int64_t used_ns; /* the same by clock_now_ns: for the 24 h after which
+			    staging goes */
 };
 
 /* Where st stands; borrows of it. Its name may be moved by a rename. */
@@ -100,7 +102,7 @@ static inline struct stage_place stage_place_of(const struct stage *st)
 struct stage_miss {
 	int pid;
 	bool is_trunc;
-	int64_t at_ns;
+	int64_t at_ns; /* clock_now_ns */
 };
 
 #define STAGE_MISSES 64u
@@ -196,8 +198,12 @@ struct stage *stages_next(struct stages *ss, const struct collection *coll,
 int stages_list(struct stages *ss, const struct stage_place *of,
 	struct stage ***out, uint32_t *n);
 
-/* Lets stages that nobody touched for 24 h go; those of a transaction when it
- * goes. */
+/* Its bytes were changed, now. st->lock. */
+void stage_touch_locked(struct stage *st);
+
+/* Lets stages that nobody touched for 24 h go, by clock_now_ns: a day is a day
+ * though somebody sets the clock on the wall. Those of a transaction go when it
+ * does. */
 void stages_expire(struct stages *ss, int64_t now_ns);
 
 #endif

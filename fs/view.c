@@ -41,6 +41,7 @@ static const struct view_info views[VIEWS] = {
 	[VIEW_AS_TXT] = {"txt", VIEW_AS, DIR_RW},
 	[VIEW_META] = {".meta", VIEW_COLL, DIR_RW},
 	[VIEW_SNAP] = {".snap", VIEW_COLL, DIR_RW},
+	[VIEW_TX] = {".tx", VIEW_COLL, DIR_RW},
 	[VIEW_CONFIG] = {".config", VIEW_COLL, DIR_R},
 	[VIEW_CONFIG_DIM + CONFIG_DIM] = {"dim", VIEW_CONFIG, FILE_RW},
 	[VIEW_CONFIG_DIM + CONFIG_METRIC] = {"metric", VIEW_CONFIG, FILE_RW},
@@ -104,6 +105,7 @@ bool view_is_in(enum view view, const struct collection *c)
 		return true;
 	switch (view) {
 	case VIEW_SNAP:
+	case VIEW_TX:
 	case VIEW_IMPORT:
 	case VIEW_DELETE_WHERE:
 	case VIEW_STATS_DELETED:

@@ -26,6 +26,7 @@ enum view {
 	VIEW_AS_TXT,
 	VIEW_META,
 	VIEW_SNAP,
+	VIEW_TX,
 	VIEW_CONFIG,
 	VIEW_CONFIG_DIM, /* + enum config_item */
 	VIEW_CONFIG_LAST = VIEW_CONFIG_DIM + 7,

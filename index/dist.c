@@ -576,11 +576,11 @@ const char *dist_kernel_name(void)
 
 /* ---- distances ---- */
 
-/* The nearest float, but never an infinity. */
+/* The nearest float, but never an infinity; from a damaged row, whose bytes are
+ * no numbers, as far as can be. */
 static float to_float(double d)
 {
-	assert(!isnan(d));
-	if (d >= FLT_MAX)
+	if (!(d < FLT_MAX))
 		return FLT_MAX;
 	return d <= -FLT_MAX ? -FLT_MAX : (float)d;
 }
@@ -591,7 +591,7 @@ static float cosine(double dot, double aa, double bb, uint32_t dim)
 	double length2 = aa * bb;
 	double d;
 
-	assert(length2 >= 0);
+	assert(!(length2 < 0)); /* of a damaged row it may be no number */
 	assert(noise < 1e-12); /* VG_DIM_MAX */
 	if (length2 == 0)
 		return 1.0f;
@@ -609,7 +609,7 @@ void dist_query_init(struct dist_query *q, enum vg_metric metric, uint32_t dim,
 	q->norm2 = q->kernels->dot_exact(vec, vec, dim);
 	q->dim = dim;
 	q->metric = metric;
-	assert(q->norm2 >= 0); /* so vec was finite */
+	assert(!(q->norm2 < 0)); /* of a damaged row it may be no number */
 }
 
 float dist_query_exact(const struct dist_query *q, const float *row)

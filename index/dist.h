@@ -35,9 +35,11 @@
  * rounded once to float. What exceeds a float's range is +-FLT_MAX: an answer
  * is always a finite number.
  *
- * Vectors are finite, dim >= 1, need no alignment; under cosine none is all
- * zeros (the distance to one would be 1). Nothing here allocates, fails or
- * locks; any thread may call anything, but dist_force.
+ * Vectors are finite (a row that is damaged on the disk may have NaN: then so
+ * may a fast distance, and the exact one is FLT_MAX), dim >= 1, need no
+ * alignment; under cosine none is all zeros (the distance to one would be 1).
+ * Nothing here allocates, fails or locks; any thread may call anything, but
+ * dist_force.
  */
 struct dist_kernels {
 	const char *name;

@@ -432,6 +432,8 @@ int hnsw_search(const struct hnsw *h, const struct hnsw_query *q,
 	pool_init(&w.found, s->found, ef);
 	at.slot = (uint32_t)entry;
 	at.dist = probe_dist(&probe, at.slot, INFINITY);
+	if (isnan(at.dist)) /* damaged: every other row is nearer */
+		at.dist = INFINITY;
 	hnsw_descend(&probe, &at, (uint32_t)(entry >> 32), 0);
 	rc = hnsw_walk(&w, at);
 	if (rc < 0)

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,8 +17,9 @@
  *
  * Rows that come from a file are looked at before they are used for the first
  * time: those below n_unsure, in groups of 1 << group, each with a bit that is
- * set once check has been called for it. What check finds is the owner's to
- * remember: the index walks over bad rows, and is_visible hides them.
+ * set once check has looked at it, which may be another time for want of
+ * descriptors. What check finds is the owner's to remember: the index walks
+ * over bad rows, and is_visible hides them.
  *
  * The index borrows rows; src/column.h owns them.
  */
@@ -31,16 +33,22 @@ struct rows {
 	void (*check)(const struct rows *r, uint32_t slot); /* any thread */
 };
 
-/* Makes sure that slot was looked at. Any thread. */
-static inline void rows_check(const struct rows *r, uint32_t slot)
+/* Whether slot was looked at, or needs no look. Any thread. */
+static inline bool rows_is_sure(const struct rows *r, uint32_t slot)
 {
 	uint32_t group = slot >> r->group;
 
-	if (slot < r->n_unsure &&
-		!(atomic_load_explicit(
-			  &r->sure[group / 64], memory_order_acquire) >>
-				(group % 64) &
-			1))
+	return slot >= r->n_unsure ||
+	       (atomic_load_explicit(
+			&r->sure[group / 64], memory_order_acquire) >>
+			       (group % 64) &
+		       1);
+}
+
+/* Makes sure that slot was looked at, if that can be done now. Any thread. */
+static inline void rows_check(const struct rows *r, uint32_t slot)
+{
+	if (!rows_is_sure(r, slot))
 		r->check(r, slot);
 }
 

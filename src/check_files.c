@@ -49,7 +49,7 @@ static bool is_long_enough(struct check_look *at, const char *column,
 	const struct colfile_part *part, uint32_t stride)
 {
 	uint64_t len = (uint64_t)part->n * stride;
-	char name[64];
+	char name[128];
 
 	assert(part->number > 0 && part->n > 0);
 	for (int sums = 0; sums < 2; sums++) {
@@ -59,8 +59,8 @@ static bool is_long_enough(struct check_look *at, const char *column,
 				       COLFILE_HEADER + len;
 		int fd, rc;
 
-		snprintf(name, sizeof(name), "%s.%04" PRIu32 "%s", column,
-			part->number, sums ? ".sum" : "");
+		snprintf(name, sizeof(name), "%s/%s.%04" PRIu32 "%s",
+			at->f->dir, column, part->number, sums ? ".sum" : "");
 		fd = io->open(io, at->f->dirfd, name, O_RDONLY);
 		if (fd < 0)
 			return false;
@@ -195,14 +195,15 @@ static const char *check_bytes(
 static void check_graph(struct check_look *at, const struct manifest_file *file)
 {
 	struct io *io = at->f->io;
-	char name[GRAPH_NAME_MAX];
+	char name[GRAPH_NAME_MAX], path[sizeof(at->f->dir) + GRAPH_NAME_MAX];
 	const char *why = NULL;
 	int fd;
 
 	if (file->number == 0)
 		return;
 	graph_name_format(file->number, name);
-	fd = io->open(io, at->f->dirfd, name, O_RDONLY);
+	snprintf(path, sizeof(path), "%s/%s", at->f->dir, name);
+	fd = io->open(io, at->f->dirfd, path, O_RDONLY);
 	if (fd < 0)
 		why = fd == -ENOENT ? "is missing" : "cannot be opened";
 	else

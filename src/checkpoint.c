@@ -13,12 +13,17 @@
 #include "index/hnsw.h"
 #include "src/clock.h"
 #include "src/log.h"
+#include "src/memory.h"
 #include "src/store_int.h"
 
 #define LOOK_S 5 /* between two looks at graphs and at what may go */
 #define IDLE_LOOKS 12 /* that find nothing new, until a few changes count... */
 #define IDLE_BYTES (64u << 10) /* ...as more than these do at once */
 #define ROTATE_MIN (1u << 20) /* bytes of a segment that is worth a new one */
+
+/* Descriptors that columns keep open: few of those that the process may have. */
+#define FDS_SHARE 8u
+#define FDS_MAX 4096u
 
 /* Rows that a graph learnt since it was saved: past it it is saved again. */
 #define GRAPH_MIN 20000u
@@ -27,7 +32,9 @@
 static struct collection_files files_of(const struct store *s)
 {
 	struct collection_files files = {
-		.io = s->checkpoint.io, .dirfd = s->checkpoint.coll_dirfd};
+		.io = s->checkpoint.io,
+		.dirfd = s->checkpoint.coll_dirfd,
+		.fds = (_Atomic int *)(uintptr_t)&s->checkpoint.fds};
 
 	memcpy(files.store, s->uuid, sizeof(files.store));
 	return files;
@@ -287,10 +294,11 @@ static int save_collections(struct store *s, struct cut *cut)
 		mc.name_len = m->coll[i].name_len;
 		memcpy(mc.name, m->coll[i].name, sizeof(mc.name));
 		m->coll[i] = mc;
-	}
-	for (uint32_t i = 0; i < m->n_colls && rc == 0; i++) {
-		rc = collection_sync(&files, cut->cut[i].gen);
 		if (rc < 0)
+			break;
+		/* Here, not behind the loop: what is not synced is open. */
+		rc = collection_sync(&files, cut->cut[i].gen);
+		if (rc < 0 && !io_is_scarce(rc))
 			store_fail(s, rc, "syncing a column");
 	}
 	return rc;
@@ -326,7 +334,7 @@ static int save_manifest(struct store *s, struct manifest *m)
 	m->number = cp->number + 1;
 	memcpy(m->store, s->uuid, sizeof(m->store));
 	rc = manifest_save(cp->io, s->dirfd, m);
-	if (rc < 0 && !io_is_full(rc) && rc != -ENOMEM)
+	if (rc < 0 && !io_is_full(rc) && !io_is_scarce(rc))
 		store_fail(s, rc, "writing a manifest");
 	if (rc < 0)
 		return rc;
@@ -582,6 +590,15 @@ static bool is_idle(struct store *s, struct looks *looks)
 					   : IDLE_LOOKS);
 }
 
+const char *checkpoint_strerror(int rc)
+{
+	if (rc == -EROFS)
+		return "the store is read-only";
+	return rc == -VG_ECORRUPT ? "a file that it adds to was cut, restore it "
+				    "from a copy"
+				  : strerror(-rc);
+}
+
 static void *checkpoint_main(void *arg)
 {
 	struct store *s = arg;
@@ -614,7 +631,7 @@ static void *checkpoint_main(void *arg)
 		}
 		if (rc < 0 && rc != -EROFS)
 			log_warn("no checkpoint: %s; the log goes on growing",
-				strerror(-rc));
+				checkpoint_strerror(rc));
 		pthread_mutex_lock(&cp->lock);
 	}
 	pthread_mutex_unlock(&cp->lock);
@@ -627,6 +644,7 @@ void checkpoint_prepare(struct checkpointer *cp)
 	pthread_mutex_init(&cp->run_lock, NULL);
 	pthread_cond_init(&cp->cond, NULL);
 	cp->coll_dirfd = -1;
+	atomic_init(&cp->fds, (int)VG_MIN(memory_fds() / FDS_SHARE, FDS_MAX));
 	cp->limit = UINT64_MAX;
 }
 

@@ -59,6 +59,7 @@ struct checkpointer {
 
 	uint64_t reach; /* lsn that the log has to go on to: what the newest
 			   manifest that can be read says. Set by the open */
+	_Atomic int fds; /* that all columns may still keep open to read */
 	uint64_t limit; /* bytes of the log between two; UINT64_MAX: never */
 	_Atomic uint64_t logged; /* bytes since the last cut; relaxed */
 	_Atomic uint64_t lsn;	 /* relaxed: that the newest goes on from */
@@ -101,6 +102,9 @@ void checkpoint_fini(struct store *s);
  * read-only then. Any thread but the leader.
  */
 int store_checkpoint(struct store *s, bool all);
+
+/* Why it could not be made, for a line of the log. */
+const char *checkpoint_strerror(int rc);
 
 /* bytes were logged. The leader. */
 void checkpoint_note(struct store *s, size_t bytes);

@@ -263,15 +263,15 @@ int colfile_append(struct colfile *cf, const void *rows, uint32_t n)
 
 int colfile_sync(struct colfile *cf)
 {
-	struct io *io = cf->cfg.io;
-
 	if (cf->failed)
 		return cf->failed;
 	int rc = colfile_pen_sync(cf);
 
 	if (rc < 0 || !cf->has_new_names)
 		return rc;
-	rc = io->sync(io, cf->cfg.dirfd);
+	rc = colfile_dir_sync(cf);
+	if (io_is_scarce(rc)) /* it did nothing */
+		return rc;
 	if (rc < 0)
 		cf->failed = io_sync_error(rc);
 	else

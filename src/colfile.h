@@ -41,7 +41,9 @@ struct colfile;
 
 struct colfile_config {
 	struct io *io;	     /* borrowed; serves several threads */
-	int dirfd;	     /* borrowed: where the parts are */
+	int dirfd;	     /* borrowed for good: where the parts are, or... */
+	const char *dir;     /* ...borrowed for good: the name there of the
+				directory where they are; NULL: dirfd itself */
 	const char *name;    /* borrowed for good: "vec"; at most 31 bytes */
 	uint8_t store[16];   /* uuid; in every header, as the next is */
 	uint8_t owner[16];   /* the collection's uuid */
@@ -99,7 +101,8 @@ uint32_t colfile_rows(const struct colfile *cf);
 int colfile_append(struct colfile *cf, const void *rows, uint32_t n);
 
 /* Everything appended is on stable storage, names of new files included. An
- * error is for good: nothing more may be appended. */
+ * error is for good: nothing more may be appended; but io_is_scarce: that
+ * passes, and the next sync makes up for it. */
 int colfile_sync(struct colfile *cf);
 
 /* Describes what was appended: *part borrowed until the next append or close,

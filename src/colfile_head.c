@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* colfile_head.c: names and headers of a column's files; docs/format.md has them. */
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +25,75 @@ void colfile_name_format(const struct colfile *cf, uint32_t number,
 	assert(number > 0);
 	assert(len > 0 && len < (int)COLFILE_FILE_MAX);
 	(void)len;
+}
+
+static void path_format(const struct colfile *cf, uint32_t number,
+	const char *suffix, char out[COLFILE_PATH_MAX])
+{
+	char name[COLFILE_FILE_MAX];
+	const char *dir = cf->cfg.dir;
+	int len;
+
+	colfile_name_format(cf, number, suffix, name);
+	len = snprintf(out, COLFILE_PATH_MAX, "%s%s%s", dir ? dir : "",
+		dir ? "/" : "", name);
+	assert(len > 0 && len < (int)COLFILE_PATH_MAX);
+	(void)len;
+}
+
+int colfile_file_open(
+	const struct colfile *cf, uint32_t number, const char *suffix, int flags)
+{
+	char path[COLFILE_PATH_MAX];
+
+	path_format(cf, number, suffix, path);
+	return cf->cfg.io->open(cf->cfg.io, cf->cfg.dirfd, path, flags);
+}
+
+int colfile_file_unlink(
+	const struct colfile *cf, uint32_t number, const char *suffix)
+{
+	char path[COLFILE_PATH_MAX];
+
+	path_format(cf, number, suffix, path);
+	return cf->cfg.io->unlink(cf->cfg.io, cf->cfg.dirfd, path);
+}
+
+static int dir_open(const struct colfile *cf)
+{
+	return cf->cfg.dir ? cf->cfg.io->open(cf->cfg.io, cf->cfg.dirfd,
+				     cf->cfg.dir, O_RDONLY | O_DIRECTORY)
+			   : cf->cfg.dirfd;
+}
+
+static void dir_close(const struct colfile *cf, int fd)
+{
+	if (cf->cfg.dir)
+		cf->cfg.io->close(cf->cfg.io, fd);
+}
+
+int colfile_dir_sync(const struct colfile *cf)
+{
+	int fd = dir_open(cf);
+
+	if (fd < 0)
+		return fd;
+	int rc = cf->cfg.io->sync(cf->cfg.io, fd);
+
+	dir_close(cf, fd);
+	return io_is_scarce(rc) ? -EIO : rc; /* it was begun */
+}
+
+int colfile_dir_list(const struct colfile *cf, io_name_fn *each, void *ctx)
+{
+	int fd = dir_open(cf);
+
+	if (fd < 0)
+		return fd;
+	int rc = cf->cfg.io->list(cf->cfg.io, fd, each, ctx);
+
+	dir_close(cf, fd);
+	return rc;
 }
 
 bool colfile_is_part(const char *name, const char *column, uint32_t *number)

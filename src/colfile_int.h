@@ -25,6 +25,7 @@
 #define COLFILE_HASH_AT(header) ((header) - 8) /* where its hash is */
 #define COLFILE_NAME_MAX 31u /* bytes of a column's name */
 #define COLFILE_FILE_MAX 64u /* "NAME.NNNN.sum" with its end */
+#define COLFILE_PATH_MAX 160u /* "DIR/NAME.NNNN.sum" with its end */
 
 /* Descriptors kept open to read: enough for what searches touch at a time
  * where parts are few; where they are many, opening costs less than the disk. */
@@ -122,6 +123,17 @@ static inline uint64_t colfile_len_full(
 /* "NAME.NNNN", and what follows it: "" or ".sum". */
 void colfile_name_format(const struct colfile *cf, uint32_t number,
 	const char *suffix, char out[COLFILE_FILE_MAX]);
+
+/*
+ * Calls to the disk by such a name; errors are the disk's. The directory is
+ * opened for a call only: there may be more columns than descriptors.
+ */
+int colfile_file_open(
+	const struct colfile *cf, uint32_t number, const char *suffix, int flags);
+int colfile_file_unlink(
+	const struct colfile *cf, uint32_t number, const char *suffix);
+int colfile_dir_sync(const struct colfile *cf);
+int colfile_dir_list(const struct colfile *cf, io_name_fn *each, void *ctx);
 
 /* The headers of a part and of its sums. */
 void colfile_header_encode(const struct colfile *cf, uint32_t number,

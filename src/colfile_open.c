@@ -54,7 +54,7 @@ static int file_open(struct opening *o, uint32_t number, const char *suffix,
 	struct io_stat st;
 
 	colfile_name_format(o->cf, number, suffix, o->name);
-	o->fd = io->open(io, o->cf->cfg.dirfd, o->name, O_RDONLY);
+	o->fd = colfile_file_open(o->cf, number, suffix, O_RDONLY);
 	if (o->fd == -ENOENT)
 		return refuse(o, -ENOENT, "is missing: copy it back, or "
 			"restore the directory as a whole");

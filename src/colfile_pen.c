@@ -38,12 +38,9 @@ void colfile_pen_close(struct colfile *cf)
 static int file_open(struct colfile *cf, uint32_t number, const char *suffix,
 	uint64_t used, struct colfile_file *out)
 {
-	char name[COLFILE_FILE_MAX];
 	struct io *io = cf->cfg.io;
 	struct io_stat st;
-
-	colfile_name_format(cf, number, suffix, name);
-	int fd = io->open(io, cf->cfg.dirfd, name, O_RDWR);
+	int fd = colfile_file_open(cf, number, suffix, O_RDWR);
 
 	if (fd < 0)
 		return fd;
@@ -208,8 +205,7 @@ int colfile_number_find(struct colfile *cf, uint32_t *number)
 {
 	struct numbers numbers = {
 		.column = cf->cfg.name, .last = cf->last_number};
-	struct io *io = cf->cfg.io;
-	int rc = io->list(io, cf->cfg.dirfd, note_name, &numbers);
+	int rc = colfile_dir_list(cf, note_name, &numbers);
 
 	if (rc < 0)
 		return rc;
@@ -223,12 +219,8 @@ int colfile_number_find(struct colfile *cf, uint32_t *number)
 static int file_new(struct colfile *cf, uint32_t number, const char *suffix,
 	struct colfile_file *out)
 {
-	char name[COLFILE_FILE_MAX];
-	struct io *io = cf->cfg.io;
-
-	colfile_name_format(cf, number, suffix, name);
-	int fd = io->open(
-		io, cf->cfg.dirfd, name, O_RDWR | O_CREAT | O_EXCL);
+	int fd = colfile_file_open(
+		cf, number, suffix, O_RDWR | O_CREAT | O_EXCL);
 
 	if (fd < 0)
 		return fd;
@@ -237,22 +229,13 @@ static int file_new(struct colfile *cf, uint32_t number, const char *suffix,
 	return 0;
 }
 
-static void file_unlink(
-	struct colfile *cf, uint32_t number, const char *suffix)
-{
-	char name[COLFILE_FILE_MAX];
-
-	/* What stays if this fails is below the number of the next part. */
-	colfile_name_format(cf, number, suffix, name);
-	cf->cfg.io->unlink(cf->cfg.io, cf->cfg.dirfd, name);
-}
-
 void colfile_pen_drop(struct colfile *cf, const struct colfile_piece *piece)
 {
 	if (cf->pen.piece == piece)
 		colfile_pen_close(cf);
-	file_unlink(cf, piece->next.number, ".sum");
-	file_unlink(cf, piece->next.number, "");
+	/* What stays if this fails is below the number of the next part. */
+	colfile_file_unlink(cf, piece->next.number, ".sum");
+	colfile_file_unlink(cf, piece->next.number, "");
 }
 
 int colfile_pen_new(struct colfile *cf, const struct colfile_piece *piece)
@@ -290,6 +273,6 @@ drop_pen:
 	return rc;
 close_rows:
 	io->close(io, pen.rows.fd);
-	file_unlink(cf, part->number, "");
+	colfile_file_unlink(cf, part->number, "");
 	return rc;
 }

@@ -51,11 +51,9 @@ static int view_open(struct colfile_view *v)
 {
 	struct colfile *cf = v->cf;
 	struct io *io = cf->cfg.io;
-	char name[COLFILE_FILE_MAX];
 	int evicted = -1;
 
-	colfile_name_format(cf, v->part.number, "", name);
-	v->fd = io->open(io, cf->cfg.dirfd, name, O_RDONLY);
+	v->fd = colfile_file_open(cf, v->part.number, "", O_RDONLY);
 	if (v->fd < 0) /* a missing file is no missing record */
 		return v->fd == -ENOENT ? -EIO : v->fd;
 	pthread_mutex_lock(&cf->lock);

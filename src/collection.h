@@ -74,6 +74,9 @@ struct cell {
 	_Atomic uint64_t *damaged; /* bits of groups of rows, as vec.rows.sure;
 				      NULL: no row is from a file */
 	_Atomic uint32_t n_damaged; /* groups; relaxed: read behind `sure` */
+	_Atomic uint32_t n_unread; /* times that a group was not looked at for
+				      want of descriptors; relaxed */
+	_Atomic bool is_damage_told;  /* relaxed: a line of the log */
 	struct column vec;  /* float[dim] */
 	struct column slots; /* struct slot */
 	struct hnsw *hnsw;   /* NULL: flat */
@@ -256,16 +259,22 @@ void look_init(struct look *look, struct collection *c, struct moments *ms);
 void look_fini(struct look *look); /* of zeros: nothing */
 
 /*
- * 0, or -EIO: the row of slot is on the disk, and damaged there. Looked at
- * once; any thread. Before a vector's bytes are handed out.
+ * 0, or -EIO: the row of slot is on the disk, and damaged there, or could not
+ * be read from it when somebody did. -EMFILE: it cannot be looked at now. Any
+ * thread. Behind the use of a vector's
+ * bytes, before what was made of them is handed out.
  */
-int cell_check_row(const struct cell *cell, uint32_t slot);
+int cell_check_row(struct cell *cell, uint32_t slot);
 
 /*
- * Ranges of rows that were found damaged: what a search left out, it may have
- * missed. Asked after it. Any thread.
+ * Ranges of rows that were found damaged, and pages that were lost: what a
+ * search left out, it may have missed. Asked after it. Any thread.
  */
 uint32_t generation_damaged(const struct generation *g);
+
+/* A number that grows when a row is left out because it cannot be looked at
+ * now: who finds another one behind a search than before it missed some. */
+uint32_t generation_unread(const struct generation *g);
 
 /* Borrows version number v; while the generation is referenced. */
 static inline struct version *generation_version(

@@ -98,8 +98,6 @@ void collection_file_free(struct collection_file *f)
 		colfile_close(f->loaded);
 	for (int i = 0; i < COLUMNS; i++)
 		colfile_close(f->column[i]);
-	if (f->dirfd >= 0)
-		f->io->close(f->io, f->dirfd);
 	free(f);
 }
 
@@ -115,6 +113,8 @@ struct colfile_config collection_column(const struct collection_file *f,
 	struct colfile_config cfg = {
 		.io = f->io,
 		.dirfd = f->dirfd,
+		.dir = f->dir,
+		.fds = f->fds,
 		.name = names[kind],
 		.stride = stride,
 	};
@@ -132,26 +132,32 @@ struct colfile_config collection_column(const struct collection_file *f,
 	return cfg;
 }
 
+int collection_dir_open(const struct collection_file *f)
+{
+	return f->io->open(f->io, f->dirfd, f->dir, O_RDONLY | O_DIRECTORY);
+}
+
 int collection_file_open(const struct collection_files *files,
 	const uint8_t uuid[16], struct collection_file **out)
 {
 	struct collection_file *f = calloc(1, sizeof(*f));
-	char name[33];
 	int rc;
 
 	if (!f)
 		return -ENOMEM;
 	f->io = files->io;
+	f->dirfd = files->dirfd;
+	f->fds = files->fds;
 	f->part_bytes = files->part_bytes ? files->part_bytes : PART_BYTES;
 	memcpy(f->store, files->store, sizeof(f->store));
 	memcpy(f->uuid, uuid, sizeof(f->uuid));
-	manifest_dir_format(uuid, name);
-	rc = f->io->open(f->io, files->dirfd, name, O_RDONLY | O_DIRECTORY);
-	f->dirfd = rc;
+	manifest_dir_format(uuid, f->dir);
+	rc = collection_dir_open(f);
 	if (rc < 0) {
 		collection_file_free(f);
 		return rc;
 	}
+	f->io->close(f->io, rc);
 	*out = f;
 	return 0;
 }
@@ -460,8 +466,10 @@ void collection_remap(struct generation *g)
 	chunk = 1u << cell->vec.rows.shift;
 	n = colfile_rows(f->column[COLUMN_VEC]);
 	for (; n - f->mapped >= chunk; f->mapped += chunk) {
-		rc = colfile_map(f->column[COLUMN_VEC], f->mapped, chunk,
-			column_at(&cell->vec, f->mapped));
+		rc = column_add_map(&cell->vec, f->mapped);
+		if (rc == 0)
+			rc = colfile_map(f->column[COLUMN_VEC], f->mapped,
+				chunk, column_at(&cell->vec, f->mapped));
 		if (rc < 0 && rc != -EOPNOTSUPP)
 			break;
 	}
@@ -537,12 +545,14 @@ static int write_graph(struct collection_file *f, struct hnsw *h, bool delta,
 	struct numbers numbers = {0};
 	struct graph_out out;
 	uint32_t linked;
-	int rc = f->io->list(f->io, f->dirfd, note_graph, &numbers);
+	int dirfd = collection_dir_open(f);
+	int rc = dirfd < 0 ? dirfd
+			   : f->io->list(f->io, dirfd, note_graph, &numbers);
 
 	if (rc == 0)
-		rc = graph_out_open(&out, f->io, f->dirfd, numbers.last + 1);
+		rc = graph_out_open(&out, f->io, dirfd, numbers.last + 1);
 	if (rc < 0)
-		return rc;
+		goto close_dir;
 	if (!delta)
 		rc = hnsw_save_base(h, &out.sink);
 	pause->stop(pause->ctx);
@@ -553,11 +563,15 @@ static int write_graph(struct collection_file *f, struct hnsw *h, bool delta,
 	pause->go(pause->ctx);
 	f->graph_failed = true; /* until it is known to be there */
 	rc = graph_out_close(&out, rc, file);
-	if (rc < 0)
-		return rc;
-	f->graph_failed = false;
-	atomic_store_explicit(&f->n_graph, linked, memory_order_relaxed);
-	return 0;
+	if (rc == 0) {
+		f->graph_failed = false;
+		atomic_store_explicit(
+			&f->n_graph, linked, memory_order_relaxed);
+	}
+close_dir:
+	if (dirfd >= 0)
+		f->io->close(f->io, dirfd);
+	return rc;
 }
 
 int collection_save_graph(const struct collection_files *files,

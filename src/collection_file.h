@@ -22,7 +22,11 @@
  */
 struct collection_files {
 	struct io *io;	   /* borrowed; serves several threads */
-	int dirfd;	   /* borrowed: DATADIR/c */
+	int dirfd;	   /* borrowed: DATADIR/c; for as long as one of the
+			      collections lives */
+	_Atomic int *fds; /* borrowed so, too: descriptors that all their columns
+			     may keep open between reads; NULL: as many as
+			     struct colfile_config says */
 	uint8_t store[16]; /* uuid */
 	uint64_t part_bytes; /* a part is about as large; 0: 256 MiB */
 	bool takes_damaged; /* vectors that cannot be read are left out, as if

@@ -19,7 +19,9 @@ enum column_kind {
 /* The checkpointer's, but for what says otherwise. */
 struct collection_file {
 	struct io *io;
-	int dirfd; /* c/<uuid>; owned */
+	int dirfd;	/* borrowed: c/... */
+	char dir[33];	/* ...and the name there of its directory */
+	_Atomic int *fds; /* borrowed, as its columns do */
 	uint64_t part_bytes;
 	uint8_t store[16], uuid[16];
 	struct colfile *column[COLUMNS]; /* NULL: no rows yet */
@@ -35,7 +37,10 @@ struct collection_file {
 	_Atomic uint32_t n_graph; /* rows in them; relaxed, a figure */
 };
 
-/* Opens c/<uuid>, which is there. Owned: collection_file_free. */
+/* A descriptor of its directory, to be closed soon. -ENOENT and others. */
+int collection_dir_open(const struct collection_file *f);
+
+/* Finds c/<uuid>, which is there. Owned: collection_file_free. */
 int collection_file_open(const struct collection_files *files,
 	const uint8_t uuid[16], struct collection_file **out);
 

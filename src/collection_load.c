@@ -121,6 +121,8 @@ static int load_column(struct load *ld, struct colfile *cf, struct column *to,
 
 		rc = -EOPNOTSUPP;
 		if (mapped && len == chunk)
+			rc = column_add_map(to, from);
+		if (mapped && len == chunk && rc == 0)
 			rc = colfile_map(cf, from, len, column_at(to, from));
 		if (rc == 0)
 			*mapped = from + len;
@@ -149,9 +151,15 @@ static void check_rows(const struct rows *rows, uint32_t slot)
 	assert(slot < rows->n_unsure);
 	for (uint32_t i = from; i < to && rc == 0; i++)
 		rc = colfile_check(cell->gen->file->loaded, i);
-	if (rc < 0)
-		log_err("damaged: vectors of slots %u to %u cannot be read: "
-			"their records are left out of answers",
+	if (io_is_scarce(rc)) { /* who touches it next tries again */
+		atomic_fetch_add_explicit(
+			&cell->n_unread, 1, memory_order_relaxed);
+		return;
+	}
+	if (rc < 0 && !atomic_exchange_explicit(&cell->is_damage_told, true,
+			      memory_order_relaxed))
+		log_err("damaged: vectors of slots %u to %u, and maybe others, "
+			"cannot be read: their records are left out of answers",
 			from, to - 1);
 	note_group(cell, group, rc < 0);
 }
@@ -429,7 +437,7 @@ static int load_graph(struct load *ld)
 	struct cell *cell = ld->cell;
 	struct graph_files gf = {
 		.io = ld->f->io,
-		.dirfd = ld->f->dirfd,
+		.dirfd = collection_dir_open(ld->f),
 		.base = &m->graph,
 		.delta = m->delta,
 		.n_deltas = m->n_deltas,
@@ -442,9 +450,11 @@ static int load_graph(struct load *ld)
 	char why[256], name[33];
 	int rc;
 
-	if (!cell->hnsw || m->graph.number == 0)
-		return 0;
-	rc = graph_load(&gf, why, &h);
+	if (gf.dirfd < 0) /* as if it was not there */
+		snprintf(why, sizeof(why), "graph: %s", strerror(-gf.dirfd));
+	rc = gf.dirfd < 0 ? gf.dirfd : graph_load(&gf, why, &h);
+	if (gf.dirfd >= 0)
+		gf.io->close(gf.io, gf.dirfd);
 	if (rc == -ENOMEM)
 		return rc;
 	if (rc < 0) {
@@ -548,7 +558,7 @@ static int load_all(struct load *ld)
 		rc = load_ends(ld);
 	if (rc == 0)
 		rc = check_gone(ld);
-	if (rc == 0 && ld->cell)
+	if (rc == 0 && ld->cell && ld->cell->hnsw && m->graph.number > 0)
 		rc = load_graph(ld);
 	return rc;
 }

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "src/lost.h"
+
 /*
  * A chunk holds at least 4 MiB of items, so that all but the first 2 MiB of a
  * column can be huge pages, and at most 2^20 items: then the table of 2^32
@@ -16,6 +18,7 @@
 #define SHIFT_MAX 20
 #define HUGE_PAGE (2u << 20)
 
+/* Bytes of a table of chunks, of pointers. */
 static size_t table_len(const struct column *c)
 {
 	return ((size_t)1 << (32 - c->rows.shift)) * sizeof(*c->rows.chunk);
@@ -48,10 +51,16 @@ void column_fini(struct column *c)
 {
 	if (!c->rows.chunk)
 		return;
-	for (uint32_t i = 0; i < c->n_chunks; i++)
+	for (uint32_t i = 0; i < c->n_chunks; i++) {
 		munmap(atomic_load_explicit(
 			       &c->rows.chunk[i], memory_order_relaxed),
 			c->chunk_len);
+		if (c->map)
+			lost_free(atomic_load_explicit(
+				&c->map[i], memory_order_relaxed));
+	}
+	if (c->map)
+		munmap((void *)c->map, table_len(c));
 	munmap((void *)c->rows.chunk, table_len(c));
 	*c = (struct column){0};
 }
@@ -92,4 +101,34 @@ int column_reserve(struct column *c, uint32_t n)
 			return rc;
 	}
 	return 0;
+}
+
+int column_add_map(struct column *c, uint32_t i)
+{
+	uint32_t chunk = i >> c->rows.shift;
+	struct lost *lost;
+	int rc;
+
+	assert(chunk < c->n_chunks && i == chunk << c->rows.shift);
+	if (!c->map)
+		c->map = map_anonymous(table_len(c));
+	if (!c->map)
+		return -ENOMEM;
+	if (atomic_load_explicit(&c->map[chunk], memory_order_relaxed))
+		return 0;
+	rc = lost_new(column_at(c, i), (size_t)c->rows.stride << c->rows.shift,
+		&c->n_lost, &lost);
+	if (rc == 0)
+		atomic_store_explicit(
+			&c->map[chunk], lost, memory_order_release);
+	return rc;
+}
+
+int column_check_lost(const struct column *c, uint32_t i)
+{
+	struct lost *lost = atomic_load_explicit(
+		&c->map[i >> c->rows.shift], memory_order_acquire);
+
+	assert(c->map && i >> c->rows.shift < c->n_chunks);
+	return lost ? lost_check(lost, column_at(c, i), c->rows.stride) : 0;
 }

@@ -84,10 +84,10 @@ static int carry_versions(struct compaction *cp, uint32_t n)
 			return -EAGAIN;
 		rc = grow(&cp->slot, &cp->cap_slot, v->slot + 1);
 		if (rc == 0)
-			rc = cell_check_row(v->cell, v->slot);
-		if (rc == 0)
 			rc = generation_carry(
 				cp->new, v, &cp->slot[v->slot]);
+		if (rc == 0)
+			rc = cell_check_row(v->cell, v->slot);
 		if (rc == 0)
 			cp->version[cp->n_versions] = n_versions(cp->new) - 1;
 	}

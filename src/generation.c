@@ -8,6 +8,7 @@
 
 #include "index/hnsw.h"
 #include "src/collection_int.h"
+#include "src/log.h"
 
 static_assert(sizeof(struct version) == 64, "a version is one cache line");
 
@@ -146,11 +147,28 @@ uint32_t cell_find(const struct cell *cell, uint32_t slot,
 	return VERSION_NONE;
 }
 
-int cell_check_row(const struct cell *cell, uint32_t slot)
+/* Says once that a search met pages that are lost: the handler cannot. */
+static void tell_lost(struct cell *cell)
+{
+	if (!atomic_exchange_explicit(
+		    &cell->is_damage_told, true, memory_order_relaxed))
+		log_err("damaged: the disk does not give what was mapped of "
+			"vectors any more: their records are left out of "
+			"answers; restore them from a copy, or write them "
+			"again");
+}
+
+int cell_check_row(struct cell *cell, uint32_t slot)
 {
 	uint32_t group = slot >> cell->vec.rows.group;
 
 	rows_check(&cell->vec.rows, slot);
+	if (!rows_is_sure(&cell->vec.rows, slot))
+		return -EMFILE;
+	if (column_check(&cell->vec, slot) < 0) {
+		tell_lost(cell);
+		return -EIO;
+	}
 	if (slot >= cell->vec.rows.n_unsure)
 		return 0;
 	return atomic_load_explicit(&cell->damaged[group / 64],
@@ -167,7 +185,19 @@ uint32_t generation_damaged(const struct generation *g)
 		atomic_load_explicit(&g->cell, memory_order_acquire);
 
 	return cell ? atomic_load_explicit(
-			      &cell->n_damaged, memory_order_relaxed)
+			      &cell->n_damaged, memory_order_relaxed) +
+			      atomic_load_explicit(&cell->vec.n_lost,
+				      memory_order_relaxed)
+		    : 0;
+}
+
+uint32_t generation_unread(const struct generation *g)
+{
+	const struct cell *cell =
+		atomic_load_explicit(&g->cell, memory_order_acquire);
+
+	return cell ? atomic_load_explicit(
+			      &cell->n_unread, memory_order_relaxed)
 		    : 0;
 }
 

@@ -4,6 +4,7 @@
 #define VG_IO_H
 
 #include <errno.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "src/vg.h"
@@ -87,6 +88,13 @@ void io_init(struct io *io);
 static inline bool io_is_full(int rc)
 {
 	return rc == -ENOSPC || rc == -EDQUOT;
+}
+
+/* Is this errno one of a call that did nothing, for want of a descriptor or of
+ * memory? It passes by itself. */
+static inline bool io_is_scarce(int rc)
+{
+	return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM;
 }
 
 /* What write returns when its sync failed with rc: never "full". */

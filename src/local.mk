@@ -43,7 +43,8 @@ libvgcore_a_SOURCES += \
 # columns and bytes that never move.
 libvgstorage_a_SOURCES += \
 	%D%/blob.c %D%/blob.h \
-	%D%/column.c %D%/column.h
+	%D%/column.c %D%/column.h \
+	%D%/lost.c %D%/lost.h
 
 # colfile: columns on disk.
 libvgstorage_a_SOURCES += \

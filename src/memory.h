@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* memory.h: how much memory this process may use. */
+/* memory.h: how much memory this process may use, and how many descriptors. */
 #ifndef VG_MEMORY_H
 #define VG_MEMORY_H
 
@@ -10,5 +10,8 @@
  * the process is in allows less. Read anew at each call; any thread.
  */
 uint64_t memory_limit(void);
+
+/* Descriptors that it may have; UINT64_MAX: no limit. */
+uint64_t memory_fds(void);
 
 #endif

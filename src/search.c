@@ -19,8 +19,8 @@
 
 /* What callbacks of one search need. */
 struct reader {
-	const struct collection *coll;
-	const struct cell *cell;
+	struct collection *coll;
+	struct cell *cell;
 	const struct moment *moment;
 	struct vg_id leave_out;
 	bool tail_only; /* linked slots are the graph's to find */
@@ -226,33 +226,63 @@ static int check_query(const struct cell *cell, const struct search *q)
 	return is_zero && cell->metric == VG_COSINE ? -EINVAL : 0;
 }
 
-static void take_hits(const struct reader *rd, const struct topk *top,
+/* The hits but those whose rows were lost while they were looked at: their
+ * distances are of no account. */
+static uint32_t take_hits(const struct reader *rd, const struct topk *top,
 	struct search_hit *hits)
 {
+	uint32_t n = 0;
+
 	for (uint32_t i = 0; i < top->n; i++) {
-		uint32_t no = cell_find(
-			rd->cell, top->hits[i].slot, rd->moment);
+		uint32_t slot = top->hits[i].slot;
+		uint32_t no = cell_find(rd->cell, slot, rd->moment);
 
 		assert(no != VERSION_NONE);
-		hits[i] = (struct search_hit){
+		if (cell_check_row(rd->cell, slot) < 0)
+			continue;
+		hits[n++] = (struct search_hit){
 			.dist = top->hits[i].dist,
-			.slot = top->hits[i].slot,
+			.slot = slot,
 			.version = generation_version(rd->cell->gen, no),
 		};
 	}
+	return n;
+}
+
+/* Runs it until no row is lost meanwhile, which would be among the best: the
+ * next run leaves it out. A disk that loses ever more of them gets few. */
+#define RUNS_MAX 4
+
+static int run_whole(const struct search *q, struct reader *rd,
+	uint32_t tail_from, struct scratch *sc, struct search_hit *hits,
+	uint32_t *n)
+{
+	uint32_t ef = q->ef ? q->ef : collection_config(rd->coll).ef_search;
+	int rc = scratch_reserve(sc, (size_t)q->k + VG_MAX(q->k, ef));
+	struct topk top = {0};
+
+	for (int i = 0; i < RUNS_MAX && rc == 0; i++) {
+		topk_init(&top, sc->hits, q->k, tie, rd);
+		rc = run(q, ef, rd, tail_from, sc, &top);
+		if (rc < 0 && rc != -EINTR)
+			break;
+		topk_sort(&top);
+		*n = take_hits(rd, &top, hits);
+		if (*n == top.n)
+			break;
+	}
+	return rc;
 }
 
 int store_search(struct store *s, const struct look *look,
 	const struct search *q, struct search_hit *hits, uint32_t *n)
 {
 	struct collection *c = look->coll;
-	uint32_t ef = q->ef ? q->ef : collection_config(c).ef_search;
 	struct reader rd = {.coll = c,
 		.cell = look->cell,
 		.moment = look->moment,
 		.leave_out = q->leave_out};
 	struct scratch *sc;
-	struct topk top;
 	int rc;
 
 	assert(q->k > 0 && q->k <= VG_K_MAX + 1);
@@ -267,17 +297,7 @@ int store_search(struct store *s, const struct look *look,
 	rc = scratch_get(s, &sc);
 	if (rc < 0)
 		return rc;
-	rc = scratch_reserve(sc, (size_t)q->k + VG_MAX(q->k, ef));
-	if (rc < 0)
-		goto put_scratch;
-	topk_init(&top, sc->hits, q->k, tie, &rd);
-	rc = run(q, ef, &rd, look->tail_from, sc, &top);
-	if (rc == 0 || rc == -EINTR) {
-		topk_sort(&top);
-		take_hits(&rd, &top, hits);
-		*n = top.n;
-	}
-put_scratch:
+	rc = run_whole(q, &rd, look->tail_from, sc, hits, n);
 	scratch_put(s, sc);
 	return rc;
 }

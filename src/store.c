@@ -275,8 +275,7 @@ void store_quiesce(struct store *s)
 		if (rc < 0)
 			log_warn("no last checkpoint: %s; the next start "
 				 "reads more of the log",
-				rc == -EROFS ? "the store is read-only"
-					     : strerror(-rc));
+				checkpoint_strerror(rc));
 	}
 	s->is_open = false;
 	indexer_fini(&s->indexer);

@@ -7,7 +7,7 @@
 set -u
 cd "${VG_SRC:-$(dirname "$0")/..}" || exit 99
 base='vg|log|wire|clock|memory'
-storage='io|uring|wal|wal_[a-z]+|column|colfile|colfile_[a-z]+|blob'
+storage='io|uring|wal|wal_[a-z]+|column|colfile|colfile_[a-z]+|blob|lost'
 core='[a-z0-9_]+'
 
 # ok NUMBER SENTENCE: holds if nothing comes in; what comes in offends.

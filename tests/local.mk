@@ -369,6 +369,24 @@ check_PROGRAMS += tests/format_store
 tests_format_store_SOURCES = %D%/format_store.c
 tests_format_store_LDADD = $(store_libs)
 
+# lost: what a disk does not give any more.
+check_PROGRAMS += tests/unit/lost
+TESTS += tests/unit/lost
+tests_unit_lost_SOURCES = %D%/unit/lost.c
+tests_unit_lost_LDADD = libvgtap.a libvgstorage.a
+
+# faults: what goes wrong around a mount.
+fault_tests = \
+	%D%/mount/a-clock-that-jumps-changes-no-more-than-times.sh \
+	%D%/mount/a-disk-that-does-not-read-costs-its-rows-only.sh \
+	%D%/mount/cutting-the-power-loses-nothing-acknowledged.sh \
+	%D%/mount/an-unmounted-tree-lives-until-it-is-closed.sh \
+	%D%/mount/few-descriptors-are-enough-or-are-told.sh
+EXTRA_DIST += %D%/clockstep.c %D%/mount/clock_steps.py \
+	%D%/mount/lazy_umount.py %D%/mount/power_cuts.py
+dist_check_SCRIPTS += $(fault_tests)
+TESTS += $(fault_tests)
+
 # the store's parts: blob to search, and the store cut.
 noinst_LIBRARIES += libvgstorekit.a
 libvgstorekit_a_SOURCES = %D%/storekit.c %D%/storekit.h
@@ -487,6 +505,12 @@ tests_cut_simdisk_SOURCES = %D%/cut/simdisk.c
 tests_cut_simdisk_LDADD = $(sim_libs)
 tests_cut_power_SOURCES = %D%/cut/power.c
 tests_cut_power_LDADD = $(sim_libs)
+
+# powerfs: the same disk, mounted, for the real program.
+check_PROGRAMS += tests/powerfs
+tests_powerfs_SOURCES = %D%/powerfs.c
+tests_powerfs_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
+tests_powerfs_LDADD = libvgsimdisk.a libvgtap.a libvgbase.a $(FUSE3_LIBS)
 
 # power: the whole store on such a disk, and what notices that a protection is
 # missing.

@@ -117,8 +117,11 @@ static int wrap_open(struct io *io, int dirfd, const char *name, int flags)
 		char dir[PATH];
 
 		memcpy(dir, opened(w, dirfd)->path, sizeof(dir));
+		const char *last = strrchr(name, '/');
+
 		o->is_dir = flags & O_DIRECTORY;
-		snprintf(o->name, sizeof(o->name), "%s", name);
+		snprintf(o->name, sizeof(o->name), "%s",
+			last ? last + 1 : name);
 		snprintf(o->path, sizeof(o->path), "%.90s%s%.60s", dir,
 			dir[0] ? "/" : "", name);
 	}

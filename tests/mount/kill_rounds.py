@@ -86,12 +86,18 @@ class Writer:
                 self.trouble = f"{self.asked}: {e}"
 
 
-def mount():
-    log = open(S + "/log", "ab")
-    child = subprocess.Popen([PROGRAM, D, M, "-f"], stdin=subprocess.DEVNULL,
-                             stdout=log, stderr=log)
+def start(*options):
+    with open(S + "/log", "ab") as log:
+        child = subprocess.Popen([PROGRAM, D, M, "-f", *options],
+                                 stdin=subprocess.DEVNULL,
+                                 stdout=log, stderr=log)
     with open(S + "/holder", "w") as f:
         f.write(str(child.pid))
+    return child
+
+
+def mount(*options):
+    child = start(*options)
     while not mounted():
         if child.poll() is not None:
             raise SystemExit(f"vecgridfs ended with {child.returncode}")
@@ -214,4 +220,5 @@ def main():
         raise SystemExit(f"vecgridfs ended with {child.returncode}")
 
 
-main()
+if __name__ == "__main__":
+    main()

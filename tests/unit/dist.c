@@ -340,9 +340,23 @@ static void test_rows(void)
 	ok(is_same, "many rows at once give what each gives");
 }
 
+static void test_damaged(void)
+{
+	const float vec[3] = {1, 2, 3};
+	const float row[3] = {1, NAN, 3}, far[3] = {1, -INFINITY, INFINITY};
+	unsigned wrong = 0;
+
+	for (int m = VG_L2; m <= VG_IP; m++) {
+		wrong += dist_exact((enum vg_metric)m, 3, vec, row) != FLT_MAX;
+		wrong += dist_exact((enum vg_metric)m, 3, row, vec) != FLT_MAX;
+		wrong += isnan(dist_exact((enum vg_metric)m, 3, vec, far)) != 0;
+	}
+	ok(wrong == 0, "a damaged row is as far as can be, under each metric");
+}
+
 int main(void)
 {
-	plan(33);
+	plan(34);
 	state = seed();
 	ok(dist_force("neon-sign") == -ENOTSUP, "unknown kernels are refused");
 	test_kernels("scalar");
@@ -354,5 +368,6 @@ int main(void)
 	test_known();
 	test_golden();
 	test_rows();
+	test_damaged();
 	return done();
 }

@@ -131,7 +131,7 @@ static void test_offers(void)
 	st->offered_ns -= 10 * 1000000000LL;
 	stages_unref(&ss, st);
 	ok(!stages_get_offer(&ss, &a, 77), "an old offer does not stand");
-	stages_expire(&ss, st->touched_ns + 10 * 1000000000LL);
+	stages_expire(&ss, st->used_ns + 10 * 1000000000LL);
 	ok(n_files() == 0, "and is tidied up");
 
 	ok(!stages_take_miss(&ss, 5, &is_trunc), "nobody missed anything yet");
@@ -146,7 +146,7 @@ static void test_expiry(void)
 {
 	struct stage_place a = place_of(coll, STAGE_RECORD, ".old");
 	struct stage *st = add(a, true);
-	int64_t later = st->touched_ns + STAGE_KEPT_NS + 1;
+	int64_t later = st->used_ns + STAGE_KEPT_NS + 1;
 
 	stages_expire(&ss, later);
 	ok(get(a) == st, "what is open stays, however old");

@@ -1,0 +1,36 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The power is cut below the data directory, under eight writers: what was not
+# synced is lost, torn or reordered, names too; what was acknowledged is there,
+# what was not is wholly old or wholly new, and --check finds nothing.
+# VG_POWER_CUTS: how often (5; 200 in a soak). VG_SEED repeats the choices.
+. "$(dirname "$0")/lib.sh"
+if [ "$VG_SOAK" = 1 ]; then
+	: "${VG_POWER_CUTS:=200}"
+	VG_TEST_TIMEOUT=36000
+fi
+rounds=${VG_POWER_CUTS:-5}
+[ "$(id -u)" = 0 ] || skip_all "a disk of its own needs root"
+export VECGRIDFS POWERFS=$VG_BUILD/tests/powerfs DISK=$S/disk
+[ -x "$POWERFS" ] || skip_all "tests/powerfs is not built"
+mkdir "$DISK"
+trap 'umount -l "$DISK" 2>/dev/null; clean_up' EXIT
+D=$DISK/data
+plan $((rounds + 2))
+: >"$S/rounds"
+"$PYTHON3" "$HERE/power_cuts.py" "$rounds" >"$S/rounds" 2>&1 &
+driver=$!
+while IFS= read -r line; do
+	case $line in
+	"round "*": "*)
+		is "${line#*: }" "nothing lost" "${line%%: *}"
+		;;
+	*)	diag "${line#\# }" ;;
+	esac
+done < <(tail -n +1 --pid=$driver -f "$S/rounds")
+wait $driver
+is $? 0 "the driver saw all rounds"
+"$PYTHON3" "$HERE/power_cuts.py" 20 lie >"$S/lies" 2>&1
+like "$(cat "$S/lies")" "round [0-9]+ .*(not one of|--check|vecgridfs ended)" \
+	"a disk whose syncs are none is found out" || diag "$(cat "$S/lies")"
+exit $((failed > 0))
