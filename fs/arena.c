@@ -99,7 +99,7 @@ struct record {
 };
 
 static_assert(sizeof(struct head) <= PAGE, "the head has its place");
-static_assert(sizeof(struct arena_attr) == 368, "an arena's format");
+static_assert(sizeof(struct arena_attr) == 376, "an arena's format");
 static_assert(sizeof(struct record) <= RECORD, "a record has its place");
 static_assert(PAGE + ARENA_SMALL_LEN <= TABLE_OFF &&
 		      TABLE_OFF + (uint64_t)ARENA_FILES_MAX * RECORD <=

@@ -38,7 +38,7 @@ struct arena_attr {
 	uint8_t name_len; /* 1..VG_ID_MAX */
 	char name[VG_ID_MAX + 1]; /* not terminated */
 	uint8_t pad[6];	  /* zero */
-	uint64_t extra[6];
+	uint64_t extra[7];
 };
 
 enum arena_part { ARENA_BODY, ARENA_META };

@@ -220,7 +220,7 @@ void attr_stage(struct fs *fs, struct stage *stage, struct stat *st)
 	st->st_ino = ino_of_stage(stage);
 	set_time(st, stage->has_mtime ? stage->mtime_ns : stage->touched_ns);
 	arena_bytes(fs->arena, stage->file, ARENA_BODY, &len);
-	set_size(st, len);
+	set_size(st, stage->raw_len ? stage->raw_len : len);
 	pthread_mutex_unlock(&stage->lock);
 }
 

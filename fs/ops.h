@@ -136,13 +136,22 @@ int tx_unlink(fuse_req_t req, const struct stage_place *place);
 int tx_rename(fuse_req_t req, const struct stage_place *from,
 	const struct stage_place *to, unsigned flags);
 
-/* What close() says of the bytes in st. */
+/*
+ * What close() says of the bytes in st; and an open of it: 0: answered, it is
+ * read only; 1: it is to be opened as any stage. What close() took reads back
+ * as a vector, whatever form it was written in.
+ */
 void tx_flush(fuse_req_t req, struct stage *st);
+int tx_open(fuse_req_t req, struct stage *st, struct fuse_file_info *fi);
 
 /* Names of a directory: the transactions in .tx/, or what one would write;
  * behind the cursor `from` (0: all), whose next is in *next. NULL: no more. */
 struct stage *tx_next(struct fs *fs, const struct stage_place *of,
 	uint64_t from);
+
+/* Opens st as bytes[len], owned, which do not change while it is open. */
+int ops_open_bytes(fuse_req_t req, const struct stage *st, char *bytes,
+	size_t len, struct fuse_file_info *fi);
 
 /* ops_dir.c */
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m);

@@ -169,6 +169,7 @@ static int write_stage(struct fs *fs, struct stage *st, const char *buf,
 		return rc;
 	st->is_dirty = true;
 	st->is_refused = false;
+	st->raw_len = 0;
 	stage_touch_locked(st);
 	rc = probe_locked(fs, st, why);
 	st->is_failed = rc < 0;

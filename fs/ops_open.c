@@ -37,6 +37,15 @@ static int open_bytes(fuse_req_t req, const struct ops_node *node, char *bytes,
 	return 0;
 }
 
+int ops_open_bytes(fuse_req_t req, const struct stage *st, char *bytes,
+	size_t len, struct fuse_file_info *fi)
+{
+	struct ops_node node = {.ref = {.kind = NODE_STAGE, .low = st->serial},
+		.coll = st->coll};
+
+	return open_bytes(req, &node, bytes, len, fi);
+}
+
 static int open_view(fuse_req_t req, struct ops_node *node,
 	struct fuse_file_info *fi)
 {
@@ -166,6 +175,11 @@ static int open_stage(fuse_req_t req, struct ops_node *node,
 	struct handle *h;
 	int rc = 0;
 
+	if (st->area == STAGE_TX) {
+		rc = tx_open(req, st, fi);
+		if (rc <= 0)
+			return rc;
+	}
 	if (ops_stage_is_taken(req, st, fi)) {
 		rc = ops_offer_stage(req, &place, NULL, true, &own);
 		if (rc < 0)
@@ -186,6 +200,7 @@ static int open_stage(fuse_req_t req, struct ops_node *node,
 	if (ops_wants_write(fi) && (fi->flags & O_TRUNC)) {
 		rc = arena_truncate(fs->arena, st->file, ARENA_BODY, 0);
 		st->is_failed = st->is_dirty = false;
+		st->raw_len = 0;
 	}
 	pthread_mutex_unlock(&st->lock);
 	stages_accept(&fs->stages, st); /* and saves it */

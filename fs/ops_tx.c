@@ -408,14 +408,70 @@ void tx_flush(fuse_req_t req, struct stage *st)
 	pthread_mutex_unlock(&st->lock);
 	if (is_written)
 		rc = make_change(req, st, &fc, why);
-	if (is_written && rc == 0)
+	if (is_written && rc == 0) {
+		pthread_mutex_lock(&st->lock);
+		st->raw_len = fc->change.dim * (uint32_t)sizeof(float);
+		pthread_mutex_unlock(&st->lock);
+		stages_save(&fs_of(req)->stages, st);
 		fs_change_free(fc);
+	}
 	if (rc < 0)
 		fs_refuse(req, st->coll,
 			(struct vg_id){st->name, st->name_len}, rc,
 			why[0] ? why : NULL);
 	else
 		fuse_reply_err(req, 0);
+}
+
+/* Makes the body the vector that close() took it for; what else was in it is
+ * staged metadata from then on. */
+static int make_raw(fuse_req_t req, struct stage *st)
+{
+	struct fs *fs = fs_of(req);
+	struct fs_change *fc;
+	size_t len = st->raw_len;
+	char why[256];
+	int rc = make_change(req, st, &fc, why);
+
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&st->lock);
+	rc = stages_put_meta(&fs->stages, st, fc->change.meta);
+	if (rc == 0)
+		rc = arena_truncate(fs->arena, st->file, ARENA_BODY, 0);
+	if (rc == 0)
+		rc = arena_pwrite(fs->arena, st->file, ARENA_BODY, 0,
+			fc->change.vec, len);
+	pthread_mutex_unlock(&st->lock);
+	stages_save(&fs->stages, st);
+	fs_change_free(fc);
+	return rc;
+}
+
+int tx_open(fuse_req_t req, struct stage *st, struct fuse_file_info *fi)
+{
+	const void *body;
+	char *bytes;
+	size_t len;
+	int rc;
+
+	if (st->raw_len && !(ops_wants_write(fi) && (fi->flags & O_TRUNC))) {
+		rc = make_raw(req, st);
+		if (rc < 0)
+			return rc;
+	}
+	if (ops_wants_write(fi))
+		return 1;
+	pthread_mutex_lock(&st->lock);
+	body = arena_bytes(fs_of(req)->arena, st->file, ARENA_BODY, &len);
+	bytes = malloc(len + 1);
+	if (bytes)
+		memcpy(bytes, body, len);
+	pthread_mutex_unlock(&st->lock);
+	if (!bytes)
+		return -ENOMEM;
+	fi->direct_io = 1;
+	return ops_open_bytes(req, st, bytes, len, fi);
 }
 
 /* ---- commit ---- */
@@ -564,6 +620,8 @@ static int fill(struct tx *tx, char why[256])
 				COMMIT_ATOMIC_MAX);
 			rc = -EFBIG;
 		}
+		/* EINVAL is what mv takes for a directory moved into itself. */
+		rc = rc == -EINVAL ? -ECANCELED : rc;
 		if (rc < 0 && why[0] == '\0')
 			snprintf(why, 256, "'%.*s' cannot be committed: %s",
 				(int)VG_MIN(tx->list[i]->name_len, 100u),

@@ -162,6 +162,7 @@ static int save_attr(struct stages *ss, struct stage *st, bool is_made,
 	attr.extra[3] = (uint64_t)st->meta_off << 32 | st->meta_len;
 	attr.extra[4] = st->key;
 	attr.extra[5] = st->if_begin;
+	attr.extra[6] = st->raw_len;
 	rc = is_made ? arena_file_put(ss->arena, st->file, &attr)
 		     : arena_file_new(ss->arena, &attr, file);
 	pthread_mutex_unlock(&st->lock);
@@ -312,6 +313,7 @@ static int load_stage(void *ctx, uint32_t idx, const struct arena_attr *attr)
 	st->meta_off = (uint32_t)(attr->extra[3] >> 32);
 	st->meta_len = (uint32_t)attr->extra[3];
 	st->if_begin = attr->extra[5];
+	st->raw_len = (uint32_t)attr->extra[6];
 	st->offered_pid = (int)attr->extra[1];
 	st->offered_ns = (int64_t)attr->extra[2];
 	set_flags(st, attr->flags);

@@ -75,6 +75,8 @@ struct stage {
 	bool is_committed; /* a record was made of it */
 	bool is_of_record; /* made for one that existed: it makes none anew */
 	bool is_meta_set;  /* STAGE_TX: its metadata was changed */
+	uint32_t raw_len; /* STAGE_TX: bytes of the vector that the body is, as
+			     far as close() took it; 0: it did not */
 	uint64_t if_begin; /* STAGE_TX: where the record's version began when
 			      it was looked up first; 0: there was none */
 	uint32_t n_in_flight; /* commits that are not answered yet */
