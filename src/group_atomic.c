@@ -23,6 +23,14 @@ static int refuse(struct commit *commit, int rc, const char *why)
 	return rc;
 }
 
+static int refuse_stale(struct commit *commit, struct vg_id id)
+{
+	snprintf(commit->why, sizeof(commit->why),
+		"'%.*s' was changed meanwhile: nothing was applied",
+		(int)VG_MIN(id.len, 100u), id.bytes);
+	return -ESTALE;
+}
+
 /* Whether everything that was read is what it was. */
 static int check_reads(struct commit *commit)
 {
@@ -30,12 +38,8 @@ static int check_reads(struct commit *commit)
 		const struct commit_read *rd = &commit->reads[i];
 
 		assert(rd->coll && !rd->coll->of);
-		if (plan_begin_of(rd->coll, rd->id) == rd->begin)
-			continue;
-		snprintf(commit->why, sizeof(commit->why),
-			"'%.*s' was changed meanwhile: nothing was applied",
-			(int)VG_MIN(rd->id.len, 100u), rd->id.bytes);
-		return -ESTALE;
+		if (plan_begin_of(rd->coll, rd->id) != rd->begin)
+			return refuse_stale(commit, rd->id);
 	}
 	return 0;
 }
@@ -67,7 +71,9 @@ static int prepare(struct store *s, struct commit *commit)
 			rc = group_prepare(s, ch);
 		assert(rc <= 0); /* there is always something to do */
 		if (rc < 0) {
-			if (ch->why[0])
+			if (rc == -ESTALE)
+				refuse_stale(commit, ch->id);
+			else if (ch->why[0])
 				refuse(commit, rc, ch->why);
 			unprepare(s, commit, i);
 			return rc;

@@ -110,6 +110,8 @@ mount_tests = \
 	%D%/mount/an-exclusive-create-inserts-only-when-absent.sh \
 	%D%/mount/an-export-is-one-moment.sh \
 	%D%/mount/a-snapshot-is-the-collection-as-it-was.sh \
+	%D%/mount/a-transaction-goes-in-whole-or-not-at-all.sh \
+	%D%/mount/concurrent-transactions-are-serializable.sh \
 	%D%/mount/snapshots-under-load-are-one-moment.sh \
 	%D%/mount/an-import-keeps-memory-constant.sh \
 	%D%/mount/an-open-handle-keeps-its-version.sh \
@@ -153,7 +155,7 @@ mount_tests += \
 	%D%/mount/a-damaged-store-is-checked-and-recovered.sh \
 	%D%/mount/copies-made-under-load-are-data-directories.sh
 EXTRA_DIST += %D%/mount/backup_rounds.py %D%/mount/cut_log.py \
-	%D%/mount/snapshots.py
+	%D%/mount/histories.py %D%/mount/snapshots.py
 dist_check_SCRIPTS = $(mount_tests)
 TESTS += $(mount_tests)
 EXTRA_DIST += %D%/mount/lib.sh \
