@@ -120,9 +120,7 @@ static int load_column(struct load *ld, struct colfile *cf, struct column *to,
 		uint32_t len = VG_MIN(chunk, n - from);
 
 		rc = -EOPNOTSUPP;
-		if (mapped && len == chunk)
-			rc = column_add_map(to, from);
-		if (mapped && len == chunk && rc == 0)
+		if (mapped && len == chunk && column_add_map(to, from) == 0)
 			rc = colfile_map(cf, from, len, column_at(to, from));
 		if (rc == 0)
 			*mapped = from + len;

@@ -25,6 +25,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "src/vg.h"
+
 #define PAGE 4096u
 #define NAN_PAGES 64u
 
@@ -38,13 +40,12 @@ struct lost {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
 static _Atomic(struct lost *) first;
 /* Sequentially consistent, as `first` and `next` are: a handler that is not
  * counted yet when a range was taken out does not find it any more. */
 static _Atomic int n_inside;
 static struct sigaction former;
-static int nan_fd; /* or the errno of making it, negative */
+static int nan_fd = -1; /* lock, to be made; SIGBUS is ours when it is */
 
 static void mark(struct lost *lost, size_t page)
 {
@@ -104,16 +105,17 @@ static int make_nan(void)
 	return rc;
 }
 
-static void take_signal(void)
+static int take_signal_locked(void)
 {
 	struct sigaction sa = {
 		.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+	int fd = nan_fd < 0 ? make_nan() : nan_fd;
 
-	nan_fd = make_nan();
-	if (nan_fd < 0)
-		return;
+	if (fd == nan_fd || fd < 0)
+		return VG_MIN(fd, 0);
+	nan_fd = fd;
 	sigemptyset(&sa.sa_mask);
-	sigaction(SIGBUS, &sa, &former);
+	return sigaction(SIGBUS, &sa, &former) < 0 ? -errno : 0;
 }
 
 int lost_new(void *begin, size_t len, _Atomic uint32_t *n, struct lost **out)
@@ -121,20 +123,22 @@ int lost_new(void *begin, size_t len, _Atomic uint32_t *n, struct lost **out)
 	size_t words = len / PAGE / 64 + 1;
 	struct lost *lost = calloc(1, sizeof(*lost) + words * sizeof(uint64_t));
 	struct lost *next;
+	int rc;
 
 	assert((uintptr_t)begin % PAGE == 0);
 	assert(len > 0 && len % PAGE == 0);
 	if (!lost)
 		return -ENOMEM;
-	pthread_once(&once, take_signal);
-	if (nan_fd < 0) {
-		free(lost);
-		return nan_fd;
-	}
 	lost->begin = begin;
 	lost->len = len;
 	lost->n = n;
 	pthread_mutex_lock(&lock);
+	rc = take_signal_locked();
+	if (rc < 0) {
+		pthread_mutex_unlock(&lock);
+		free(lost);
+		return rc;
+	}
 	next = atomic_load(&first);
 	atomic_init(&lost->next, next);
 	if (next)

@@ -26,6 +26,8 @@ enum mutant {
 	M_SURE,	    /* what an open read of the log is taken for safe */
 	M_DIRS,	    /* so are directories without files */
 	M_GRACE,    /* what a copy under way needs goes at once */
+	M_LINKS,    /* a file that a copy shares is written to */
+	M_MAP,	    /* columns are written through a shared mapping */
 	M_BY_IO, /* those above are made by a table of calls */
 	M_LOG_SUM,  /* the log's checksums are not looked at */
 	M_MANIFEST_SUM,

@@ -12,6 +12,7 @@
 #include "src/store_int.h"
 #include "tests/storekit.h"
 #include "tests/tap.h"
+#include "tests/witness.h"
 
 struct pk_flip pk_flip;
 
@@ -38,6 +39,7 @@ struct life {
 	uint32_t next_n;     /* of a vector */
 	uint64_t judged;     /* power cuts of a run */
 	struct copy *copy;   /* of a run: the one under way, or NULL */
+	struct witness witness; /* of a run */
 	bool is_faulty;	     /* calls may fail */
 	struct pk_tally *t;  /* of the run; NULL: nothing is counted */
 	char why[400];	     /* the first thing that is wrong; "": nothing */
@@ -790,6 +792,11 @@ static bool run_step(struct life *l, unsigned step)
 	int rc;
 
 	fill_disk(l, step);
+	if (!witness_check(&l->witness, l->sim))
+		return wrong(l, "%s was changed, which a copy shares",
+			l->witness.path);
+	if (l->cfg->links)
+		witness_put(&l->witness, l->sim, l->dice >> 20);
 	if (what < 2)
 		return restart(l, what == 0);
 	rc = one_step(l);
@@ -829,6 +836,7 @@ void pk_run(const struct pk_config *cfg, uint64_t seed, struct pk_tally *t)
 	life_close(l);
 	sim_watch(l->sim, 0, NULL, NULL);
 	copy_free(l->copy);
+	witness_fini(&l->witness);
 	life_free(l);
 }
 

@@ -37,6 +37,9 @@ struct pk_config {
 	bool keeps; /* what older manifests name stays an hour */
 	bool copies; /* the disk is copied meanwhile, file by file, wal/ last:
 			what is copied is judged, too */
+	bool links; /* between steps files get a second name, as of a copy, which
+		       keeps the bytes that they have then; checkpoints are made
+		       in steps only */
 	unsigned steps;
 	unsigned one_in; /* of how many calls a power cut is drawn at one */
 	unsigned flips; /* of how many states one has a flipped bit; 0: none */

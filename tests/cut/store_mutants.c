@@ -198,6 +198,8 @@ static const struct {
 	[M_SURE] = {PK_SYNC, "what was read of the log is taken for safe"},
 	[M_DIRS] = {PK_SYNC, "a directory that was found is taken for safe"},
 	[M_GRACE] = {PK_HONEST, "what a copy under way needs goes at once"},
+	[M_LINKS] = {PK_HONEST, "a file that a copy shares is written to"},
+	[M_MAP] = {PK_FULL_GROWS, "columns are written through a shared mapping"},
 	[M_LOG_SUM] = {PK_HONEST, "the log's checksums are not looked at"},
 	[M_MANIFEST_SUM] = {PK_HONEST, "the manifest's are not"},
 	[M_COLUMN_SUM] = {PK_HONEST, "the columns' are not"},
@@ -231,6 +233,10 @@ static void hunt(enum mutant m, uint64_t from, uint64_t most,
 		if (m == M_GRACE) {
 			cfg.copies = true;
 			cfg.keeps = false;
+		}
+		if (m == M_LINKS) {
+			cfg.links = true;
+			cfg.checkpoint_bytes = 1ull << 40;
 		}
 		if (m >= M_LOG_SUM && m <= M_COLUMN_SUM)
 			cfg.flips = 1; /* in each state */

@@ -77,6 +77,25 @@ static void test_kind(enum pk_kind kind, uint64_t states)
 		(unsigned long long)t.twice);
 }
 
+/* What copies share by links stays as it is, though parts are added to. */
+static void test_links(uint64_t most)
+{
+	struct pk_tally t = {.stops = true};
+
+	while (t.lost == 0 && t.states < most) {
+		struct pk_config cfg;
+
+		dice = dice * 6364136223846793005ull + 1442695040888963407ull;
+		pk_draw_config(PK_HONEST, dice >> 16, &cfg);
+		cfg.links = true;
+		cfg.checkpoint_bytes = 1ull << 40;
+		pk_run(&cfg, dice >> 16, &t);
+	}
+	pk_tell(&t);
+	ok(t.lost == 0, "no file that a copy shares is changed: %llu power cuts",
+		(unsigned long long)t.states);
+}
+
 /* The same life again and again, another sync of it failing each time. */
 static void test_each_sync(unsigned n)
 {
@@ -131,7 +150,7 @@ int main(void)
 	const char *given = getenv("VG_POWER_RUN");
 	long kind = env_long("VG_POWER_KIND", given ? PK_HONEST : PK_KINDS);
 
-	plan(kind < PK_KINDS ? 1 : PK_KINDS + 1 + (int)VG_ARRAY_LEN(found));
+	plan(kind < PK_KINDS ? 1 : PK_KINDS + 2 + (int)VG_ARRAY_LEN(found));
 	log_level_set((enum log_level)env_long("VG_POWER_LOG", LOG_ERR));
 	dice = seed();
 	if (given)
@@ -140,8 +159,10 @@ int main(void)
 		test_kind((enum pk_kind)kind, states);
 	for (int i = 0; kind == PK_KINDS && i < PK_KINDS; i++)
 		test_kind((enum pk_kind)i, states / 10 * kinds[i].share);
-	if (kind == PK_KINDS)
+	if (kind == PK_KINDS) {
+		test_links(states / 10);
 		test_each_sync(states >= 10000 ? 150 : 40);
+	}
 	for (size_t i = 0; kind == PK_KINDS && i < VG_ARRAY_LEN(found); i++)
 		test_one(found[i].kind, found[i].seed, found[i].what);
 	return done();
