@@ -71,15 +71,8 @@ static uint32_t number_of(const struct manifest_column *column, uint32_t row)
 /* Whether the present shows v, or a snapshot. */
 static bool is_seen(const struct generation *g, const struct version *v)
 {
-	struct collection *snap;
-	bool is = g == g->coll->gen && atomic_load(&v->end) == VERSION_OPEN;
-
-	for (uint32_t i = 0; !is && (snap = collection_get_snap(g->coll, i));
-		i++) {
-		is = snap->gen == g && version_is_visible(v, snap->moment);
-		collection_unref(snap);
-	}
-	return is;
+	return (g == g->coll->gen && atomic_load(&v->end) == VERSION_OPEN) ||
+	       version_is_kept(v);
 }
 
 /* The ids of records whose vectors are damaged, or would be left out with them,

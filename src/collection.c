@@ -316,6 +316,23 @@ struct generation *collection_get_past(struct collection *c, uint32_t nth)
 	return g;
 }
 
+bool version_is_kept(const struct version *v)
+{
+	const struct generation *g = v->cell->gen;
+	struct collection *c = g->coll;
+	bool is = false;
+
+	assert(!c->of);
+	if (atomic_load_explicit(&g->n_snaps, memory_order_relaxed) == 0)
+		return false;
+	pthread_mutex_lock(&c->lock);
+	for (uint32_t i = 0; i < c->n_snaps && !is; i++)
+		is = c->snaps[i]->gen == g &&
+		     version_is_visible(v, c->snaps[i]->moment);
+	pthread_mutex_unlock(&c->lock);
+	return is;
+}
+
 /* ---- looks ---- */
 
 static bool is_newest(struct collection *c, const struct generation *g)
