@@ -529,6 +529,10 @@ check_PROGRAMS += tests/unit/snap
 TESTS += tests/unit/snap
 tests_unit_snap_SOURCES = %D%/unit/snap.c
 tests_unit_snap_LDADD = $(store_libs)
+check_PROGRAMS += tests/unit/snap_log
+TESTS += tests/unit/snap_log
+tests_unit_snap_log_SOURCES = %D%/unit/snap_log.c
+tests_unit_snap_log_LDADD = $(store_libs)
 
 # compact: generations.
 check_PROGRAMS += tests/unit/compact
