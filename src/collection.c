@@ -249,11 +249,17 @@ int collection_reserve_snap(struct collection *c)
 	return grown ? 0 : -ENOMEM;
 }
 
+/* Numbers tell which is older; an open finds those of the present first. */
 void collection_add_snap(struct collection *c, struct collection *snap)
 {
+	uint32_t i = c->n_snaps;
+
 	assert(snap->of == c && c->n_snaps < c->cap_snaps);
 	pthread_mutex_lock(&c->lock);
-	c->snaps[c->n_snaps++] = snap;
+	for (; i > 0 && c->snaps[i - 1]->no > snap->no; i--)
+		c->snaps[i] = c->snaps[i - 1];
+	c->snaps[i] = snap;
+	c->n_snaps++;
 	atomic_fetch_add_explicit(
 		&snap->gen->n_snaps, 1, memory_order_relaxed);
 	pthread_mutex_unlock(&c->lock);
