@@ -38,6 +38,18 @@ void check_say(struct check *ck, bool is_finding, const char *fmt, ...)
 
 /* ---- what a mount would not have ---- */
 
+/* What is lost with what a path names; names of collections have no slash. */
+static const char *loss_of(const char *path)
+{
+	return strcmp(path, "wal") == 0
+		       ? "what is behind it is lost"
+	       : strchr(path, '/')
+		       ? "these snapshots are lost, but for copies; -o "
+			 "recovery has the rest"
+		       : "this collection is lost, but for copies; -o recovery "
+			 "has the others";
+}
+
 static void check_losses(struct check *ck)
 {
 	struct store_error e;
@@ -48,11 +60,8 @@ static void check_losses(struct check *ck)
 		n++;
 	while (n-- > 0)
 		if (store_error_get(ck->s, n, &e) == 0)
-			check_say(ck, true, "%s: %s%s", e.path, e.why,
-				strcmp(e.path, "wal") == 0 ?
-					": what is behind it is lost" :
-					": this collection is lost, but for "
-					"copies; -o recovery has the others");
+			check_say(ck, true, "%s: %s: %s", e.path, e.why,
+				loss_of(e.path));
 }
 
 static void check_identity(struct check *ck)

@@ -71,15 +71,8 @@ static uint32_t number_of(const struct manifest_column *column, uint32_t row)
 /* Whether the present shows v, or a snapshot. */
 static bool is_seen(const struct generation *g, const struct version *v)
 {
-	struct collection *snap;
-	bool is = g == g->coll->gen && atomic_load(&v->end) == VERSION_OPEN;
-
-	for (uint32_t i = 0; !is && (snap = collection_get_snap(g->coll, i));
-		i++) {
-		is = snap->gen == g && version_is_visible(v, snap->moment);
-		collection_unref(snap);
-	}
-	return is;
+	return (g == g->coll->gen && atomic_load(&v->end) == VERSION_OPEN) ||
+	       version_is_kept(v);
 }
 
 /* The ids of records whose vectors are damaged, or would be left out with them,
@@ -124,20 +117,18 @@ static void say_vectors(struct check_look *at, const struct check_damage *d,
 	uint64_t lost = g ? name_records(g, d, ids) : d->rows;
 
 	if (!g)
-		check_say(at->ck, true, "%s: collection '%s' cannot be opened",
-			where, check_name_of(at));
+		check_say(at->ck, true, "%s: %s '%s' cannot be opened", where,
+			check_part_of(at), check_name_of(at));
 	else if (lost == 0)
 		check_say(at->ck, true,
 			"%s: they are no record's any more: nothing is lost",
 			where);
 	else
 		check_say(at->ck, true,
-			"%s: %s '%s' loses the vectors of %" PRIu64
+			"%s: %s '%s' lose%s the vectors of %" PRIu64
 			" records: %s%s",
-			where,
-			manifest_is_past(at->mc) ? "a snapshot of collection"
-						 : "collection",
-			check_name_of(at), lost, ids,
+			where, check_part_of(at), check_name_of(at),
+			manifest_is_past(at->mc) ? "" : "s", lost, ids,
 			lost > NAMED_MAX ? ", and more" : "");
 	generation_unref(g);
 }
@@ -166,6 +157,6 @@ void check_say_damage(struct check_look *at, enum column_kind kind,
 		say_vectors(at, d, where);
 	else
 		check_say(at->ck, true,
-			"%s: collection '%s' cannot be opened without them",
-			where, check_name_of(at));
+			"%s: %s '%s' cannot be opened without them", where,
+			check_part_of(at), check_name_of(at));
 }

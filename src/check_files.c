@@ -24,6 +24,12 @@ const char *check_name_of(const struct check_look *at)
 	return mc->name;
 }
 
+const char *check_part_of(const struct check_look *at)
+{
+	return manifest_is_past(at->mc) ? "snapshots of collection"
+					: "collection";
+}
+
 /* ---- columns ---- */
 
 /* Reads every row. */
@@ -93,39 +99,44 @@ static void say_column(struct check_look *at, const struct manifest_column *colu
 			   is_long_enough(at, name, &column->part[i], stride);
 	if (at->m->number == at->ck->taken)
 		check_say(at->ck, true,
-			"c/%s/%s: collection '%s' cannot be opened", at->uuid,
-			why, check_name_of(at));
+			"c/%s/%s: %s '%s' cannot be opened", at->uuid, why,
+			check_part_of(at), check_name_of(at));
 	else
 		check_say(at->ck, is_whole || is_lost(at->ck, at->m),
 			"MANIFEST.%" PRIu64 " is not used: c/%s/%s", at->m->number,
 			at->uuid, why);
 }
 
-/* Whether a manifest that was looked at before has all of it. */
+/* Whether a generation of another manifest has all of the column. */
+static bool has_column(const struct manifest_collection *mc,
+	const struct check_look *at, enum column_kind kind,
+	const struct manifest_column *column)
+{
+	const struct manifest_column *own[COLUMNS] = {
+		&mc->vec, &mc->meta, &mc->version, &mc->end};
+	uint32_t last = column->n_parts - 1;
+
+	assert(column->n_parts > 0 && kind < COLUMNS);
+	return memcmp(mc->uuid, at->mc->uuid, 16) == 0 &&
+	       own[kind]->n_parts > last &&
+	       own[kind]->part[last].number == column->part[last].number;
+}
+
+/* Whether a manifest that was looked at before has it. */
 static bool is_seen(const struct check_look *at, enum column_kind kind,
 	const struct manifest_column *column)
 {
-	assert(column->n_parts > 0 && kind < COLUMNS);
-	for (uint32_t i = 0; i < at->ck->n; i++) {
+	bool is = false;
+
+	for (uint32_t i = 0; i < at->ck->n && !is; i++) {
 		const struct manifest *m = &at->ck->m[i];
-		const struct manifest_column *other = NULL;
 
 		if (m->number <= at->m->number)
 			break;
-		for (uint32_t k = 0; k < m->n_colls && !other; k++) {
-			const struct manifest_collection *mc = &m->coll[k];
-			const struct manifest_column *own[COLUMNS] = {&mc->vec,
-				&mc->meta, &mc->version, &mc->end};
-
-			if (memcmp(mc->uuid, at->mc->uuid, 16) == 0)
-				other = own[kind];
-		}
-		if (other && other->n_parts >= column->n_parts &&
-			other->part[column->n_parts - 1].number ==
-				column->part[column->n_parts - 1].number)
-			return true;
+		for (uint32_t k = 0; k < m->n_colls && !is; k++)
+			is = has_column(&m->coll[k], at, kind, column);
 	}
-	return false;
+	return is;
 }
 
 static void check_column(struct check_look *at, enum column_kind kind,
@@ -258,9 +269,9 @@ void check_manifest(struct check *ck, const struct manifest *m)
 		if (rc < 0) {
 			check_say(ck, is_lost(ck, m),
 				"c/%s: %s: MANIFEST.%" PRIu64
-				" names it for collection '%s'",
+				" names it for %s '%s'",
 				at.uuid, strerror(-rc), m->number,
-				check_name_of(&at));
+				check_part_of(&at), check_name_of(&at));
 			continue;
 		}
 		check_collection(&at);

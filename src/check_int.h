@@ -43,8 +43,10 @@ struct check_look {
 	char uuid[33];
 };
 
-/* The collection's name. */
+/* The collection's name, and what of it the generation that is looked at is:
+ * "collection", or "snapshots of collection". */
 const char *check_name_of(const struct check_look *at);
+const char *check_part_of(const struct check_look *at);
 
 /* colfile_damaged_fn: ctx is a struct check_damage. */
 void check_add_range(void *ctx, uint32_t first, uint32_t n);

@@ -99,12 +99,24 @@ static int load_one(struct fill *fill, const struct manifest_collection *mc)
 	return rc;
 }
 
+/* Says whose the generation is that fill->why is about. */
+static void say_whose(struct fill *fill, const char *name)
+{
+	char why[256];
+
+	snprintf(why, sizeof(why), "%s", fill->why);
+	snprintf(fill->why, 256, "snapshots of collection '%.80s': %.140s",
+		name, why);
+}
+
 /* Of a collection that cannot be had its snapshots cannot either. */
 static int load_or_note(struct fill *fill, const struct manifest_collection *mc,
 	const char *name, enum whole whole)
 {
 	char what[VG_ID_MAX + 32];
 	int rc;
+
+	assert(name[0] && fill->why[0] == '\0');
 
 	if (!manifest_is_past(mc)) {
 		collection_unref(fill->coll);
@@ -113,10 +125,12 @@ static int load_or_note(struct fill *fill, const struct manifest_collection *mc,
 		return 0;
 	}
 	rc = load_one(fill, mc);
+	if (rc < 0 && whole < PARTS && manifest_is_past(mc) && fill->why[0])
+		say_whose(fill, name);
 	if (rc == 0 || rc == -ENOMEM || whole < PARTS)
 		return rc;
-	snprintf(what, sizeof(what), "%s%s",
-		manifest_is_past(mc) ? "snapshots of " : "", name);
+	snprintf(what, sizeof(what), "%s%s", name,
+		manifest_is_past(mc) ? "/.snap" : "");
 	store_note_loss(fill->s, what, fill->why);
 	fill->why[0] = '\0';
 	return 0;

@@ -249,11 +249,17 @@ int collection_reserve_snap(struct collection *c)
 	return grown ? 0 : -ENOMEM;
 }
 
+/* Numbers tell which is older; an open finds those of the present first. */
 void collection_add_snap(struct collection *c, struct collection *snap)
 {
+	uint32_t i = c->n_snaps;
+
 	assert(snap->of == c && c->n_snaps < c->cap_snaps);
 	pthread_mutex_lock(&c->lock);
-	c->snaps[c->n_snaps++] = snap;
+	for (; i > 0 && c->snaps[i - 1]->no > snap->no; i--)
+		c->snaps[i] = c->snaps[i - 1];
+	c->snaps[i] = snap;
+	c->n_snaps++;
 	atomic_fetch_add_explicit(
 		&snap->gen->n_snaps, 1, memory_order_relaxed);
 	pthread_mutex_unlock(&c->lock);
@@ -314,6 +320,23 @@ struct generation *collection_get_past(struct collection *c, uint32_t nth)
 		generation_ref(g);
 	pthread_mutex_unlock(&c->lock);
 	return g;
+}
+
+bool version_is_kept(const struct version *v)
+{
+	const struct generation *g = v->cell->gen;
+	struct collection *c = g->coll;
+	bool is = false;
+
+	assert(!c->of);
+	if (atomic_load_explicit(&g->n_snaps, memory_order_relaxed) == 0)
+		return false;
+	pthread_mutex_lock(&c->lock);
+	for (uint32_t i = 0; i < c->n_snaps && !is; i++)
+		is = c->snaps[i]->gen == g &&
+		     version_is_visible(v, c->snaps[i]->moment);
+	pthread_mutex_unlock(&c->lock);
+	return is;
 }
 
 /* ---- looks ---- */

@@ -300,6 +300,9 @@ struct meta version_meta(const struct version *v);
 /* Whether m sees v. Any thread. */
 bool version_is_visible(const struct version *v, const struct moment *m);
 
+/* Whether a snapshot shows v. Any thread. */
+bool version_is_kept(const struct version *v);
+
 /* The version of id that m sees, or VERSION_NONE. Any thread, no lock. */
 uint32_t generation_find(const struct generation *g, struct vg_id id,
 	const struct moment *m);

@@ -46,9 +46,10 @@ static bool is_tail_long(const struct cell *cell)
 }
 
 /*
- * Whether no moment from `now` on shows slot, nor any that a snapshot shows
- * (one that is taken later is taken of the present). A version that no moment
- * shows yet has no end either: its group is being applied while we look.
+ * Whether no moment from `now` on shows slot, nor a snapshot; one that is taken
+ * later shows a moment from `now` on, one that is older was entered before what
+ * ended after it. A version that no moment shows yet has no end either: its
+ * group is being applied while we look.
  */
 static bool is_over(
 	const struct cell *cell, uint32_t slot, const struct moment *now)
@@ -57,13 +58,12 @@ static bool is_over(
 		&cell_slot(cell, slot)->head, memory_order_acquire);
 
 	assert(no > 0);
-	if (atomic_load_explicit(&cell->gen->n_snaps, memory_order_relaxed))
-		return false;
 	while (no-- > 0) {
 		const struct version *v = generation_version(cell->gen, no);
 
 		if (atomic_load_explicit(&v->end, memory_order_acquire) >
-			now->seq[v->partition])
+				now->seq[v->partition] ||
+			version_is_kept(v))
 			return false;
 		no = v->sibling + 1;
 	}

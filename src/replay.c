@@ -67,6 +67,41 @@ static bool clears_all(const struct collection *c, const struct op *op)
 	return true;
 }
 
+/* Whether a vector goes in among those that are there: a new cell is for what
+ * replaces the only one. */
+static bool is_fitting(const struct collection *c, const struct op *op)
+{
+	uint64_t n = atomic_load(&c->n_live);
+
+	assert(op->type == OP_PUT);
+	return n == 0 || (n == 1 && is_live(c, op->id)) ||
+	       !generation_needs_cell(c->gen, op);
+}
+
+/* Names and uuids such as a manifest may say. */
+static const char *misfit_bytes(struct replay *rp, const struct op *op)
+{
+	static const uint8_t root[16];
+	const uint8_t *uuid = op->type == OP_CREATE ? op->uuid
+			      : op->type == OP_SNAP ? op->snap
+						    : NULL;
+	struct collection *other = NULL;
+	bool is_taken;
+
+	if (op->name.len > 0 && (memchr(op->name.bytes, '/', op->name.len) ||
+					memchr(op->name.bytes, '\0',
+						op->name.len)))
+		return "its name is none";
+	if (op->target.len > 0 &&
+		memchr(op->target.bytes, '\0', op->target.len))
+		return "its name is none";
+	if (uuid)
+		other = catalogue_find_uuid(&rp->s->catalogue, uuid);
+	is_taken = other || (uuid && memcmp(uuid, root, 16) == 0);
+	collection_unref(other);
+	return is_taken ? "its uuid is another's" : NULL;
+}
+
 static bool is_filled(const struct collection *c)
 {
 	return atomic_load(&c->n_live) > 0 || c->n_snaps > 0;
@@ -84,8 +119,6 @@ static const char *misfit_name(struct replay *rp, const struct op *op)
 	if (op->type != OP_CREATE && op->type != OP_MOVE &&
 		op->type != OP_ALIAS && op->type != OP_UNALIAS)
 		return NULL;
-	if (op->type == OP_CREATE && rp->coll)
-		return "its collection exists";
 	exists = catalogue_get(&rp->s->catalogue, op->name, &info) == 0;
 	is_taken = info.coll && info.coll != rp->coll && is_filled(info.coll);
 	collection_unref(info.coll);
@@ -117,6 +150,7 @@ static const char *misfit(struct replay *rp, const struct op *op)
 {
 	static const uint8_t root[16];
 	struct collection *c = rp->coll;
+	const char *why;
 
 	if (c && atomic_load(&c->is_dropped))
 		return "its collection was removed";
@@ -130,15 +164,16 @@ static const char *misfit(struct replay *rp, const struct op *op)
 		    op->type == OP_RENAME) &&
 		!is_live(c, op->id))
 		return "its record does not exist";
-	if (op->type == OP_PUT && op->vec_len == 0)
-		return "its vector is empty";
+	if (op->type == OP_PUT && (op->vec_len == 0 || !is_fitting(c, op)))
+		return "its vector does not fit to those that are there";
 	if (is_misplaced(op))
 		return "it is in another partition than its id";
 	if (op->type == OP_CLEAR && !clears_all(c, op))
 		return "a record that it ends has no place in it";
-	if (op->type == OP_SNAP || op->type == OP_UNSNAP)
-		return misfit_snap(rp, op);
-	return misfit_name(rp, op);
+	why = op->type == OP_SNAP || op->type == OP_UNSNAP
+		      ? misfit_snap(rp, op)
+		      : misfit_name(rp, op);
+	return why ? why : misfit_bytes(rp, op);
 }
 
 /* Every partition's ops come in order, without a gap. */

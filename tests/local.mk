@@ -559,6 +559,18 @@ check_PROGRAMS += tests/unit/snap
 TESTS += tests/unit/snap
 tests_unit_snap_SOURCES = %D%/unit/snap.c
 tests_unit_snap_LDADD = $(store_libs)
+check_PROGRAMS += tests/unit/snap_log
+TESTS += tests/unit/snap_log
+tests_unit_snap_log_SOURCES = %D%/unit/snap_log.c
+tests_unit_snap_log_LDADD = $(store_libs)
+check_PROGRAMS += tests/unit/snap_files
+TESTS += tests/unit/snap_files
+tests_unit_snap_files_SOURCES = %D%/unit/snap_files.c
+tests_unit_snap_files_LDADD = $(store_libs)
+check_PROGRAMS += tests/unit/snap_damage
+TESTS += tests/unit/snap_damage
+tests_unit_snap_damage_SOURCES = %D%/unit/snap_damage.c
+tests_unit_snap_damage_LDADD = $(store_libs)
 
 # compact: generations.
 check_PROGRAMS += tests/unit/compact

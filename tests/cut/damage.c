@@ -18,12 +18,22 @@
  * A store on a simulated disk, left as by kill -9: two collections with their
  * models, parts that a backup shares by hard links and parts behind them, a
  * graph with what was added to it, three manifests, and a log behind the last.
+ * Each has a snapshot; the first one two, the older of which shows a generation
+ * that was compacted since.
  * The last change of all is in a collection that nobody looks at: damage to
  * the very last sync cannot be told from a crash before it.
  */
 static struct sim *base;
 static struct sk_model model[2];
 static const char *const names[2] = {"c", "d"};
+
+static struct {
+	unsigned of;
+	const char *name;
+	struct sk_model model;
+} snaps[] = {{.of = 0, .name = "old"},
+	{.of = 1, .name = "old"},
+	{.of = 0, .name = "new"}};
 
 struct file {
 	char path[120];
@@ -84,6 +94,23 @@ static void steps(struct store *s, unsigned n)
 	sk_wait_linked(s);
 }
 
+static void take_snap(struct store *s, unsigned i)
+{
+	struct collection *c = sk_get(s, names[snaps[i].of]);
+
+	must(sk_snap(s, c, snaps[i].name) == 0);
+	snaps[i].model = model[snaps[i].of];
+	collection_unref(c);
+}
+
+static void compact(struct store *s, const char *name)
+{
+	struct collection *c = sk_get(s, name);
+
+	must(store_compact(s, c) == 0);
+	collection_unref(c);
+}
+
 /* is_cut: what only copies need is gone: older manifests, the log's begin. */
 static void make_base(bool is_cut)
 {
@@ -103,11 +130,16 @@ static void make_base(bool is_cut)
 		collection_unref(sk_make(s, names[i]));
 	}
 	steps(s, 1200);
+	take_snap(s, 0);
+	take_snap(s, 1);
 	must(store_checkpoint(s, true) == 0);
 	sim_each(sim, link_file, sim);
 	steps(s, 400);
 	must(store_checkpoint(s, true) == 0);
-	steps(s, 60);
+	compact(s, names[0]);
+	steps(s, 30);
+	take_snap(s, 2);
+	steps(s, 30);
 	must(store_checkpoint(s, true) == 0);
 	steps(s, 200);
 	last = sk_make(s, "last");
@@ -126,6 +158,7 @@ static void make_base(bool is_cut)
 struct verdict {
 	int rc, recovery_rc;
 	uint64_t findings;
+	uint32_t n_damaged; /* groups of vectors: answers say so */
 	bool is_silent;   /* refused without a sentence */
 	bool is_complete; /* opened, and nothing is missing */
 	bool is_wrong;	  /* opened, and something is not what was written */
@@ -168,22 +201,39 @@ static void compare_record(struct verdict *v, struct store *s,
 			      id) != 0;
 }
 
+/* A collection, or a snapshot; NULL: it is not there. */
+static void compare_all(struct verdict *v, struct store *s,
+	struct collection *c, const struct sk_model *m)
+{
+	for (unsigned k = 0; c && k < SK_IDS; k++)
+		compare_record(v, s, c, m, k);
+	v->is_complete = v->is_complete && c;
+	v->n_damaged += c ? generation_damaged(c->gen) : 0;
+}
+
 static void compare(struct verdict *v, struct store *s)
 {
-	uint32_t damaged = 0;
 	const char *why;
 
+	v->n_damaged = 0;
 	for (unsigned i = 0; i < 2; i++) {
 		struct collection *c = sk_get(s, names[i]);
 
-		for (unsigned k = 0; c && k < SK_IDS; k++)
-			compare_record(v, s, c, &model[i], k);
-		v->is_complete = v->is_complete && c;
-		damaged += c ? generation_damaged(c->gen) : 0;
+		compare_all(v, s, c, &model[i]);
+		collection_unref(c);
+	}
+	for (unsigned i = 0; i < VG_ARRAY_LEN(snaps); i++) {
+		struct collection *c = sk_get(s, names[snaps[i].of]);
+		struct collection *snap =
+			c ? collection_find_snap(c, sk_id(snaps[i].name))
+			  : NULL;
+
+		compare_all(v, s, snap, &snaps[i].model);
+		collection_unref(snap);
 		collection_unref(c);
 	}
 	/* A graph does not fit to vectors that are not what was written. */
-	if (store_check(s, &why) < 0 && damaged == 0)
+	if (store_check(s, &why) < 0 && v->n_damaged == 0)
 		v->is_wrong = true;
 }
 
@@ -206,7 +256,8 @@ static void recover(struct sim *sim, struct verdict *v)
 		is_early = is_early || strcmp(e.path, "wal") == 0;
 	compare(&own, s);
 	v->is_wrong = v->is_wrong || (own.is_wrong && !is_early) ||
-		      (rep.n_losses == 0 && !own.is_complete);
+		      (rep.n_losses == 0 && own.n_damaged == 0 &&
+			      !own.is_complete);
 	store_close(s);
 }
 
@@ -490,18 +541,19 @@ static void test_later(void)
 static void test_whole(bool is_cut)
 {
 	struct verdict v = judge(sim_clone(base));
-	unsigned n[4] = {0};
+	unsigned n[5] = {0};
 
 	for (unsigned i = 0; i < n_files; i++) {
 		n[0] += strstr(files[i].path, "/vec.0002") != NULL;
 		n[1] += strstr(files[i].path, "/graph.") != NULL;
 		n[2] += strncmp(files[i].path, "MANIFEST.", 9) == 0;
 		n[3] += strncmp(files[i].path, "wal/", 4) == 0;
+		n[4] += strstr(files[i].path, "/vec.0003") != NULL;
 	}
-	ok(n[0] == 4 && n[1] > 0 && n[2] == (is_cut ? 1 : 3) &&
+	ok(n[0] == 4 && n[1] > 2 && n[4] == 2 && n[2] == (is_cut ? 1 : 3) &&
 			(n[3] > 3) == !is_cut,
 		"there are parts, graphs, manifests and segments") ||
-		(diag("%u %u %u %u", n[0], n[1], n[2], n[3]), 0);
+		(diag("%u %u %u %u %u", n[0], n[1], n[2], n[3], n[4]), 0);
 	ok(v.rc == 0 && v.recovery_rc == 0 && v.is_complete && !v.is_wrong,
 		"undamaged, all of it is there: %s", v.error);
 	ok(v.findings == 0, "and nothing is found: %s", v.error);

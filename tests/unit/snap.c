@@ -201,6 +201,37 @@ static void test_search(void)
 	store_close(s);
 }
 
+/* Rows 0 to MANY are nobody's, the next are the snapshot's, the last the
+ * present's; the log alone knows of them. */
+static void test_unseen(void)
+{
+	const char *dir = dir_of("unseen");
+	char copy[220];
+	struct store *s = sk_open(dir, &plain);
+	struct collection *c = sk_make(s, "c"), *snap;
+
+	put_range(s, c, 0, MANY, 200000);
+	put_range(s, c, 0, MANY, 0);
+	must(sk_snap(s, c, "then") == 0);
+	put_range(s, c, 0, MANY, 100000);
+	snprintf(copy, sizeof(copy), "%s.copy", dir);
+	sk_copy(dir, copy);
+	collection_unref(c);
+	store_close(s);
+	s = sk_open(copy, &plain);
+	sk_wait_linked(s);
+	c = sk_get(s, "c");
+	snap = collection_find_snap(c, sk_id("then"));
+	must(snap);
+	ok(hnsw_count(atomic_load(&c->gen->cell)->hnsw) == 2 * MANY,
+		"rows that neither the present nor a snapshot shows are not "
+		"linked");
+	ok(n_found(s, snap) == 300 && n_found(s, c) < 30, "the others are");
+	collection_unref(snap);
+	collection_unref(c);
+	store_close(s);
+}
+
 /* ---- other vectors than then ---- */
 
 static void test_other_dim(void)
@@ -322,9 +353,10 @@ static void test_cost(void)
 
 int main(void)
 {
-	plan(3 + 9 + 3 * 5 + 7 + 2);
+	plan(3 + 9 + 2 + 3 * 5 + 7 + 2);
 	test_model();
 	test_search();
+	test_unseen();
 	test_other_dim();
 	test_refusals();
 	test_cost();
