@@ -104,8 +104,7 @@ static void check_collection(struct check *ck, struct collection *c)
 		generation_unref(g);
 		g = collection_get_past(c, i);
 	}
-	/* A graph does not fit to vectors that are damaged, which the files'
-	 * lines tell. */
+	/* A graph does not fit to damaged vectors, which the files' lines tell. */
 	if (collection_check(c, &why) < 0 && !is_damaged)
 		check_say(ck, true, "collection '%s': %s", name, why);
 }

@@ -136,8 +136,7 @@ static int reserve_row(
 	rc = reserve_slot(cell, op->vec, r);
 	if (rc < 0 && r->is_new_cell)
 		cell_free(cell);
-	if (rc < 0)
-		r->is_new_cell = false;
+	r->is_new_cell = r->is_new_cell && rc == 0;
 	if (r->is_new_cell)
 		g->opening = cell;
 	return rc;

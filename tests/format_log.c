@@ -149,6 +149,17 @@ static void write_format(int dir, const uint8_t uuid[16])
 	close(fd);
 }
 
+/* A frame of two ops that count together: the same one twice. */
+static void append_two(struct wal *wal, const struct wal_part *op)
+{
+	uint32_t n = 2, len = (uint32_t)op->len;
+	struct wal_part parts[] = {
+		{&n, 4}, {&len, 4}, *op, {&len, 4}, *op};
+
+	/* tests run on little-endian only */
+	must(wal_append(wal, WAL_OPS, parts, VG_ARRAY_LEN(parts), false) == 0);
+}
+
 int main(int argc, char **argv)
 {
 	struct wal_config cfg = {.segment_size = 9000, .no_uring = true};
@@ -173,11 +184,16 @@ int main(int argc, char **argv)
 		struct wal_part part = {
 			body, op_encode(&op, body, sizeof(body))};
 
-		must(part.len > 0 &&
-			wal_append(wal, WAL_OP, &part, 1, false) == 0);
+		must(part.len > 0);
+		if (i % 8 == 5)
+			append_two(wal, &part);
+		else
+			must(wal_append(wal, WAL_OP, &part, 1, false) == 0);
 		if (i % 3 == 0)
 			must(wal_write(wal, i < 44) == 0);
 		print_op(i + 1, &op);
+		if (i % 8 == 5)
+			print_op(i + 1, &op);
 	}
 	must(wal_write(wal, false) == 0);
 	wal_close(wal);

@@ -112,6 +112,19 @@ def op(b):
     return out
 
 
+def bodies(b, kind):
+    """The ops of a frame of several."""
+    if kind != 4:
+        return
+    at = 4
+    for _ in range(struct.unpack_from('<I', b)[0]):
+        n = struct.unpack_from('<I', b, at)[0]
+        yield b[at + 4:at + 4 + n]
+        at += 4 + n
+    if at != len(b):
+        sys.exit('a frame with bytes left over')
+
+
 if __name__ == '__main__':
     with open(sys.argv[1] + '/FORMAT', encoding='ascii') as fmt:
         lines = fmt.read().split('\n')
@@ -119,5 +132,5 @@ if __name__ == '__main__':
         sys.exit('not a data directory of version 1')
     for lsn, kind, payload in frames(sys.argv[1] + '/wal',
                                      bytes.fromhex(lines[1][5:])):
-        if kind == 1:
-            print(json.dumps({'lsn': lsn, **op(payload)}, ensure_ascii=False))
+        for body in [payload] if kind == 1 else bodies(payload, kind):
+            print(json.dumps({'lsn': lsn, **op(body)}, ensure_ascii=False))

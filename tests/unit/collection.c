@@ -250,7 +250,7 @@ static void *reader_main(void *arg)
 	struct reader *r = arg;
 	uint64_t dice = 88172645463325252ull;
 
-	while (!atomic_load(&is_over)) {
+	while (!atomic_load(&is_over) || r->looks == 0) {
 		unsigned n = atomic_load(&n_put), i, listed;
 		struct moment *m = now();
 		char id[16];

@@ -138,7 +138,7 @@ static void test_help(void)
 		"strict=", "trailer=", "threads=", "fmt=", "id=", "v=", "b64=",
 		"NAME", "all ", "count", ".run", ANSWER_FMT_WORDS};
 	static const char *const absent[] = {"facet",
-		"like=", "text=", "where=", "order=", "group=", ".tx",
+		"like=", "text=", "where=", "order=", "group=",
 		".queries", "consistency", ".hits"};
 	const char *in = help("docs", 3, VG_L2);
 	bool all = true, none = true;

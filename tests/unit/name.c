@@ -204,13 +204,14 @@ static void test_kinds(void)
 	ok(kind("query") == NAME_QUERY, "query is not");
 	ok(kind(".as") == NAME_AS && kind(".meta") == NAME_META &&
 			kind(".snap") == NAME_SNAP &&
+			kind(".tx") == NAME_TX &&
 			kind(".config") == NAME_CONFIG &&
 			kind(".stats") == NAME_STATS &&
 			kind(".import") == NAME_IMPORT &&
 			kind(".export") == NAME_EXPORT &&
 			kind(".help") == NAME_HELP &&
 			kind(".delete-where") == NAME_DELETE_WHERE,
-		"nine dot names are ours");
+		"ten dot names are ours");
 	ok(kind(".a.f32.Xy12Zz") == NAME_STAGING &&
 			kind(".ass") == NAME_STAGING &&
 			kind(".a") == NAME_STAGING &&
