@@ -89,6 +89,23 @@ static int write_new(struct io *io, int dirfd, const uint8_t *bytes, size_t len)
 	return rc;
 }
 
+/* Puts bytes[len] under name, durably. Only -EIO may leave it there without
+ * being sure: so each has a number of its own. */
+static int put_file(struct io *io, int dirfd, const char *name,
+	const uint8_t *bytes, size_t len)
+{
+	int rc = write_new(io, dirfd, bytes, len);
+
+	if (rc == 0)
+		rc = io->rename(io, dirfd, NEW, name);
+	if (rc < 0) {
+		/* What cannot be removed now is by the next save. */
+		name_del(io, dirfd, NEW);
+		return rc;
+	}
+	return io->sync(io, dirfd) < 0 ? -EIO : 0;
+}
+
 int manifest_save(struct io *io, int dirfd, const struct manifest *m)
 {
 	char name[NAME_CAP];
@@ -102,17 +119,9 @@ int manifest_save(struct io *io, int dirfd, const struct manifest *m)
 		rc = manifest_encode(m, &bytes, &len);
 	if (rc < 0)
 		return rc;
-	rc = write_new(io, dirfd, bytes, len);
+	rc = put_file(io, dirfd, name, bytes, len);
 	free(bytes);
-	if (rc == 0)
-		rc = io->rename(io, dirfd, NEW, name);
-	if (rc < 0) {
-		/* What cannot be removed now is by the next save. */
-		name_del(io, dirfd, NEW);
-		return rc;
-	}
-	/* Only this error leaves it there, so it has a number of its own. */
-	return io->sync(io, dirfd) < 0 ? -EIO : 0;
+	return rc;
 }
 
 /* All bytes of a file that is no longer than a manifest may be; owned. */
@@ -190,15 +199,9 @@ int manifest_renew(struct io *io, int dirfd, uint64_t number)
 	if (rc < 0)
 		return rc;
 	assert(bytes && len > 0);
-	rc = write_new(io, dirfd, bytes, len);
+	rc = put_file(io, dirfd, name, bytes, len);
 	free(bytes);
-	if (rc == 0)
-		rc = io->rename(io, dirfd, NEW, name);
-	if (rc < 0) {
-		name_del(io, dirfd, NEW);
-		return rc;
-	}
-	return io->sync(io, dirfd) < 0 ? -EIO : 0;
+	return rc;
 }
 
 struct listing {
