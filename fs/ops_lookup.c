@@ -327,17 +327,34 @@ int ops_load_nodes(struct fs *fs)
 	return arena_each(fs->arena, load_node, fs);
 }
 
+/* A node of the table that its name says all of. */
+static int find_named(struct fs *fs, const struct ops_node *parent,
+	const char *name, enum qnode_kind kind, struct found *f)
+{
+	struct qnode_path path = {.coll = parent->coll,
+		.parent = node_encode(parent->ref),
+		.path = ops_id(name),
+		.kind = kind};
+	struct query q;
+	struct qnode *node;
+	int rc;
+
+	query_init(&q);
+	rc = nodes_add(&fs->nodes, &path, &q, &node);
+	if (rc < 0)
+		return rc;
+	attr_qnode(fs, node, 0, 0, &f->e.attr);
+	f->e.ino = node->nodeid;
+	nodes_keep(&fs->nodes, node);
+	nodes_unref(&fs->nodes, node);
+	return 0;
+}
+
 /* .import/npy@prefix */
 static int find_import(struct fs *fs, const struct ops_node *parent,
 	const char *name, struct found *f)
 {
 	const char *at = strchr(name, '@');
-	struct qnode_path path = {.coll = parent->coll,
-		.parent = node_encode(parent->ref),
-		.path = ops_id(name),
-		.kind = QNODE_IMPORT};
-	struct query q;
-	struct qnode *node;
 	enum view view;
 	int rc;
 
@@ -348,15 +365,7 @@ static int find_import(struct fs *fs, const struct ops_node *parent,
 	if (view != VIEW_IMPORT_NPY && view != VIEW_IMPORT_FVECS &&
 		view != VIEW_IMPORT_NDJSON)
 		return -ENOENT;
-	query_init(&q);
-	rc = nodes_add(&fs->nodes, &path, &q, &node);
-	if (rc < 0)
-		return rc;
-	attr_qnode(fs, node, 0, 0, &f->e.attr);
-	f->e.ino = node->nodeid;
-	nodes_keep(&fs->nodes, node);
-	nodes_unref(&fs->nodes, node);
-	return 0;
+	return find_named(fs, parent, name, QNODE_IMPORT, f);
 }
 
 /*
@@ -400,26 +409,14 @@ static int find_if(
 static int find_if_dir(struct fs *fs, const struct ops_node *parent,
 	const char *name, struct found *f)
 {
-	struct qnode_path path = {.coll = parent->coll,
-		.parent = node_encode(parent->ref),
-		.path = ops_id(name),
-		.kind = QNODE_IF};
-	struct query q;
-	struct qnode *node;
 	int rc;
 
 	if (parent->coll->of)
 		return -ENOENT;
-	query_init(&q);
-	rc = nodes_add(&fs->nodes, &path, &q, &node);
-	if (rc < 0)
-		return rc;
-	attr_qnode(fs, node, 0, 0, &f->e.attr);
-	f->e.ino = node->nodeid;
-	remember_dir(f);
-	nodes_keep(&fs->nodes, node);
-	nodes_unref(&fs->nodes, node);
-	return 0;
+	rc = find_named(fs, parent, name, QNODE_IF, f);
+	if (rc == 0)
+		remember_dir(f);
+	return rc;
 }
 
 static int find_tx(struct fs *fs, const struct ops_node *parent,
