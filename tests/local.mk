@@ -80,7 +80,7 @@ EXTRA_DIST += %D%/budget.sh %D%/layers.sh %D%/man.sh %D%/rules.sh
 check_PROGRAMS += tests/unit/store
 TESTS += tests/unit/store
 tests_unit_store_SOURCES = %D%/unit/store.c
-tests_unit_store_LDADD = libvgtap.a $(core_libs)
+tests_unit_store_LDADD = libvgstorekit.a libvglogkit.a libvgtap.a $(core_libs)
 
 # mount: programs and the tree they meet, one sentence a script.
 mount_tests = \

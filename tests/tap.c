@@ -88,6 +88,16 @@ const char *scratch(void)
 	return scratch_dir;
 }
 
+const char *scratch_path(const char *name)
+{
+	static char path[4][256];
+	static unsigned n;
+	char *out = path[n++ % 4];
+
+	snprintf(out, sizeof(path[0]), "%s/%s", scratch(), name);
+	return out;
+}
+
 unsigned long seed(void)
 {
 	static unsigned long value;

@@ -36,6 +36,9 @@ int done(void);
 /* A scratch directory of this test, removed by done(). Borrowed for good. */
 const char *scratch(void);
 
+/* scratch()/name; borrowed until the fourth call after this. One thread. */
+const char *scratch_path(const char *name);
+
 /* The seed of random tests: VG_SEED, or the clock; printed as a diagnostic. */
 unsigned long seed(void);
 

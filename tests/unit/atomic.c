@@ -19,14 +19,6 @@
 static const struct store_config plain = {
 	.durability = STORE_FSYNC, .no_compaction = true, .has_grace = true};
 
-static const char *dir_of(const char *name)
-{
-	static char dir[200];
-
-	snprintf(dir, sizeof(dir), "%s/%s", scratch(), name);
-	return dir;
-}
-
 /* A commit in the making. */
 struct batch_of {
 	struct change change[MAX];
@@ -99,7 +91,7 @@ static uint64_t moment_number(struct store *s)
 
 static void test_all(void)
 {
-	const char *dir = dir_of("all");
+	const char *dir = scratch_path("all");
 	struct store *s = sk_open(dir, &plain);
 	struct collection *c = sk_make(s, "c");
 	static struct batch_of b, other;
@@ -158,7 +150,7 @@ static void test_all(void)
 
 static void test_empty(void)
 {
-	struct store *s = sk_open(dir_of("empty"), &plain);
+	struct store *s = sk_open(scratch_path("empty"), &plain);
 	struct collection *c = sk_make(s, "c");
 	static struct batch_of b;
 
@@ -185,7 +177,7 @@ static void test_empty(void)
 
 static void test_stale(void)
 {
-	struct store *s = sk_open(dir_of("stale"), &plain);
+	struct store *s = sk_open(scratch_path("stale"), &plain);
 	struct collection *c = sk_make(s, "c");
 	static struct batch_of b;
 	uint64_t begin;
@@ -229,7 +221,7 @@ static void test_stale(void)
 
 static void test_large(void)
 {
-	struct store *s = sk_open(dir_of("large"), &plain);
+	struct store *s = sk_open(scratch_path("large"), &plain);
 	struct collection *c = sk_make(s, "c");
 	static struct batch_of b;
 	float *vec = calloc(VG_DIM_MAX, sizeof(float));
@@ -279,7 +271,7 @@ static void test_cut(void)
 	off_t from, to;
 
 	cfg.checkpoint_bytes = UINT64_MAX;
-	snprintf(dir, sizeof(dir), "%s", dir_of("cut"));
+	snprintf(dir, sizeof(dir), "%s", scratch_path("cut"));
 	snprintf(copy, sizeof(copy), "%s.copy", dir);
 	s = sk_open(dir, &cfg);
 	c = sk_make(s, "c");
@@ -382,7 +374,7 @@ static void *count_main(void *arg)
 
 static void test_counters(void)
 {
-	struct store *s = sk_open(dir_of("count"), &plain);
+	struct store *s = sk_open(scratch_path("count"), &plain);
 	struct collection *c = sk_make(s, "c");
 	struct counter_job job[THREADS];
 	pthread_t thread[THREADS];

@@ -12,14 +12,6 @@
 
 #define DIM 4
 
-static char dir_name[160];
-
-static const char *dir_of(const char *name)
-{
-	snprintf(dir_name, sizeof(dir_name), "%s/%s", scratch(), name);
-	return dir_name;
-}
-
 static struct change put_of(
 	struct collection *c, const char *id, const float *vec)
 {
@@ -215,7 +207,7 @@ static void test_sync_in_conflict(void)
 	static struct sk_gate gate;
 	static struct sk_ask ask[3];
 	struct store_config cfg = {.durability = STORE_FSYNC, .no_uring = true};
-	struct store *s = sk_open(dir_of("fsync"), &cfg);
+	struct store *s = sk_open(scratch_path("fsync"), &cfg);
 	struct collection *c = sk_make(s, "c");
 	struct change ch[3];
 	struct store_stat st;
@@ -263,7 +255,7 @@ static void test_sync_in_conflict(void)
 static void test_async(void)
 {
 	struct store_config cfg = {.durability = STORE_ASYNC};
-	struct store *s = sk_open(dir_of("async"), &cfg);
+	struct store *s = sk_open(scratch_path("async"), &cfg);
 	struct collection *c = sk_make(s, "c");
 	struct timespec pause = {.tv_nsec = 10000000};
 	struct store_stat st;
@@ -283,7 +275,7 @@ static void test_held(void)
 {
 	static struct sk_ask ask[40];
 	struct store_config cfg = {.indexers = 1};
-	struct store *s = sk_open(dir_of("held"), &cfg);
+	struct store *s = sk_open(scratch_path("held"), &cfg);
 	struct collection *c = sk_make(s, "c");
 	float v[SK_DIM_MAX];
 	static struct change ch[40][100];
@@ -334,7 +326,7 @@ static void test_failed_sync(void)
 		.attr = {.mode = 0700}};
 
 	kit_disk_init(&disk);
-	s = sk_open(dir_of("sync"), &cfg);
+	s = sk_open(scratch_path("sync"), &cfg);
 	c = sk_make(s, "c");
 	must(sk_put(s, c, (struct sk_put){"a", 1, DIM, 0}) == 0);
 	sk_vec(2, DIM, v);
@@ -368,7 +360,7 @@ static void test_failed_sync(void)
 	collection_unref(c);
 	store_close(s);
 	kit_disk_init(&disk);
-	s = sk_open(dir_of("sync"), NULL);
+	s = sk_open(scratch_path("sync"), NULL);
 	c = sk_get(s, "c");
 	ok(c && sk_find(s, c, "a") == 0, "what was acknowledged is there later");
 	collection_unref(c);
@@ -391,7 +383,7 @@ static void test_full(void)
 	struct commit commit = {.changes = &put, .n = 1, .sync = true};
 
 	kit_disk_init(&disk);
-	s = sk_open(dir_of("full"), &cfg);
+	s = sk_open(scratch_path("full"), &cfg);
 	c = sk_make(s, "c");
 	sk_vec(2, DIM, v);
 	disk.only_calls = 1 << KIT_WRITE;
@@ -417,7 +409,7 @@ static void test_full(void)
 	sk_is_sound(s);
 	collection_unref(c);
 	store_close(s);
-	s = sk_open(dir_of("full"), NULL);
+	s = sk_open(scratch_path("full"), NULL);
 	c = sk_get(s, "c");
 	ok(c && count(c) == 1, "and the log has no gap");
 	collection_unref(c);
@@ -501,7 +493,7 @@ int main(void)
 	struct store *s;
 
 	plan(50);
-	s = sk_open(dir_of("data"), NULL);
+	s = sk_open(scratch_path("data"), NULL);
 	test_array(s);
 	test_many(s);
 	test_share(s);

@@ -14,14 +14,6 @@
 static const struct store_config plain = {
 	.durability = STORE_FSYNC, .no_compaction = true, .has_grace = true};
 
-static const char *dir_of(const char *name)
-{
-	static char dir[200];
-
-	snprintf(dir, sizeof(dir), "%s/%s", scratch(), name);
-	return dir;
-}
-
 static uint32_t n_versions(struct collection *c)
 {
 	struct generation *g = collection_gen(c);
@@ -35,7 +27,7 @@ static uint32_t n_versions(struct collection *c)
 
 static void test_model(void)
 {
-	const char *dir = dir_of("model");
+	const char *dir = scratch_path("model");
 	struct sk_model m = {.random = seed() * 2 + 1};
 	struct store *s = sk_open(dir, &plain);
 	struct collection *c = sk_make(s, "c");
@@ -72,7 +64,7 @@ static void test_model(void)
 
 static void test_old_look(void)
 {
-	struct store *s = sk_open(dir_of("look"), &plain);
+	struct store *s = sk_open(scratch_path("look"), &plain);
 	struct collection *c = sk_make(s, "c");
 	struct generation *found;
 	float v[SK_DIM_MAX];
@@ -114,7 +106,7 @@ static void test_old_look(void)
 
 static void test_small(void)
 {
-	const char *dir = dir_of("small");
+	const char *dir = scratch_path("small");
 	struct store *s = sk_open(dir, &plain);
 	struct collection *c = sk_make(s, "c");
 	struct change clear = {.type = OP_CLEAR, .coll = c};
@@ -213,7 +205,7 @@ static void *search_on(void *arg)
 
 static void test_crowd(void)
 {
-	struct store *s = sk_open(dir_of("crowd"), &plain);
+	struct store *s = sk_open(scratch_path("crowd"), &plain);
 	static struct crowd cr;
 	struct writer w[WRITERS];
 	pthread_t thread[WRITERS + 1];
@@ -266,7 +258,7 @@ static void test_alone(void)
 {
 	struct store_config cfg = {
 		.durability = STORE_FSYNC, .has_grace = true};
-	struct store *s = sk_open(dir_of("alone"), &cfg);
+	struct store *s = sk_open(scratch_path("alone"), &cfg);
 	struct collection *c = sk_make(s, "c");
 	struct timespec pause = {.tv_nsec = 20000000};
 	unsigned waited = 0;

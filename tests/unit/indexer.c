@@ -15,14 +15,6 @@
 
 #define DIM 4
 
-static char dir_name[160];
-
-static const char *dir_of(const char *name)
-{
-	snprintf(dir_name, sizeof(dir_name), "%s/%s", scratch(), name);
-	return dir_name;
-}
-
 static struct cell *cell_of(struct collection *c)
 {
 	return atomic_load(&c->gen->cell);
@@ -161,7 +153,7 @@ static void set_tail_max(struct store *s, struct cell *cell, uint32_t max)
 static void test_skips(void)
 {
 	struct store_config cfg = {.indexers = 1};
-	struct store *s = sk_open(dir_of("skips"), &cfg);
+	struct store *s = sk_open(scratch_path("skips"), &cfg);
 	struct collection *c = sk_make(s, "c");
 	unsigned linked, skipped;
 
@@ -219,7 +211,7 @@ static void test_backlog(void)
 	static struct change ch[30][20];
 	static char ids[600][8];
 	struct store_config cfg = {.indexers = 1};
-	struct store *s = sk_open(dir_of("backlog"), &cfg);
+	struct store *s = sk_open(scratch_path("backlog"), &cfg);
 	struct collection *c = sk_make(s, "c");
 	struct cell *cell;
 	float v[SK_DIM_MAX];
@@ -232,7 +224,7 @@ static void test_backlog(void)
 	collection_unref(c);
 	store_close(s);
 
-	s = sk_open(dir_of("backlog"), &cfg);
+	s = sk_open(scratch_path("backlog"), &cfg);
 	c = sk_get(s, "c");
 	must(c);
 	cell = cell_of(c);
@@ -283,7 +275,7 @@ int main(void)
 	struct store *s;
 
 	plan(27);
-	s = sk_open(dir_of("data"), NULL);
+	s = sk_open(scratch_path("data"), NULL);
 	test_links(s);
 	test_flat(s);
 	test_unpublished(s);

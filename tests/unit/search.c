@@ -12,14 +12,6 @@
 
 #define DIM 6
 
-static char dir_name[160];
-
-static const char *dir_of(const char *name)
-{
-	snprintf(dir_name, sizeof(dir_name), "%s/%s", scratch(), name);
-	return dir_name;
-}
-
 /* ---- the model's answer ---- */
 
 #define MODEL_MAX 700
@@ -314,7 +306,7 @@ static void *looker_main(void *arg)
 static void test_overwritten(void)
 {
 	struct store_config cfg = {.durability = STORE_FSYNC, .indexers = 2};
-	struct store *s = sk_open(dir_of("overwritten"), &cfg);
+	struct store *s = sk_open(scratch_path("overwritten"), &cfg);
 	struct collection *c = make_l2(s, "c");
 	struct looker l[3];
 	pthread_t threads[3];
@@ -366,7 +358,7 @@ int main(void)
 	struct store *s;
 
 	plan(26);
-	s = sk_open(dir_of("data"),
+	s = sk_open(scratch_path("data"),
 		&(struct store_config){.durability = STORE_FSYNC});
 	test_mixture(s);
 	test_ties(s);

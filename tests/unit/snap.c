@@ -14,14 +14,6 @@
 static const struct store_config plain = {
 	.durability = STORE_FSYNC, .no_compaction = true, .has_grace = true};
 
-static const char *dir_of(const char *name)
-{
-	static char dir[200];
-
-	snprintf(dir, sizeof(dir), "%s/%s", scratch(), name);
-	return dir;
-}
-
 /* ---- beside a model ---- */
 
 #define SNAPS 8
@@ -77,7 +69,7 @@ static bool is_kept(
 
 static void test_model(void)
 {
-	const char *dir = dir_of("model");
+	const char *dir = scratch_path("model");
 	struct sk_model m = {.random = seed() * 2 + 1};
 	struct kept kept[SNAPS] = {0};
 	struct store *s = sk_open(dir, &plain);
@@ -150,7 +142,7 @@ static unsigned n_found(struct store *s, struct collection *snap)
 
 static void test_search(void)
 {
-	const char *dir = dir_of("search");
+	const char *dir = scratch_path("search");
 	struct store *s = sk_open(dir, &plain);
 	struct collection *c = sk_make(s, "c"), *snap;
 	struct generation *past;
@@ -205,7 +197,7 @@ static void test_search(void)
  * present's; the log alone knows of them. */
 static void test_unseen(void)
 {
-	const char *dir = dir_of("unseen");
+	const char *dir = scratch_path("unseen");
 	char copy[220];
 	struct store *s = sk_open(dir, &plain);
 	struct collection *c = sk_make(s, "c"), *snap;
@@ -236,7 +228,7 @@ static void test_unseen(void)
 
 static void test_other_dim(void)
 {
-	const char *dir = dir_of("dim");
+	const char *dir = scratch_path("dim");
 	struct store *s = sk_open(dir, &plain);
 	struct collection *c = sk_make(s, "c"), *three, *none;
 	struct change clear = {.type = OP_CLEAR, .coll = c};
@@ -293,7 +285,7 @@ static void test_other_dim(void)
 
 static void test_refusals(void)
 {
-	struct store *s = sk_open(dir_of("refusals"), &plain);
+	struct store *s = sk_open(scratch_path("refusals"), &plain);
 	struct collection *c = sk_make(s, "c"), *d = sk_make(s, "d"), *snap;
 	struct change drop = {.type = OP_DROP, .coll = c};
 	struct change move = {
@@ -329,7 +321,7 @@ static void test_refusals(void)
 
 static void test_cost(void)
 {
-	struct store *s = sk_open(dir_of("cost"), &plain);
+	struct store *s = sk_open(scratch_path("cost"), &plain);
 	struct collection *c = sk_make(s, "c");
 	struct store_stat before, after;
 	unsigned n = 0;

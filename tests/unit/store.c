@@ -9,21 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/storekit.h"
 #include "tests/tap.h"
 
 #define DIM 8
-
-static int search_now(struct store *s, struct collection *c,
-	const struct search *q, struct search_hit *hits, uint32_t *n)
-{
-	struct look look;
-	int rc;
-
-	look_init(&look, c, store_moments(s));
-	rc = store_search(s, &look, q, hits, n);
-	look_fini(&look);
-	return rc;
-}
 
 static struct vg_id id_of(const char *s)
 {
@@ -106,7 +95,7 @@ static const char *nearest(
 	struct search_hit hit;
 	uint32_t n;
 
-	if (search_now(s, c, &q, &hit, &n) < 0 || n == 0)
+	if (sk_search(s, c, &q, &hit, &n) < 0 || n == 0)
 		return "";
 	snprintf(name, sizeof(name), "%.*s",
 		(int)version_id(hit.version).len, version_id(hit.version).bytes);
