@@ -316,6 +316,53 @@ static int step_commit(struct life *l)
 	return is_excuse(l, rc) ? rc : 0;
 }
 
+/* Changes that are there together or not at all; some that come too late. */
+static int step_atomic(struct life *l)
+{
+	struct asked *a = calloc(1, sizeof(*a));
+	uint32_t before = l->h.n;
+	struct pm_state st;
+	bool is_late = pm_roll(&l->dice, 5) == 0;
+	int rc;
+
+	must(a);
+	st = l->h.of[before];
+	a->commit.n = pm_draw_atomic(&st, 1 + pm_roll(&l->dice, 6), &l->next_n,
+		&l->dice, a->want);
+	for (uint32_t i = 0; i < a->commit.n; i++) {
+		must(pm_apply(&st, &a->want[i]) == 0);
+		pm_ask(l->s, &a->want[i], &a->asked[i]);
+		a->change[i] = a->asked[i].change;
+	}
+	if (a->commit.n && is_late) {
+		a->change[a->commit.n - 1].flags |= CHANGE_IF;
+		a->change[a->commit.n - 1].if_begin = 1ull << 60;
+	}
+	pthread_mutex_lock(&l->h.lock);
+	if (a->commit.n && !is_late)
+		push_locked(&l->h, &st); /* it may be there from now on */
+	pthread_mutex_unlock(&l->h.lock);
+	a->commit.changes = a->change;
+	a->commit.is_atomic = true;
+	a->commit.sync = pm_roll(&l->dice, 4) == 0 || a->commit.n == 0;
+	rc = store_commit_wait(l->s, &a->commit);
+	pthread_mutex_lock(&l->h.lock);
+	l->h.n = before;
+	if (a->commit.n && !is_late && (rc == 0 || rc == -EIO))
+		push_locked(&l->h, &st);
+	if (rc == 0)
+		l->h.told = l->h.n;
+	if (rc == 0 && (a->commit.sync || l->cfg->durability == STORE_CLOSE))
+		l->h.acked = l->h.n;
+	pthread_mutex_unlock(&l->h.lock);
+	if (rc != (is_late && a->commit.n ? -ESTALE : 0) && !is_excuse(l, rc))
+		wrong(l, "an atomic commit gave %d: %s", rc, a->commit.why);
+	for (uint32_t i = 0; i < a->commit.n; i++)
+		pm_unask(&a->asked[i]);
+	free(a);
+	return is_excuse(l, rc) ? rc : 0;
+}
+
 static int step_sync(struct life *l)
 {
 	struct commit commit = {.sync = true};
@@ -375,6 +422,8 @@ static int one_step(struct life *l)
 		return step_compact(l);
 	if (what < 11)
 		return step_sync(l);
+	if (what < 21 && !l->cfg->is_same)
+		return step_atomic(l);
 	return step_commit(l);
 }
 

@@ -114,6 +114,33 @@ static int apply_config(struct pm_entry *e, const struct pm_change *ch)
 	return 0;
 }
 
+static bool has_snaps(const struct pm_entry *e)
+{
+	for (uint32_t i = 0; i < PM_SNAPS; i++)
+		if (e->snap[i].exists)
+			return true;
+	return false;
+}
+
+static int apply_snap(struct pm_entry *e, const struct pm_change *ch)
+{
+	struct pm_snap *snap = &e->snap[ch->to];
+
+	if (ch->type == OP_SNAP && snap->exists)
+		return -EEXIST;
+	if (ch->type == OP_UNSNAP && !snap->exists)
+		return -ENOENT;
+	memset(snap, 0, sizeof(*snap));
+	if (ch->type == OP_UNSNAP)
+		return 0;
+	snap->exists = 1;
+	snap->dim = e->dim;
+	snap->metric = e->metric;
+	snap->n_live = e->n_live;
+	memcpy(snap->of, e->of, sizeof(snap->of));
+	return 0;
+}
+
 static int apply_move(struct pm_state *st, const struct pm_change *ch)
 {
 	struct pm_entry *from = &st->of[ch->name], *to = &st->of[ch->to];
@@ -122,7 +149,7 @@ static int apply_move(struct pm_state *st, const struct pm_change *ch)
 		return -ENOTDIR;
 	if (to == from)
 		return 0;
-	if (to->kind == PM_COLLECTION && to->n_live)
+	if (to->kind == PM_COLLECTION && (to->n_live || has_snaps(to)))
 		return -ENOTEMPTY;
 	*to = *from;
 	memset(from, 0, sizeof(*from));
@@ -145,7 +172,7 @@ static int apply_name(struct pm_state *st, const struct pm_change *ch)
 			.index = VG_HNSW};
 		return 0;
 	case OP_DROP:
-		if (e->n_live)
+		if (e->n_live || has_snaps(e))
 			return -ENOTEMPTY;
 		memset(e, 0, sizeof(*e));
 		return 0;
@@ -176,6 +203,8 @@ int pm_apply(struct pm_state *st, const struct pm_change *ch)
 		return apply_config(e, ch);
 	if (ch->type == OP_MOVE)
 		return apply_move(st, ch);
+	if (ch->type == OP_SNAP || ch->type == OP_UNSNAP)
+		return apply_snap(e, ch);
 	if (ch->type != OP_ATTR)
 		return apply_name(st, ch);
 	*(ch->is_root ? &st->root_mode : &e->mode) = ch->value;
@@ -193,6 +222,7 @@ static const struct {
 	{OP_RENAME, 10, true}, {OP_CLEAR, 2, true}, {OP_CONFIG, 5, true},
 	{OP_ATTR, 4, true}, {OP_CREATE, 7, false}, {OP_DROP, 4, false},
 	{OP_MOVE, 4, false}, {OP_ALIAS, 4, false}, {OP_UNALIAS, 2, false},
+	{OP_SNAP, 5, false}, {OP_UNSNAP, 3, false},
 };
 
 static enum op_type draw_type(bool records, uint64_t *dice)
@@ -266,8 +296,10 @@ void pm_draw(const struct pm_state *st, enum pm_only only, uint32_t *next_n,
 		.value = 0700 | pm_roll(dice, 0100)};
 	bool needs_one = out->type < OP_CREATE || out->type == OP_DROP ||
 			 out->type == OP_MOVE || out->type == OP_CONFIG ||
-			 out->type == OP_ATTR;
+			 out->type == OP_ATTR || out->type >= OP_SNAP;
 
+	if (out->type >= OP_SNAP)
+		out->to %= PM_SNAPS;
 	out->time_ns = 1000000000ll * *next_n + 7;
 	if (only == PM_SAME) {
 		out->type = OP_ATTR;
@@ -282,6 +314,34 @@ void pm_draw(const struct pm_state *st, enum pm_only only, uint32_t *next_n,
 		draw_put(&st->of[out->name], dice, out);
 	if (out->type == OP_CONFIG)
 		out->value = draw_value(out->item, dice);
+}
+
+uint32_t pm_draw_atomic(const struct pm_state *st, uint32_t n,
+	uint32_t *next_n, uint64_t *dice, struct pm_change *out)
+{
+	uint32_t name, id = pm_roll(dice, PM_IDS), dim;
+	const struct pm_entry *e;
+
+	must(n <= PM_IDS);
+	if (!draw_collection(st, dice, &name))
+		return 0;
+	e = &st->of[name];
+	dim = e->dim && !(e->is_inferred && e->n_live == 0)
+		      ? e->dim
+		      : dims[pm_roll(dice, 3)];
+	for (uint32_t i = 0; i < n; i++, id = (id + 1) % PM_IDS) {
+		uint32_t what = pm_roll(dice, 4);
+
+		pm_draw(st, PM_RECORDS, next_n, dice, &out[i]);
+		out[i].name = name;
+		out[i].id = id;
+		out[i].dim = dim;
+		out[i].is_excl = out[i].is_root = false;
+		out[i].type = e->of[id].n == 0 || what < 2 ? OP_PUT
+			      : what == 2		   ? OP_SET
+							   : OP_DEL;
+	}
+	return n;
 }
 
 /* ---- to the store ---- */
@@ -339,6 +399,10 @@ void pm_ask(struct store *s, const struct pm_change *ch, struct pm_asked *out)
 		out->change.id2 = sk_id(out->id2);
 	out->change.name = sk_id(ch->type == OP_MOVE ? out->to : out->name);
 	out->change.target = sk_id(out->to);
+	if (ch->type >= OP_SNAP) {
+		name_format('s', ch->to, out->to);
+		out->change.name = sk_id(out->to);
+	}
 	if (ch->type == OP_PUT) {
 		out->change.vec = pm_vec(ch->n, ch->dim, out->vec);
 		out->change.dim = ch->dim;
@@ -398,8 +462,8 @@ static uint32_t number_of(struct vg_id id, char letter, uint32_t most)
 	return most;
 }
 
-static const char *dump_record(const struct version *v, struct pm_entry *e,
-	uint32_t *n_damaged)
+static const char *dump_record(const struct version *v, uint32_t dim,
+	struct pm_record of[PM_IDS], uint32_t *n_damaged)
 {
 	uint32_t id = number_of(version_id(v), 'i', PM_IDS);
 	struct meta meta = version_meta(v);
@@ -408,9 +472,9 @@ static const char *dump_record(const struct version *v, struct pm_entry *e,
 	const float *got;
 	char json[40];
 
-	if (id == PM_IDS || e->of[id].n)
+	if (id == PM_IDS || of[id].n)
 		return say("an id that nobody wrote, or one twice");
-	if (r.dim == 0 || r.dim > PM_DIM_MAX || r.dim != e->dim)
+	if (r.dim == 0 || r.dim > PM_DIM_MAX || r.dim != dim)
 		return say("a record of %u dimensions", r.dim);
 	if (meta.len >= sizeof(json))
 		return say("metadata that nobody wrote");
@@ -428,17 +492,53 @@ static const char *dump_record(const struct version *v, struct pm_entry *e,
 	r.n = (uint32_t)got[0];
 	if (memcmp(pm_vec(r.n, r.dim, vec), got, r.dim * sizeof(float)) != 0)
 		return say("not the vector that was written: number %u", r.n);
-	e->of[id] = r;
+	of[id] = r;
 	return NULL;
+}
+
+/* What c shows, a collection or a snapshot. */
+static const char *dump_records(struct store *s, struct collection *c,
+	struct pm_record of[PM_IDS], uint32_t *n_live, uint32_t *n_damaged)
+{
+	uint32_t dim = collection_config(c).dim, n = 0;
+	const char *why = NULL;
+	struct look look;
+
+	look_init(&look, c, store_moments(s));
+	for (uint32_t no = generation_next(look.gen, 0, look.moment);
+		no != VERSION_NONE && !why;
+		no = generation_next(look.gen, no + 1, look.moment), n++)
+		why = dump_record(generation_version(look.gen, no), dim, of,
+			n_damaged);
+	*n_live = (uint32_t)atomic_load(&c->n_live);
+	look_fini(&look);
+	if (!why && n != *n_live)
+		why = say("%u records are listed, %u counted", n, *n_live);
+	return why;
+}
+
+static const char *dump_snap(struct store *s, struct collection *c,
+	struct pm_entry *e, uint32_t *n_damaged)
+{
+	uint32_t i = number_of(
+		(struct vg_id){c->name, c->name_len}, 's', PM_SNAPS);
+	struct op_config config = collection_config(c);
+
+	if (i == PM_SNAPS || e->snap[i].exists)
+		return say("a snapshot that nobody took, or one twice");
+	e->snap[i].exists = 1;
+	e->snap[i].dim = config.dim;
+	e->snap[i].metric = config.metric;
+	return dump_records(
+		s, c, e->snap[i].of, &e->snap[i].n_live, n_damaged);
 }
 
 static const char *dump_collection(struct store *s, struct collection *c,
 	struct pm_entry *e, uint32_t *n_damaged)
 {
 	struct op_config config = collection_config(c);
-	const char *why = NULL;
-	struct look look;
-	uint32_t n = 0;
+	struct collection *snap;
+	const char *why;
 
 	*e = (struct pm_entry){.kind = PM_COLLECTION,
 		.mode = collection_attr(c).mode,
@@ -448,16 +548,11 @@ static const char *dump_collection(struct store *s, struct collection *c,
 		.metric = config.metric,
 		.index = config.index,
 		.is_inferred = config.dim_source != 0};
-	look_init(&look, c, store_moments(s));
-	for (uint32_t no = generation_next(look.gen, 0, look.moment);
-		no != VERSION_NONE && !why;
-		no = generation_next(look.gen, no + 1, look.moment), n++)
-		why = dump_record(
-			generation_version(look.gen, no), e, n_damaged);
-	e->n_live = (uint32_t)atomic_load(&c->n_live);
-	look_fini(&look);
-	if (!why && n != e->n_live)
-		why = say("%u records are listed, %u counted", n, e->n_live);
+	why = dump_records(s, c, e->of, &e->n_live, n_damaged);
+	for (uint32_t i = 0; !why && (snap = collection_get_snap(c, i)); i++) {
+		why = dump_snap(s, snap, e, n_damaged);
+		collection_unref(snap);
+	}
 	return why;
 }
 
@@ -521,6 +616,13 @@ const char *pm_diff(const struct pm_state *want, const struct pm_state *got)
 					   "y %u",
 					i, j, b->of[j].n, b->of[j].y,
 					a->of[j].n, a->of[j].y);
+		for (uint32_t j = 0; j < PM_SNAPS; j++)
+			if (memcmp(&a->snap[j], &b->snap[j],
+				    sizeof(a->snap[j])) != 0)
+				return say("snapshot %u of n%u differs: %u "
+					   "records, not %u",
+					j, i, b->snap[j].n_live,
+					a->snap[j].n_live);
 		if (a->n_live != b->n_live)
 			return say("n%u counts %u, not %u", i, b->n_live,
 				a->n_live);

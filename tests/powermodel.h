@@ -16,6 +16,7 @@
 #define PM_NAMES 5
 #define PM_IDS 12
 #define PM_DIM_MAX 9
+#define PM_SNAPS 2
 
 struct pm_record {
 	uint32_t n; /* the vector's number; 0: there is no such record */
@@ -23,6 +24,12 @@ struct pm_record {
 	uint32_t y; /* the value of metadata's only key; 0: none */
 	uint32_t zero;
 	int64_t mtime_ns;
+};
+
+/* A snapshot: what its collection was. */
+struct pm_snap {
+	uint32_t exists, dim, metric, n_live;
+	struct pm_record of[PM_IDS];
 };
 
 enum pm_kind { PM_NONE, PM_COLLECTION, PM_ALIAS };
@@ -35,6 +42,7 @@ struct pm_entry {
 	uint32_t is_inferred; /* dim came with a vector */
 	uint32_t n_live;
 	struct pm_record of[PM_IDS];
+	struct pm_snap snap[PM_SNAPS];
 };
 
 struct pm_state {
@@ -46,7 +54,8 @@ struct pm_state {
 struct pm_change {
 	enum op_type type;
 	uint32_t name;	 /* of the collection, or the one that is made */
-	uint32_t to;	 /* MOVE: the new name; ALIAS: what it points to */
+	uint32_t to;	 /* MOVE: the new name; ALIAS: what it points to;
+			    SNAP, UNSNAP: which snapshot */
 	uint32_t id, id2;
 	uint32_t n, dim; /* PUT */
 	bool is_excl;	 /* PUT: only if there is none */
@@ -75,6 +84,11 @@ enum pm_only {
 };
 void pm_draw(const struct pm_state *st, enum pm_only only, uint32_t *next_n,
 	uint64_t *dice, struct pm_change *out);
+
+/* Draws n <= PM_IDS changes that succeed together: of different ids of one
+ * collection. Returns how many; 0: there is no collection. */
+uint32_t pm_draw_atomic(const struct pm_state *st, uint32_t n,
+	uint32_t *next_n, uint64_t *dice, struct pm_change *out);
 
 /* What the store must answer, and st as it is then. */
 int pm_apply(struct pm_state *st, const struct pm_change *ch);
