@@ -532,7 +532,8 @@ tests_cut_store_mutants_SOURCES = %D%/cut/store_mutants.c \
 tests_cut_store_mutants_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=wire_frame_check,--wrap=wire_hash,--wrap=wire_hash_pair \
 	-Wl,--wrap=wal_write,--wrap=collection_sync,--wrap=manifest_save \
-	-Wl,--wrap=manifest_renew,--wrap=store_fail
+	-Wl,--wrap=manifest_renew,--wrap=store_fail,--wrap=wal_append \
+	-Wl,--wrap=collection_get_past
 tests_cut_store_mutants_LDADD = $(power_libs)
 
 # colfile: columns on disk, their files cut and flipped, disks that fail.

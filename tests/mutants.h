@@ -38,6 +38,8 @@ enum mutant {
 	M_EARLY_CUT,	  /* the log is cut before the manifest */
 	M_RENEW,    /* a manifest that was found is taken for durable */
 	M_RETRY,    /* a failed sync of files is tried again */
+	M_ATOMIC,   /* changes that go in together are a frame each */
+	M_PAST,	    /* generations that only snapshots show are in no manifest */
 	MUTANTS,
 };
 

@@ -14,6 +14,7 @@
 #include "src/log.h"
 #include "src/store_int.h"
 #include "src/wal_int.h"
+#include "src/wire.h"
 #include "tests/mutants.h"
 #include "tests/powerkit.h"
 #include "tests/tap.h"
@@ -42,6 +43,41 @@ int __real_manifest_renew(struct io *io, int dirfd, uint64_t number);
 int __wrap_manifest_renew(struct io *io, int dirfd, uint64_t number);
 void __real_store_fail(struct store *s, int rc, const char *what);
 void __wrap_store_fail(struct store *s, int rc, const char *what);
+
+int __real_wal_append(struct wal *wal, enum wal_frame_type type,
+	const struct wal_part *parts, unsigned n, bool frees);
+int __wrap_wal_append(struct wal *wal, enum wal_frame_type type,
+	const struct wal_part *parts, unsigned n, bool frees);
+struct generation *__real_collection_get_past(
+	struct collection *c, uint32_t nth);
+struct generation *__wrap_collection_get_past(
+	struct collection *c, uint32_t nth);
+
+int __wrap_wal_append(struct wal *wal, enum wal_frame_type type,
+	const struct wal_part *parts, unsigned n, bool frees)
+{
+	struct wire_in in;
+	int rc = 0;
+
+	if (mutant != M_ATOMIC || type != WAL_OPS)
+		return __real_wal_append(wal, type, parts, n, frees);
+	in = wire_in_init(parts[0].bytes, parts[0].len);
+	for (uint32_t i = wire_get_u32(&in); i > 0 && rc == 0; i--) {
+		struct wal_part op;
+		uint32_t len;
+
+		op.bytes = wire_get_str(&in, 1, WIRE_PAYLOAD_MAX, &len);
+		op.len = len;
+		rc = __real_wal_append(wal, WAL_OP, &op, 1, frees);
+	}
+	return rc;
+}
+
+struct generation *__wrap_collection_get_past(
+	struct collection *c, uint32_t nth)
+{
+	return mutant == M_PAST ? NULL : __real_collection_get_past(c, nth);
+}
 
 bool __wrap_wire_frame_check(const struct wire_frame *f,
 	const struct wire_salt *salt, const void *frame)
@@ -209,6 +245,8 @@ static const struct {
 	[M_EARLY_CUT] = {PK_HONEST, "the cut of the log before the manifest"},
 	[M_RENEW] = {PK_SYNC, "a manifest that was found is taken for safe"},
 	[M_RETRY] = {PK_SYNC, "a failed sync is tried again"},
+	[M_ATOMIC] = {PK_HONEST, "changes that go in together, a frame each"},
+	[M_PAST] = {PK_HONEST, "what only snapshots show is in no manifest"},
 };
 
 /* Runs of a mutant until one is bad, or so many states were not. */
