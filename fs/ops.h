@@ -144,10 +144,10 @@ int tx_rename(fuse_req_t req, const struct stage_place *from,
 void tx_flush(fuse_req_t req, struct stage *st);
 int tx_open(fuse_req_t req, struct stage *st, struct fuse_file_info *fi);
 
-/* Names of a directory: the transactions in .tx/, or what one would write;
- * behind the cursor `from` (0: all), whose next is in *next. NULL: no more. */
-struct stage *tx_next(struct fs *fs, const struct stage_place *of,
-	uint64_t from);
+/* What a directory lists, as stages_list: the transactions in .tx/, or what one
+ * of them would write. */
+int tx_list(struct fs *fs, const struct stage_place *of, struct stage ***out,
+	uint32_t *n);
 
 /* Opens st as bytes[len], owned, which do not change while it is open. */
 int ops_open_bytes(fuse_req_t req, const struct stage *st, char *bytes,

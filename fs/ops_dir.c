@@ -344,15 +344,20 @@ static void list_snaps(struct fs *fs, struct listing *l,
 static void list_stages(struct fs *fs, struct listing *l,
 	const struct stage_place *of, uint64_t from)
 {
-	struct stage *st;
+	struct stage **list;
 	struct stat attr;
+	uint32_t n;
 
-	while (!l->is_full && (st = tx_next(fs, of, from))) {
-		attr_stage(fs, st, &attr);
-		add(l, st->name, &attr, st->serial + 4);
-		from = st->serial + 1;
-		stages_unref(&fs->stages, st);
+	if (tx_list(fs, of, &list, &n) < 0)
+		return;
+	for (uint32_t i = 0; i < n; i++) {
+		if (list[i]->serial >= from && !l->is_full) {
+			attr_stage(fs, list[i], &attr);
+			add(l, list[i]->name, &attr, list[i]->serial + 4);
+		}
+		stages_unref(&fs->stages, list[i]);
 	}
+	free(list);
 }
 
 static void list_root(struct fs *fs, struct listing *l, uint64_t from)

@@ -339,29 +339,36 @@ static bool is_change_locked(const struct stage *st)
 	return st->is_dirty || st->is_meta_set || st->has_mtime;
 }
 
-struct stage *tx_next(struct fs *fs, const struct stage_place *of,
-	uint64_t from)
+/* Whether it stands in the listing of its directory. */
+static bool is_listed(struct stage *st)
 {
-	struct stage **list, *found = NULL;
-	uint32_t n;
+	bool is;
 
-	if (stages_list(&fs->stages, of, &list, &n) < 0)
-		return NULL;
-	for (uint32_t i = 0; i < n; i++) {
-		struct stage *st = list[i];
-		bool is = !found && st->serial >= from && st->name[0] != '.';
+	pthread_mutex_lock(&st->lock);
+	is = st->name[0] != '.' && !st->is_unlinked &&
+	     (st->area == STAGE_TX_DIR || is_change_locked(st));
+	pthread_mutex_unlock(&st->lock);
+	return is;
+}
 
-		pthread_mutex_lock(&st->lock);
-		is = is && (of->area == STAGE_TX_DIR ||
-				   (is_change_locked(st) && !st->is_unlinked));
-		pthread_mutex_unlock(&st->lock);
-		if (is)
-			found = st;
+int tx_list(struct fs *fs, const struct stage_place *of, struct stage ***out,
+	uint32_t *n)
+{
+	struct stage **list;
+	uint32_t all;
+	int rc = stages_list(&fs->stages, of, &list, &all);
+
+	if (rc < 0)
+		return rc;
+	*n = 0;
+	for (uint32_t i = 0; i < all; i++) {
+		if (is_listed(list[i]))
+			list[(*n)++] = list[i];
 		else
-			stages_unref(&fs->stages, st);
+			stages_unref(&fs->stages, list[i]);
 	}
-	free(list);
-	return found;
+	*out = list;
+	return 0;
 }
 
 /* ---- close() ---- */
@@ -406,7 +413,12 @@ void tx_flush(fuse_req_t req, struct stage *st)
 	is_written = st->is_dirty && len > 0 && st->name[0] != '.' &&
 		     !st->is_unlinked;
 	pthread_mutex_unlock(&st->lock);
-	if (is_written)
+	/* It was committed, or aborted, while its file was open. */
+	if (is_written && !stages_has_name(&fs_of(req)->stages, st)) {
+		snprintf(why, sizeof(why), "its transaction has ended");
+		rc = -ESTALE;
+	}
+	if (is_written && rc == 0)
 		rc = make_change(req, st, &fc, why);
 	if (is_written && rc == 0) {
 		pthread_mutex_lock(&st->lock);
