@@ -175,7 +175,7 @@ int lost_check(const struct lost *lost, const void *at, size_t len)
 	int rc = 0;
 
 	assert(len > 0 && from < lost->len && len <= lost->len - from);
-	atomic_thread_fence(memory_order_acquire);
+	lost_order();
 	for (size_t page = from / PAGE; page <= (from + len - 1) / PAGE; page++)
 		if (atomic_load(&lost->page[page / 64]) >> (page % 64) & 1)
 			rc = -EIO;

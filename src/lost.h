@@ -37,6 +37,15 @@ int lost_new(
 	void *begin, size_t len, _Atomic uint32_t *n, struct lost **out);
 void lost_free(struct lost *lost); /* NULL is allowed */
 
+/* What was read before is read before what follows asks whether it was lost.
+ * (The thread sanitizer has no fences, nor needs one here.) */
+static inline void lost_order(void)
+{
+#ifndef __SANITIZE_THREAD__
+	atomic_thread_fence(memory_order_acquire);
+#endif
+}
+
 /* 0, or -EIO: a page of these bytes, which are of the range, was lost. Any
  * thread; true of what was read before. */
 int lost_check(const struct lost *lost, const void *at, size_t len);
