@@ -36,7 +36,7 @@ struct lost {
 	size_t len;
 	_Atomic uint32_t *n;
 	_Atomic(struct lost *) next;
-	struct lost *before;	/* lock; NULL: it is the first */
+	struct lost *before;	 /* lock; NULL: it is the first */
 	_Atomic uint64_t page[]; /* bits */
 };
 
@@ -60,7 +60,8 @@ static void mark(struct lost *lost, size_t page)
 /* Whether there are NaN now at `at`. */
 static bool give_nan(char *at)
 {
-	for (struct lost *l = atomic_load(&first); l; l = atomic_load(&l->next)) {
+	for (struct lost *l = atomic_load(&first); l;
+		l = atomic_load(&l->next)) {
 		size_t page;
 
 		if (at < l->begin || at >= l->begin + l->len)
@@ -109,8 +110,8 @@ static int make_nan(void)
 
 static int take_signal_locked(void)
 {
-	struct sigaction sa = {
-		.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+	struct sigaction sa = {.sa_sigaction = handle,
+		.sa_flags = SA_SIGINFO | SA_ONSTACK};
 	int fd = nan_fd < 0 ? make_nan() : nan_fd;
 
 	if (fd == nan_fd || fd < 0)

@@ -33,8 +33,7 @@ struct lost;
  * owned by the caller; free it when the range is unmapped and nobody reads.
  * -ENOMEM; errno of memfd_create(2), for the first. Any thread.
  */
-int lost_new(
-	void *begin, size_t len, _Atomic uint32_t *n, struct lost **out);
+int lost_new(void *begin, size_t len, _Atomic uint32_t *n, struct lost **out);
 void lost_free(struct lost *lost); /* NULL is allowed */
 
 /* What was read before is read before what follows asks whether it was lost.
