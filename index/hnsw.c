@@ -410,6 +410,8 @@ static bool prune_locked(const struct probe *p, uint32_t slot, uint32_t level,
 			hnsw_prefetch_row(p->h, c[i + 3].slot & LINK_SLOT);
 		c[i].dist =
 			probe_pair(p, slot, c[i].slot & LINK_SLOT, INFINITY);
+		if (isnan(c[i].dist)) /* damaged: the last to be chosen */
+			c[i].dist = INFINITY;
 	}
 	sort_hits(c, cap + 1);
 	n = choose(p, c, cap + 1, cap);
@@ -542,6 +544,8 @@ static void plan_links(struct put *put, uint64_t entry)
 	int rc;
 
 	at.dist = probe_dist(&put->probe, at.slot, INFINITY);
+	if (isnan(at.dist)) /* damaged: every other row is nearer */
+		at.dist = INFINITY;
 	put->top = VG_MIN(put->level, entry_level);
 	hnsw_descend(&put->probe, &at, entry_level, put->top);
 	for (uint32_t level = put->top + 1; level-- > 0;) {

@@ -6,8 +6,6 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "src/lost.h"
-
 /*
  * A chunk holds at least 4 MiB of items, so that all but the first 2 MiB of a
  * column can be huge pages, and at most 2^20 items: then the table of 2^32

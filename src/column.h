@@ -4,9 +4,8 @@
 #define VG_COLUMN_H
 
 #include "index/rows.h"
+#include "src/lost.h"
 #include "src/vg.h"
-
-struct lost;
 
 /*
  * A column grows at its end, by its one writer; items are zero until they are
@@ -44,7 +43,7 @@ int column_add_map(struct column *c, uint32_t i);
 int column_check_lost(const struct column *c, uint32_t i);
 static inline int column_check(const struct column *c, uint32_t i)
 {
-	atomic_thread_fence(memory_order_acquire);
+	lost_order();
 	return atomic_load_explicit(&c->n_lost, memory_order_acquire) == 0
 		       ? 0
 		       : column_check_lost(c, i);

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "src/vg.h"
@@ -35,7 +36,7 @@ struct lost {
 	size_t len;
 	_Atomic uint32_t *n;
 	_Atomic(struct lost *) next;
-	struct lost *before;	/* lock; NULL: it is the first */
+	struct lost *before;	 /* lock; NULL: it is the first */
 	_Atomic uint64_t page[]; /* bits */
 };
 
@@ -59,16 +60,18 @@ static void mark(struct lost *lost, size_t page)
 /* Whether there are NaN now at `at`. */
 static bool give_nan(char *at)
 {
-	for (struct lost *l = atomic_load(&first); l; l = atomic_load(&l->next)) {
+	for (struct lost *l = atomic_load(&first); l;
+		l = atomic_load(&l->next)) {
 		size_t page;
 
 		if (at < l->begin || at >= l->begin + l->len)
 			continue;
 		page = (size_t)(at - l->begin) / PAGE;
 		mark(l, page);
-		return mmap(l->begin + page * PAGE, PAGE, PROT_READ,
-			       MAP_SHARED | MAP_FIXED, nan_fd,
-			       (off_t)(page % NAN_PAGES * PAGE)) != MAP_FAILED;
+		/* Not mmap(): a sanitizer's takes it for a write. */
+		return syscall(SYS_mmap, l->begin + page * PAGE, PAGE,
+			       PROT_READ, MAP_SHARED | MAP_FIXED, nan_fd,
+			       page % NAN_PAGES * PAGE) != -1;
 	}
 	return false;
 }
@@ -107,8 +110,8 @@ static int make_nan(void)
 
 static int take_signal_locked(void)
 {
-	struct sigaction sa = {
-		.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+	struct sigaction sa = {.sa_sigaction = handle,
+		.sa_flags = SA_SIGINFO | SA_ONSTACK};
 	int fd = nan_fd < 0 ? make_nan() : nan_fd;
 
 	if (fd == nan_fd || fd < 0)
@@ -173,7 +176,7 @@ int lost_check(const struct lost *lost, const void *at, size_t len)
 	int rc = 0;
 
 	assert(len > 0 && from < lost->len && len <= lost->len - from);
-	atomic_thread_fence(memory_order_acquire);
+	lost_order();
 	for (size_t page = from / PAGE; page <= (from + len - 1) / PAGE; page++)
 		if (atomic_load(&lost->page[page / 64]) >> (page % 64) & 1)
 			rc = -EIO;

@@ -33,9 +33,17 @@ struct lost;
  * owned by the caller; free it when the range is unmapped and nobody reads.
  * -ENOMEM; errno of memfd_create(2), for the first. Any thread.
  */
-int lost_new(
-	void *begin, size_t len, _Atomic uint32_t *n, struct lost **out);
+int lost_new(void *begin, size_t len, _Atomic uint32_t *n, struct lost **out);
 void lost_free(struct lost *lost); /* NULL is allowed */
+
+/* What was read before is read before what follows asks whether it was lost.
+ * (The thread sanitizer has no fences, nor needs one here.) */
+static inline void lost_order(void)
+{
+#ifndef __SANITIZE_THREAD__
+	atomic_thread_fence(memory_order_acquire);
+#endif
+}
 
 /* 0, or -EIO: a page of these bytes, which are of the range, was lost. Any
  * thread; true of what was read before. */

@@ -56,8 +56,8 @@ int clock_gettime(clockid_t clock, struct timespec *ts)
 	if (!below)
 		*(void **)&below = next("clock_gettime");
 	rc = below(clock, ts);
-	if (rc == 0 && (clock == CLOCK_REALTIME ||
-			       clock == CLOCK_REALTIME_COARSE))
+	if (rc == 0 &&
+		(clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
 		ts->tv_sec += added();
 	return rc;
 }

@@ -111,8 +111,8 @@ static int op_open(const char *path, struct fuse_file_info *fi)
 
 	return io ? keep_fd(io->open(io, root(), path + 1,
 				    fi->flags & (O_ACCMODE | O_TRUNC)),
-			    fi)
-		  : -EIO;
+			    fi) :
+		    -EIO;
 }
 
 static int op_create(const char *path, mode_t mode, struct fuse_file_info *fi)
@@ -123,8 +123,8 @@ static int op_create(const char *path, mode_t mode, struct fuse_file_info *fi)
 	return io ? keep_fd(io->open(io, root(), path + 1,
 				    (fi->flags & (O_ACCMODE | O_EXCL)) |
 					    O_CREAT),
-			    fi)
-		  : -EIO;
+			    fi) :
+		    -EIO;
 }
 
 static int op_opendir(const char *path, struct fuse_file_info *fi)
@@ -133,8 +133,8 @@ static int op_opendir(const char *path, struct fuse_file_info *fi)
 
 	return io ? keep_fd(io->open(io, root(), path + 1,
 				    O_RDONLY | O_DIRECTORY),
-			    fi)
-		  : -EIO;
+			    fi) :
+		    -EIO;
 }
 
 /* Behind a cut there is nothing to close. */
@@ -155,9 +155,9 @@ static int op_read(const char *path, char *buf, size_t len, off_t off,
 	struct io *io = enter();
 
 	(void)path;
-	return io ? leave((int)io->read(
-			    io, fd_of(fi), buf, len, (uint64_t)off))
-		  : -EIO;
+	return io ? leave((int)io->read(io, fd_of(fi), buf, len,
+			    (uint64_t)off)) :
+		    -EIO;
 }
 
 static int op_write(const char *path, const char *buf, size_t len, off_t off,
@@ -190,10 +190,10 @@ static int op_fallocate(const char *path, int mode, off_t off, off_t len,
 	(void)path;
 	if (!io)
 		return -EIO;
-	return leave(mode == FALLOC_FL_KEEP_SIZE
-			     ? io->allocate(io, fd_of(fi), (uint64_t)off,
-				       (uint64_t)len)
-			     : -EOPNOTSUPP);
+	return leave(mode == FALLOC_FL_KEEP_SIZE ?
+			     io->allocate(io, fd_of(fi), (uint64_t)off,
+				     (uint64_t)len) :
+			     -EOPNOTSUPP);
 }
 
 static int op_truncate(const char *path, off_t size, struct fuse_file_info *fi)
@@ -226,8 +226,8 @@ static int op_rename(const char *from, const char *to, unsigned flags)
 
 	if (!io)
 		return -EIO;
-	return leave(flags ? -EINVAL
-			   : io->rename(io, root(), from + 1, to + 1));
+	return leave(
+		flags ? -EINVAL : io->rename(io, root(), from + 1, to + 1));
 }
 
 static int op_mkdir(const char *path, mode_t mode)

@@ -8,18 +8,16 @@ plan 40
 
 DIM=256
 ROWS=5000 # 4,096 make a chunk, which is what can be mapped
-KEPT=3000
+KEPT=3700
 
-# rows N: fvecs of rows 0 to N; neighbours stand far from each other.
-rows() {
-	perl -e 'my ($n, $dim) = @ARGV;
-		print pack("Vf<*", $dim, $_ * 1237 % $n, (1) x ($dim - 1))
-			for 0 .. $n - 1' -- "$1" $DIM
-}
+perl -e 'my ($n, $dim) = @ARGV;
+	srand(1);
+	print pack("Vf<*", $dim, map { rand() } 1 .. $dim)
+		for 1 .. $n' -- $ROWS $DIM >"$S/rows"
 
 # of N: the vector of row N.
 of() {
-	vector $(($1 * 1237 % ROWS)) $(yes 1 | head -n $((DIM - 1)))
+	tail -c +$(($1 * (DIM + 1) * 4 + 5)) "$S/rows" | head -c $((DIM * 4))
 }
 
 # near N [PARAMETER]: the row that is nearest to that of row N.
@@ -41,17 +39,17 @@ said() {
 	grep -c 'damaged: ' "$S/log"
 }
 
-# is_lost WHEN: nine assertions on row 3500, which was lost.
+# is_lost WHEN: nine assertions on row 3900, which was lost.
 is_lost() {
 	is "$(near 500 exact=1)" 500 "$1 a row in front is found by a scan"
 	is "$(near 500)" 500 "$1 and by the graph"
-	nok "$1 the lost row is not" [ "$(near 3500 exact=1)" = 3500 ]
+	nok "$1 the lost row is not" [ "$(near 3900 exact=1)" = 3900 ]
 	is "$(cat "$M/c/query/k=100/trailer=1/q" | grep -c x)" \
 		0 "$1 nor another one"
 	like "$(tail -n 1 "$M/c/query/trailer=1/q")" '"partial":true' \
 		"$1 an answer is called partial"
-	fails EIO "$1 it cannot be read" cat "$M/c/3500"
-	fails EIO "$1 nor asked for its like" cat "$M/c/query/id=3500.ids"
+	fails EIO "$1 it cannot be read" cat "$M/c/3900"
+	fails EIO "$1 nor asked for its like" cat "$M/c/query/id=3900.ids"
 	fails EIO "$1 nor exported" cat "$M/c/.export/all.fvecs"
 	ok "$1 another one can be read" cmp "$M/c/500" "$S/500"
 }
@@ -71,17 +69,23 @@ again() { # as it was, in a daemon of its own
 vgmount checkpoint=1M
 daemon=$(daemon_pid)
 mkdir "$M/c"
-rows $ROWS >"$M/c/.import/fvecs"
+cp "$S/rows" "$M/c/.import/fvecs"
 linked "$M/c"
 is "$(cat "$M/c/.stats/count")" $ROWS "the rows are there"
+# Under the thread sanitizer only a start maps.
+if grep -q __tsan_init "$VECGRIDFS"; then
+	vgumount
+	vgmount checkpoint=1M
+	daemon=$(daemon_pid)
+fi
 until [ "$(mapped)" -gt 0 ]; do
 	pause 0.05
 done
 passed "a checkpoint mapped them"
 cp -a "$D" "$S/good"
 of 500 >"$S/500"
-of 3500 >"$S/3500"
-exec {open}<"$M/c/3501"
+of 3900 >"$S/3900"
+exec {open}<"$M/c/3901"
 cut_vectors $KEPT
 is_lost "written by this daemon,"
 fails EIO "who has one open cannot read it" bash -c "cat <&$open"
@@ -92,7 +96,7 @@ like "$(cat "$M/.vecgridfs/errors.ndjson")" \
 is "$(daemon_pid)" "$daemon" "the daemon is the same"
 
 again
-is "$(near 3500 exact=1)" 3500 "another daemon has read all of them"
+is "$(near 3900 exact=1)" 3900 "another daemon has read all of them"
 cut_vectors $KEPT
 is_lost "read before,"
 is "$(daemon_pid)" "$daemon" "the daemon is the same"
@@ -101,7 +105,7 @@ again
 cut_vectors $KEPT
 is_lost "never read,"
 is "$(said)" 1 "the log has one line of it"
-ok "it can be written again" cp "$S/3500" "$M/c/3500"
-is "$(near 3500)" 3500 "and is found again"
+ok "it can be written again" cp "$S/3900" "$M/c/3900"
+is "$(near 3900)" 3900 "and is found again"
 is "$(daemon_pid)" "$daemon" "by the same daemon"
 finish

@@ -14,7 +14,7 @@ rounds=${VG_POWER_CUTS:-5}
 export VECGRIDFS POWERFS=$VG_BUILD/tests/powerfs DISK=$S/disk
 [ -x "$POWERFS" ] || skip_all "tests/powerfs is not built"
 mkdir "$DISK"
-trap 'umount -l "$DISK" 2>/dev/null; clean_up' EXIT
+trap 'rc=$?; umount -l "$DISK" 2>/dev/null; (exit $rc); clean_up' EXIT
 D=$DISK/data
 plan $((rounds + 2))
 : >"$S/rounds"

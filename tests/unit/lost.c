@@ -127,7 +127,8 @@ static void test_cut(void)
 	must(ftruncate(fd, (off_t)KEPT * PAGE) == 0);
 	ok(lost_check(lost, at, PAGES * PAGE) == 0 && n == 0,
 		"what nobody has touched is not lost yet");
-	ok(byte_of(at, 120) == (char)0xff, "a page behind the end reads as NaN");
+	ok(byte_of(at, 120) == (char)0xff,
+		"a page behind the end reads as NaN");
 	ok(lost_check(lost, at + 120 * PAGE, 1) == -EIO && n == 1,
 		"and is lost");
 	ok(lost_check(lost, at + 120 * PAGE - 1, 2) == -EIO &&
