@@ -85,7 +85,7 @@ static int load_one(struct store *s, uint64_t number, enum whole whole,
 	struct checkpointer *cp = &s->checkpoint;
 	struct collection_files files = {
 		.io = cp->io, .dirfd = cp->coll_dirfd, .fds = &cp->fds,
-		.takes_damaged = whole != WHOLE};
+		.beside = cp->io == &s->plain, .takes_damaged = whole != WHOLE};
 	struct manifest m = {0};
 	int rc = manifest_load(cp->io, s->dirfd, number, &m);
 

@@ -29,6 +29,8 @@ struct collection_files {
 			     struct colfile_config says */
 	uint8_t store[16]; /* uuid */
 	uint64_t part_bytes; /* a part is about as large; 0: 256 MiB */
+	bool beside; /* a thread of its own loads a graph, beside the rest: not
+			on a disk whose calls are counted */
 	bool takes_damaged; /* vectors that cannot be read are left out, as if
 			       they had been found when they are touched */
 };

@@ -2,6 +2,7 @@
 /* collection_load.c: a collection from its files; collection_file.c wrote them. */
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,14 @@ struct load {
 	struct cell *gone; /* stands for cells whose rows are no more */
 	bool has_damage;   /* some vectors could not be read */
 	char *why;
+	struct graph_job {
+		struct graph_files files;
+		struct hnsw *h; /* owned once rc is 0 */
+		char why[256];
+		int rc;
+		bool is_begun, has_thread;
+		pthread_t thread;
+	} graph;
 };
 
 /* Says once which column of which collection is at fault. */
@@ -428,12 +437,28 @@ static int check_gone(struct load *ld)
 
 /* ---- the graph ---- */
 
-/* Takes the graph from its files; without them its rows are linked again. */
-static int load_graph(struct load *ld)
+static void *graph_main(void *arg)
+{
+	struct graph_job *job = arg;
+
+	job->rc = graph_load(&job->files, job->why, &job->h);
+	return NULL;
+}
+
+/*
+ * Loads the graph from its files, beside the versions where that may be: both
+ * take about as long. It looks at no row, only at how many there are.
+ */
+static void begin_graph(struct load *ld)
 {
 	const struct manifest_collection *m = ld->m;
 	struct cell *cell = ld->cell;
-	struct graph_files gf = {
+	struct graph_job *job = &ld->graph;
+
+	if (!cell || !cell->hnsw || m->graph.number == 0)
+		return;
+	job->is_begun = true;
+	job->files = (struct graph_files){
 		.io = ld->f->io,
 		.dirfd = collection_dir_open(ld->f),
 		.base = &m->graph,
@@ -443,24 +468,27 @@ static int load_graph(struct load *ld)
 		.rows = &cell->vec.rows,
 		.n_rows = cell->n_reserved,
 	};
-	struct hnsw *h = NULL;
-	uint32_t from = 0, n = 0;
-	char why[256], name[33];
-	int rc;
-
-	if (gf.dirfd < 0) /* as if it was not there */
-		snprintf(why, sizeof(why), "graph: %s", strerror(-gf.dirfd));
-	rc = gf.dirfd < 0 ? gf.dirfd : graph_load(&gf, why, &h);
-	if (gf.dirfd >= 0)
-		gf.io->close(gf.io, gf.dirfd);
-	if (rc == -ENOMEM)
-		return rc;
-	if (rc < 0) {
-		manifest_dir_format(m->uuid, name);
-		log_warn("c/%s/%s; its rows are linked again", name, why);
-		ld->f->graph_failed = true;
-		return 0;
+	if (job->files.dirfd < 0) { /* as if it was not there */
+		job->rc = job->files.dirfd;
+		snprintf(job->why, sizeof(job->why), "graph: %s",
+			strerror(-job->rc));
+		return;
 	}
+	job->has_thread = ld->files->beside &&
+			  pthread_create(&job->thread, NULL, graph_main, job) ==
+				  0;
+	if (!job->has_thread)
+		graph_main(job);
+}
+
+/* The graph takes the cell's; which of its rows are linked it says. */
+static void take_graph(struct load *ld)
+{
+	const struct manifest_collection *m = ld->m;
+	struct cell *cell = ld->cell;
+	struct hnsw *h = ld->graph.h;
+	uint32_t from = 0, n = 0;
+
 	hnsw_free(cell->hnsw);
 	cell->hnsw = h;
 	for (uint32_t i = 0; i < cell->n_reserved; i++) {
@@ -478,6 +506,32 @@ static int load_graph(struct load *ld)
 	ld->f->n_deltas = m->n_deltas;
 	memcpy(ld->f->delta, m->delta, sizeof(ld->f->delta));
 	atomic_store_explicit(&ld->f->n_graph, n, memory_order_relaxed);
+}
+
+/* Takes the graph, if rc says that the rest is there; without it its rows are
+ * linked again. Returns rc, or -ENOMEM. */
+static int end_graph(struct load *ld, int rc)
+{
+	struct graph_job *job = &ld->graph;
+	char name[33];
+
+	if (!job->is_begun)
+		return rc;
+	if (job->has_thread)
+		pthread_join(job->thread, NULL);
+	if (job->files.dirfd >= 0)
+		job->files.io->close(job->files.io, job->files.dirfd);
+	if (rc == 0 && job->rc == 0) {
+		take_graph(ld);
+		return 0;
+	}
+	if (job->rc == 0)
+		hnsw_free(job->h);
+	if (rc < 0 || job->rc == -ENOMEM)
+		return rc < 0 ? rc : job->rc;
+	manifest_dir_format(ld->m->uuid, name);
+	log_warn("c/%s/%s; its rows are linked again", name, job->why);
+	ld->f->graph_failed = true;
 	return 0;
 }
 
@@ -550,15 +604,15 @@ static int load_all(struct load *ld)
 	}
 	if (rc == 0 && n_rows(&m->vec))
 		rc = load_vec(ld);
+	if (rc == 0)
+		begin_graph(ld);
 	if (rc == 0 && n_rows(&m->version))
 		rc = load_versions(ld);
 	if (rc == 0 && n_rows(&m->end))
 		rc = load_ends(ld);
 	if (rc == 0)
 		rc = check_gone(ld);
-	if (rc == 0 && ld->cell && ld->cell->hnsw && m->graph.number > 0)
-		rc = load_graph(ld);
-	return rc;
+	return end_graph(ld, rc);
 }
 
 static int load_generation(struct load *ld)
