@@ -280,6 +280,11 @@ static int compact_locked(struct store *s, struct collection *c)
 	if (rc == 0)
 		rc = cp.rc;
 	if (rc == 0) {
+		/* The leader left it rows that are not linked. */
+		if (cp.cell)
+			indexer_add(&s->indexer,
+				atomic_load_explicit(&cp.new->cell,
+					memory_order_relaxed));
 		/* Else snapshots want its rows linked. */
 		if (cp.cell && atomic_load(&cp.old->n_snaps) == 0)
 			indexer_retire(&s->indexer, cp.cell);

@@ -82,7 +82,8 @@ void *__wrap_mmap(void *at, size_t len, int prot, int flags, int fd,
 
 enum step {
 	MAKE_C, PUT_A, PUT_B, PUT_D, PUT_E, META_A, RENAME_B, DEL_D, PUT_E2,
-	LINK, MAKE_X, MOVE_X, DROP_Y, CONFIG, STEPS,
+	LINK, MAKE_X, MOVE_X, DROP_Y, CONFIG, SNAP_S, SNAP_T, UNSNAP_T, MAKE_R,
+	PUT_R, SNAP_R, DEL_R, PUT_R2, STEPS,
 };
 
 enum outcome { NOT_DONE, DONE, UNKNOWN };
@@ -115,14 +116,29 @@ static void change(struct store *s, enum step step, struct change *ch)
 	note(step, sk_run(s, ch), ch);
 }
 
+static void put_dim(struct store *s, struct collection *c, enum step step,
+	struct sk_put p)
+{
+	float v[SK_DIM_MAX];
+	struct change ch = {.type = OP_PUT, .coll = c, .id = sk_id(p.id),
+		.vec = sk_vec(p.n, p.dim, v), .dim = p.dim,
+		.source = OP_SOURCE_RAW, .body_len = p.dim * 4, .meta_mode = CHANGE_META_MERGE,
+		.meta = {"{\"k\":1}", 7}};
+
+	change(s, step, &ch);
+}
+
 static void put(struct store *s, struct collection *c, enum step step,
 	const char *id, unsigned n)
 {
-	float v[SK_DIM_MAX];
-	struct change ch = {.type = OP_PUT, .coll = c, .id = sk_id(id),
-		.vec = sk_vec(n, DIM, v), .dim = DIM, .source = OP_SOURCE_RAW,
-		.body_len = DIM * 4, .meta_mode = CHANGE_META_MERGE,
-		.meta = {"{\"k\":1}", 7}};
+	put_dim(s, c, step, (struct sk_put){id, n, DIM, 0});
+}
+
+static void snap(struct store *s, struct collection *c, enum step step,
+	const char *name)
+{
+	struct change ch = {.type = step == UNSNAP_T ? OP_UNSNAP : OP_SNAP,
+		.coll = c, .name = sk_id(name)};
 
 	change(s, step, &ch);
 }
@@ -151,6 +167,15 @@ static void checkpoint(struct store *s)
 		lie("no memory, without need", rc);
 }
 
+/* It may fail; then all is as it was. */
+static void compact(struct store *s, struct collection *c)
+{
+	int rc = store_compact(s, c);
+
+	if (rc == -ENOMEM && !atomic_load(&n_failed))
+		lie("no memory, without need", rc);
+}
+
 static void change_records(struct store *s, struct collection *c)
 {
 	struct change ch;
@@ -158,6 +183,7 @@ static void change_records(struct store *s, struct collection *c)
 	put(s, c, PUT_A, "a", 1);
 	put(s, c, PUT_B, "b", 2);
 	look(s, c, false);
+	snap(s, c, SNAP_S, "s");
 	checkpoint(s);
 	put(s, c, PUT_D, "d", 3);
 	put(s, c, PUT_E, "e", 4);
@@ -175,6 +201,28 @@ static void change_records(struct store *s, struct collection *c)
 	ch = (struct change){.type = OP_CONFIG, .coll = c,
 		.id = sk_id("ef_search"), .meta = {"77", 2}};
 	change(s, CONFIG, &ch);
+	compact(s, c);
+	snap(s, c, SNAP_T, "t");
+}
+
+/* A vector of another dimension than a snapshot's; all goes to files. */
+static void change_dim(struct store *s)
+{
+	struct change ch = {.type = OP_CREATE, .name = sk_id("r")};
+	struct collection *r;
+
+	change(s, MAKE_R, &ch);
+	r = sk_get(s, "r");
+	if (!r)
+		return;
+	put_dim(s, r, PUT_R, (struct sk_put){"r", 6, 3, 0});
+	snap(s, r, SNAP_R, "s");
+	ch = (struct change){.type = OP_DEL, .coll = r, .id = sk_id("r")};
+	change(s, DEL_R, &ch);
+	if (outcomes[DEL_R] == DONE)
+		put_dim(s, r, PUT_R2, (struct sk_put){"r", 7, 5, 0});
+	checkpoint(s);
+	collection_unref(r);
 }
 
 static void change_names(struct store *s)
@@ -250,6 +298,60 @@ static void check_records(struct store *s, struct collection *c, bool lives)
 		CONFIG, CONFIG, lives);
 }
 
+/* Whether snapshot s of c shows what it should. */
+static void check_snaps(struct store *s, struct collection *c, bool lives)
+{
+	struct collection *had = collection_find_snap(c, sk_id("s"));
+	struct collection *t = collection_find_snap(c, sk_id("t"));
+
+	expect((had != NULL) == was(SNAP_S, lives), SNAP_S, SNAP_S, lives);
+	expect((t != NULL) == (was(SNAP_T, lives) && !was(UNSNAP_T, lives)),
+		SNAP_T, UNSNAP_T, lives);
+	if (had) {
+		expect((sk_find(s, had, "a") != VERSION_NONE) ==
+				was(PUT_A, lives),
+			PUT_A, SNAP_S, lives);
+		expect((sk_find(s, had, "b") != VERSION_NONE) ==
+				was(PUT_B, lives),
+			PUT_B, SNAP_S, lives);
+		expect(sk_find(s, had, "d") == VERSION_NONE &&
+				sk_find(s, had, "e") == VERSION_NONE &&
+				sk_find(s, had, "bb") == VERSION_NONE,
+			SNAP_S, SNAP_S, lives);
+	}
+	collection_unref(had);
+	collection_unref(t);
+}
+
+/* The vector of record "r" of c is number n, or it is not there. */
+static void check_r(struct store *s, struct collection *c, unsigned n,
+	unsigned dim, bool exists)
+{
+	uint32_t no = sk_find(s, c, "r");
+	const struct version *v =
+		no == VERSION_NONE ? NULL : generation_version(c->gen, no);
+	float want[SK_DIM_MAX];
+
+	if ((v != NULL) != exists)
+		lie("record r differs", (int)n);
+	else if (v && (v->cell->dim != dim ||
+			      memcmp(version_vec(v), sk_vec(n, dim, want),
+				      dim * sizeof(float)) != 0))
+		lie("the vector of r differs", (int)n);
+}
+
+static void check_dim(struct store *s, struct collection *r, bool lives)
+{
+	struct collection *had = collection_find_snap(r, sk_id("s"));
+
+	expect((had != NULL) == was(SNAP_R, lives), SNAP_R, SNAP_R, lives);
+	if (had && outcomes[SNAP_R] == DONE)
+		check_r(s, had, 6, 3, was(PUT_R, lives));
+	if (outcomes[DEL_R] == DONE && outcomes[PUT_R2] != UNKNOWN)
+		check_r(s, r, 7, 5, was(PUT_R2, lives));
+	collection_unref(had);
+}
+
 static bool has_name(struct store *s, const char *name)
 {
 	struct entry_info info;
@@ -262,8 +364,9 @@ static bool has_name(struct store *s, const char *name)
 
 static void check(struct store *s, bool lives)
 {
-	struct collection *c = sk_get(s, "c");
+	struct collection *c = sk_get(s, "c"), *r = sk_get(s, "r");
 
+	expect(has_name(s, "r") == was(MAKE_R, lives), MAKE_R, MAKE_R, lives);
 	expect(has_name(s, "c") == was(MAKE_C, lives), MAKE_C, MAKE_C, lives);
 	expect(has_name(s, "l") == was(LINK, lives), LINK, LINK, lives);
 	expect(has_name(s, "x") == (was(MAKE_X, lives) &&
@@ -274,7 +377,12 @@ static void check(struct store *s, bool lives)
 		MOVE_X, DROP_Y, lives);
 	if (c)
 		check_records(s, c, lives);
+	if (c)
+		check_snaps(s, c, lives);
+	if (r)
+		check_dim(s, r, lives);
 	collection_unref(c);
+	collection_unref(r);
 }
 
 /* The data directory as it was before the first life. */
@@ -308,6 +416,9 @@ static void live(const char *dir, struct kit_disk *disk)
 		c = sk_get(s, "c");
 		if (c)
 			change_records(s, c);
+		change_dim(s);
+		if (c)
+			snap(s, c, UNSNAP_T, "t");
 		collection_unref(c);
 		change_names(s);
 		check(s, true);
@@ -331,17 +442,20 @@ static void live(const char *dir, struct kit_disk *disk)
 
 static void test_memory(const char *dir, bool ever)
 {
+	static struct kit_disk disk;
 	long n = 0, failed;
 
 	is_lie = false;
 	for_ever = ever;
 	do {
 		renew(dir);
+		kit_disk_init(&disk);
+		disk.no_sync = true;
 		fail_at = ++n;
 		atomic_store(&n_calls, 0);
 		atomic_store(&n_failed, 0);
 		atomic_store(&is_armed, true);
-		live(dir, NULL);
+		live(dir, &disk);
 		failed = atomic_load(&n_failed);
 		if (is_lie)
 			diag("at allocation %ld", n);

@@ -252,6 +252,69 @@ static void test_crowd(void)
 	store_close(s);
 }
 
+/* ---- what the leader carries ---- */
+
+struct late {
+	struct store *s;
+	struct collection *c;
+	int rc;
+};
+
+static void *compact_late(void *arg)
+{
+	struct late *late = arg;
+
+	late->rc = store_compact(late->s, late->c);
+	return NULL;
+}
+
+/* Whether a commit stands behind ask's in the queue. */
+static bool is_followed(struct store *s, const struct sk_ask *ask)
+{
+	bool is;
+
+	pthread_mutex_lock(&s->queue_lock);
+	is = s->queue_end != &ask->commit.next;
+	pthread_mutex_unlock(&s->queue_lock);
+	return is;
+}
+
+/* A put that stands before the swap in the queue is carried by the leader. */
+static void test_late(void)
+{
+	static struct sk_gate gate;
+	struct late late = {.s = sk_open(dir_of("late"), &plain)};
+	struct timespec pause = {.tv_nsec = 1000000};
+	float v[SK_DIM_MAX];
+	struct change ch = {.type = OP_PUT, .id = sk_id("late"),
+		.vec = sk_vec(77, 4, v), .dim = 4, .source = OP_SOURCE_RAW};
+	struct sk_ask ask = {0};
+	struct store_stat st;
+	pthread_t thread;
+
+	ch.coll = late.c = sk_make(late.s, "c");
+	must(sk_put(late.s, late.c, (struct sk_put){"a", 1, 4, 0}) == 0);
+	sk_wait_linked(late.s);
+	sk_gate_shut(&gate, late.s);
+	sk_ask(late.s, &ask, &ch, 1);
+	must(pthread_create(&thread, NULL, compact_late, &late) == 0);
+	while (!is_followed(late.s, &ask))
+		nanosleep(&pause, NULL);
+	sk_gate_open(&gate);
+	pthread_join(thread, NULL);
+	must(sk_ask_wait(&ask) == 0 && late.rc == 0);
+	ok(n_versions(late.c) == 2, "what came late is carried over");
+	for (unsigned i = 0; i < 5000; i++) {
+		store_stat(late.s, &st);
+		if (st.pending == 0)
+			break;
+		nanosleep(&pause, NULL);
+	}
+	ok(st.pending == 0, "and linked, though nobody puts another");
+	collection_unref(late.c);
+	store_close(late.s);
+}
+
 /* ---- by itself ---- */
 
 static void test_alone(void)
@@ -278,11 +341,12 @@ static void test_alone(void)
 
 int main(void)
 {
-	plan(20);
+	plan(22);
 	test_model();
 	test_old_look();
 	test_small();
 	test_crowd();
+	test_late();
 	test_alone();
 	return done();
 }

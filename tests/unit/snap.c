@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* snap: a snapshot stays what its collection was, whatever comes after. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 #include "index/hnsw.h"
 #include "src/store_int.h"
+#include "src/wire.h"
 #include "tests/storekit.h"
 #include "tests/tap.h"
 
@@ -281,6 +283,144 @@ static void test_other_dim(void)
 	store_close(s);
 }
 
+/* ---- beside all that goes on ---- */
+
+#define ROUNDS 60
+#define HELD 5 /* snapshots at a time */
+
+struct beside {
+	struct store *s;
+	struct collection *c;
+	_Atomic bool is_over;
+	_Atomic unsigned wrong;
+	_Atomic unsigned next_n; /* no two have the same vector */
+};
+
+static void *write_on(void *arg)
+{
+	struct beside *b = arg;
+	struct sk_model dice = {.random = seed() + 1};
+
+	while (!atomic_load(&b->is_over)) {
+		unsigned n = atomic_fetch_add(&b->next_n, 1) + 1;
+		char id[8];
+
+		snprintf(id, sizeof(id), "%u", sk_draw(&dice, 60));
+		if (sk_draw(&dice, 4) == 0)
+			sk_del(b->s, b->c, id);
+		else if (sk_put(b->s, b->c, (struct sk_put){id, n, 4, 0}) < 0)
+			atomic_fetch_add(&b->wrong, 1);
+	}
+	return NULL;
+}
+
+static void *compact_on(void *arg)
+{
+	struct beside *b = arg;
+
+	while (!atomic_load(&b->is_over))
+		if (store_compact(b->s, b->c) < 0)
+			atomic_fetch_add(&b->wrong, 1);
+	return NULL;
+}
+
+static void *checkpoint_on(void *arg)
+{
+	struct beside *b = arg;
+
+	while (!atomic_load(&b->is_over))
+		if (store_checkpoint(b->s, true) < 0)
+			atomic_fetch_add(&b->wrong, 1);
+	return NULL;
+}
+
+/* A sum of what c shows: ids and vectors, in whatever order. */
+static uint64_t sum_of(struct store *s, struct collection *c)
+{
+	struct look look;
+	uint64_t sum = 0, n = 0;
+
+	look_init(&look, c, store_moments(s));
+	for (uint32_t no = generation_next(look.gen, 0, look.moment);
+		no != VERSION_NONE;
+		no = generation_next(look.gen, no + 1, look.moment), n++) {
+		const struct version *v = generation_version(look.gen, no);
+		struct vg_id id = version_id(v);
+
+		sum += wire_hash(id.bytes, id.len) ^
+		       wire_hash(version_vec(v), 4 * sizeof(float));
+	}
+	look_fini(&look);
+	return n == atomic_load(&c->n_live) ? sum : 0;
+}
+
+/* A record that the snapshot shows, found by its vector. */
+static bool finds_first(struct store *s, struct collection *snap)
+{
+	float vec[4];
+	struct search q = {.vec = vec, .dim = 4, .k = 1};
+	struct search_hit hit;
+	struct look look;
+	uint32_t no, n = 0;
+	bool is = true;
+
+	look_init(&look, snap, store_moments(s));
+	no = generation_next(look.gen, 0, look.moment);
+	if (no != VERSION_NONE) {
+		memcpy(vec, version_vec(generation_version(look.gen, no)),
+			sizeof(vec));
+		is = store_search(s, &look, &q, &hit, &n) == 0 && n == 1 &&
+		     hit.version == generation_version(look.gen, no);
+	}
+	look_fini(&look);
+	return is;
+}
+
+static void test_beside(void)
+{
+	void *(*const does[])(void *) = {
+		write_on, write_on, compact_on, checkpoint_on};
+	struct beside b = {.s = sk_open(dir_of("beside"), &plain)};
+	pthread_t thread[VG_ARRAY_LEN(does)];
+	uint64_t sums[ROUNDS];
+	struct collection *snap;
+	unsigned differs = 0, lost = 0;
+
+	b.c = sk_make(b.s, "c");
+	must(sk_put(b.s, b.c, (struct sk_put){"first", 0, 4, 0}) == 0);
+	for (size_t i = 0; i < VG_ARRAY_LEN(does); i++)
+		must(pthread_create(&thread[i], NULL, does[i], &b) == 0);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "%u", i);
+		must(sk_snap(b.s, b.c, name) == 0);
+		for (unsigned k = i < HELD ? 0 : i - HELD; k <= i; k++) {
+			snprintf(name, sizeof(name), "%u", k);
+			snap = collection_find_snap(b.c, sk_id(name));
+			must(snap);
+			if (k == i)
+				sums[k] = sum_of(b.s, snap);
+			differs += sum_of(b.s, snap) != sums[k];
+			lost += !finds_first(b.s, snap);
+			collection_unref(snap);
+		}
+		snprintf(name, sizeof(name), "%u", i - HELD);
+		if (i >= HELD)
+			must(sk_unsnap(b.s, b.c, name) == 0);
+	}
+	atomic_store(&b.is_over, true);
+	for (size_t i = 0; i < VG_ARRAY_LEN(does); i++)
+		pthread_join(thread[i], NULL);
+	ok(atomic_load(&b.wrong) == 0,
+		"writers, compactions and checkpoints go on beside snapshots");
+	ok(differs == 0, "which stay what they were");
+	ok(lost == 0, "and are searched meanwhile");
+	sk_is_sound(b.s);
+	collection_unref(b.c);
+	store_close(b.s);
+}
+
 /* ---- what is refused ---- */
 
 static void test_refusals(void)
@@ -345,11 +485,12 @@ static void test_cost(void)
 
 int main(void)
 {
-	plan(3 + 9 + 2 + 3 * 5 + 7 + 2);
+	plan(3 + 9 + 2 + 3 * 5 + 4 + 7 + 2);
 	test_model();
 	test_search();
 	test_unseen();
 	test_other_dim();
+	test_beside();
 	test_refusals();
 	test_cost();
 	return done();
