@@ -184,6 +184,8 @@ static void take_cut(struct commit *commit)
 	pthread_rwlock_unlock(&s->catalogue.lock);
 	atomic_store_explicit(
 		&s->checkpoint.logged, 0, memory_order_relaxed);
+	atomic_store_explicit(
+		&s->checkpoint.has_new_gen, false, memory_order_relaxed);
 }
 
 static void cut_fini(struct cut *cut)
@@ -523,10 +525,14 @@ static int checkpoint(struct store *s, bool all, bool rotate)
 	pthread_mutex_lock(&cp->run_lock);
 	wal_stat(s->wal, &ws);
 	rc = store_read_only(s) ? -EROFS : sweep_locked(s);
+	/* A compaction logs nothing, but has files to give back. */
 	if (rc == 0 && (ws.appended_lsn + 1 != atomic_load(&cp->lsn) ||
+			       atomic_load(&cp->has_new_gen) ||
 			       each_generation(s, graph_is_due, all)))
 		rc = run_locked(s, all, rotate);
-	if (rc == 0)
+	if (rc < 0)
+		atomic_store(&cp->has_new_gen, true); /* it may have one */
+	else
 		drop_old_locked(s);
 	pthread_mutex_unlock(&cp->run_lock);
 	return rc;

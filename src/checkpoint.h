@@ -62,6 +62,7 @@ struct checkpointer {
 	_Atomic int fds; /* that all columns may still keep open to read */
 	uint64_t limit; /* bytes of the log between two; UINT64_MAX: never */
 	_Atomic uint64_t logged; /* bytes since the last cut; relaxed */
+	_Atomic bool has_new_gen; /* relaxed: a generation was replaced since */
 	_Atomic uint64_t lsn;	 /* relaxed: that the newest goes on from */
 	_Atomic uint64_t n_made; /* relaxed: since the open */
 };

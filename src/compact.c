@@ -124,6 +124,8 @@ static void put_new(struct compaction *cp)
 	collection_put_gen(c, generation_ref(cp->new));
 	/* The collection's is a reference of its own kind. */
 	collection_unref(c);
+	atomic_store_explicit(&cp->s->checkpoint.has_new_gen, true,
+		memory_order_relaxed);
 }
 
 /* By the leader, between two groups: nothing changes. So all that is open, and

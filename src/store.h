@@ -280,7 +280,6 @@ int store_error_get(struct store *s, uint32_t nth, struct store_error *out);
 struct store_stat {
 	uint64_t lsn, syncs, log_bytes;
 	uint64_t pending; /* slots to be linked in all collections */
-	uint64_t manifest; /* number of the newest; 0: none */
 	uint64_t checkpoints, compactions; /* made since the open */
 	bool uring;
 };

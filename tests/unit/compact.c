@@ -104,6 +104,27 @@ static void test_old_look(void)
 	store_close(s);
 }
 
+/* A compaction logs nothing. */
+static void test_files(void)
+{
+	struct store *s = sk_open(scratch_path("files"), &plain);
+	struct collection *c = sk_make(s, "c");
+	struct store_stat before, after;
+
+	for (unsigned i = 0; i < 20; i++)
+		must(sk_put(s, c, (struct sk_put){"a", i, 4, 0}) == 0);
+	must(store_checkpoint(s, true) == 0);
+	must(store_checkpoint(s, true) == 0);
+	store_stat(s, &before);
+	must(store_compact(s, c) == 0 && store_checkpoint(s, true) == 0);
+	store_stat(s, &after);
+	ok(after.checkpoints == before.checkpoints + 1 && after.lsn == before.lsn,
+		"the next checkpoint has the new generation, though nothing "
+		"was changed");
+	collection_unref(c);
+	store_close(s);
+}
+
 static void test_small(void)
 {
 	const char *dir = scratch_path("small");
@@ -283,7 +304,7 @@ static bool is_followed(struct store *s, const struct sk_ask *ask)
 static void test_late(void)
 {
 	static struct sk_gate gate;
-	struct late late = {.s = sk_open(dir_of("late"), &plain)};
+	struct late late = {.s = sk_open(scratch_path("late"), &plain)};
 	struct timespec pause = {.tv_nsec = 1000000};
 	float v[SK_DIM_MAX];
 	struct change ch = {.type = OP_PUT, .id = sk_id("late"),
@@ -341,9 +362,10 @@ static void test_alone(void)
 
 int main(void)
 {
-	plan(22);
+	plan(22 + 1);
 	test_model();
 	test_old_look();
+	test_files();
 	test_small();
 	test_crowd();
 	test_late();

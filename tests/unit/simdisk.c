@@ -53,7 +53,7 @@ static bool same_read(struct pair *p, unsigned i)
 	static char a[9000], b[9000];
 	struct io_stat x = {0}, y = {0};
 	uint64_t at = roll(&p->dice, 20000);
-	size_t len = roll(&p->dice, sizeof(a));
+	size_t len = 1 + roll(&p->dice, sizeof(a) - 1);
 	ssize_t n = p->plain.read(&p->plain, p->real[i], a, len, at);
 
 	return n == io->read(io, p->sim[i], b, len, at) &&

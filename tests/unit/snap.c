@@ -380,7 +380,7 @@ static void test_beside(void)
 {
 	void *(*const does[])(void *) = {
 		write_on, write_on, compact_on, checkpoint_on};
-	struct beside b = {.s = sk_open(dir_of("beside"), &plain)};
+	struct beside b = {.s = sk_open(scratch_path("beside"), &plain)};
 	pthread_t thread[VG_ARRAY_LEN(does)];
 	uint64_t sums[ROUNDS];
 	struct collection *snap;
