@@ -195,8 +195,10 @@ static int receive(struct worker *w)
 	do {
 		n = read(w->loop->fd, w->mem, BUF_LEN);
 	} while (n < 0 && errno == ENOENT); /* its caller has gone away */
+	/* Aborted, as umount -f does, or at times the last close after umount
+	 * -l, is an end as any other. */
 	if (n < 0)
-		return errno == ENODEV ? 0 : -errno;
+		return errno == ENODEV || errno == ECONNABORTED ? 0 : -errno;
 	return n < (ssize_t)sizeof(struct fuse_in_header) ? -EIO : (int)n;
 }
 
