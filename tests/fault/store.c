@@ -82,8 +82,14 @@ void *__wrap_mmap(void *at, size_t len, int prot, int flags, int fd,
 
 enum step {
 	MAKE_C, PUT_A, PUT_B, PUT_D, PUT_E, META_A, RENAME_B, DEL_D, PUT_E2,
-	LINK, MAKE_X, MOVE_X, DROP_Y, CONFIG, STEPS,
+	LINK, MAKE_X, MOVE_X, DROP_Y, CONFIG, SNAP_ONE, PUT_A2, SNAP_TWO,
+	UNSNAP_ONE, BOTH, STEPS,
 };
+
+/* What a life is full of: records and names, or snapshots and a commit of
+ * two changes. Each call that can fail is one more life. */
+enum kind { RECORDS, SNAPS };
+static const char *const kind_name[] = {"records", "snapshots"};
 
 enum outcome { NOT_DONE, DONE, UNKNOWN };
 
@@ -177,6 +183,42 @@ static void change_records(struct store *s, struct collection *c)
 	change(s, CONFIG, &ch);
 }
 
+/* Two puts that go in together. */
+static void put_both(struct store *s, struct collection *c)
+{
+	float v[2][SK_DIM_MAX];
+	struct change ch[2];
+	struct commit commit = {.changes = ch, .n = 2, .is_atomic = true};
+
+	for (unsigned i = 0; i < 2; i++)
+		ch[i] = (struct change){.type = OP_PUT, .coll = c,
+			.id = sk_id(i ? "t2" : "t1"),
+			.vec = sk_vec(6 + i, DIM, v[i]), .dim = DIM,
+			.source = OP_SOURCE_RAW, .body_len = DIM * 4};
+	ch[0].rc = store_commit_wait(s, &commit);
+	memcpy(ch[0].why, commit.why, sizeof(ch[0].why));
+	note(BOTH, ch[0].rc, &ch[0]);
+}
+
+static void change_snaps(struct store *s, struct collection *c)
+{
+	struct change ch = {
+		.type = OP_SNAP, .coll = c, .name = sk_id("one")};
+
+	put(s, c, PUT_A, "a", 1);
+	change(s, SNAP_ONE, &ch);
+	put(s, c, PUT_A2, "a", 2);
+	checkpoint(s);
+	ch = (struct change){
+		.type = OP_SNAP, .coll = c, .name = sk_id("two")};
+	change(s, SNAP_TWO, &ch);
+	ch = (struct change){
+		.type = OP_UNSNAP, .coll = c, .name = sk_id("one")};
+	change(s, UNSNAP_ONE, &ch);
+	put_both(s, c);
+	look(s, c, true);
+}
+
 static void change_names(struct store *s)
 {
 	struct change ch = {.type = OP_ALIAS, .name = sk_id("l"),
@@ -250,6 +292,44 @@ static void check_records(struct store *s, struct collection *c, bool lives)
 		CONFIG, CONFIG, lives);
 }
 
+/* Whether c, a collection or a snapshot, has vector n as "a". */
+static bool has_a(struct store *s, struct collection *c, unsigned n)
+{
+	uint32_t no = sk_find(s, c, "a");
+	float v[SK_DIM_MAX];
+
+	return no != VERSION_NONE &&
+	       memcmp(version_vec(generation_version(c->gen, no)),
+		       sk_vec(n, DIM, v), DIM * sizeof(float)) == 0;
+}
+
+static void check_snaps(struct store *s, struct collection *c, bool lives)
+{
+	struct collection *one = collection_find_snap(c, sk_id("one"));
+	struct collection *two = collection_find_snap(c, sk_id("two"));
+	bool a = was(PUT_A, lives), a2 = was(PUT_A2, lives);
+	bool has = sk_find(s, c, "t1") != VERSION_NONE;
+
+	expect((one != NULL) == (was(SNAP_ONE, lives) &&
+					!was(UNSNAP_ONE, lives)),
+		SNAP_ONE, UNSNAP_ONE, lives);
+	if (one)
+		expect(has_a(s, one, 1) == a && !has_a(s, one, 2), PUT_A,
+			SNAP_ONE, lives);
+	expect((two != NULL) == was(SNAP_TWO, lives), SNAP_TWO, SNAP_TWO,
+		lives);
+	if (two)
+		expect(has_a(s, two, 2) == a2 &&
+				has_a(s, two, 1) == (a && !a2),
+			PUT_A2, SNAP_TWO, lives);
+	expect(has_a(s, c, 2) == a2, PUT_A2, PUT_A2, lives);
+	expect(has == was(BOTH, lives), BOTH, BOTH, lives);
+	if (has != (sk_find(s, c, "t2") != VERSION_NONE))
+		lie("half of a commit is there", BOTH);
+	collection_unref(one);
+	collection_unref(two);
+}
+
 static bool has_name(struct store *s, const char *name)
 {
 	struct entry_info info;
@@ -260,11 +340,8 @@ static bool has_name(struct store *s, const char *name)
 	return has;
 }
 
-static void check(struct store *s, bool lives)
+static void check_names(struct store *s, bool lives)
 {
-	struct collection *c = sk_get(s, "c");
-
-	expect(has_name(s, "c") == was(MAKE_C, lives), MAKE_C, MAKE_C, lives);
 	expect(has_name(s, "l") == was(LINK, lives), LINK, LINK, lives);
 	expect(has_name(s, "x") == (was(MAKE_X, lives) &&
 					   !was(MOVE_X, lives) &&
@@ -272,8 +349,19 @@ static void check(struct store *s, bool lives)
 		MAKE_X, MOVE_X, lives);
 	expect(has_name(s, "y") == (was(MOVE_X, lives) && !was(DROP_Y, lives)),
 		MOVE_X, DROP_Y, lives);
-	if (c)
+}
+
+static void check(struct store *s, enum kind kind, bool lives)
+{
+	struct collection *c = sk_get(s, "c");
+
+	expect(has_name(s, "c") == was(MAKE_C, lives), MAKE_C, MAKE_C, lives);
+	if (c && kind == RECORDS)
 		check_records(s, c, lives);
+	if (c && kind == SNAPS)
+		check_snaps(s, c, lives);
+	if (kind == RECORDS)
+		check_names(s, lives);
 	collection_unref(c);
 }
 
@@ -287,7 +375,7 @@ static void renew(const char *dir)
 }
 
 /* One life with the fault that is set up, and a look without it. */
-static void live(const char *dir, struct kit_disk *disk)
+static void live(const char *dir, enum kind kind, struct kit_disk *disk)
 {
 	struct store_config cfg = {.dir = dir, .no_uring = true,
 		.indexers = 1, .segment_size = 400,
@@ -306,11 +394,14 @@ static void live(const char *dir, struct kit_disk *disk)
 	if (rc == 0) {
 		change(s, MAKE_C, &make);
 		c = sk_get(s, "c");
-		if (c)
+		if (c && kind == RECORDS)
 			change_records(s, c);
+		if (c && kind == SNAPS)
+			change_snaps(s, c);
 		collection_unref(c);
-		change_names(s);
-		check(s, true);
+		if (kind == RECORDS)
+			change_names(s);
+		check(s, kind, true);
 		store_close(s);
 	}
 	atomic_store(&is_armed, false);
@@ -322,14 +413,14 @@ static void live(const char *dir, struct kit_disk *disk)
 	if (rc < 0) {
 		lie(rep.error, rc);
 	} else {
-		check(s, false);
+		check(s, kind, false);
 		if (store_check(s, &why) < 0)
 			lie(why, 0);
 		store_close(s);
 	}
 }
 
-static void test_memory(const char *dir, bool ever)
+static void test_memory(const char *dir, enum kind kind, bool ever)
 {
 	long n = 0, failed;
 
@@ -341,16 +432,16 @@ static void test_memory(const char *dir, bool ever)
 		atomic_store(&n_calls, 0);
 		atomic_store(&n_failed, 0);
 		atomic_store(&is_armed, true);
-		live(dir, NULL);
+		live(dir, kind, NULL);
 		failed = atomic_load(&n_failed);
 		if (is_lie)
 			diag("at allocation %ld", n);
 	} while (failed && n < 2000 && !is_lie);
-	ok(!is_lie && n > 30, "allocations fail %s, each of %ld in turn",
-		ever ? "from one on" : "once", n - 1);
+	ok(!is_lie && n > 30, "%s: allocations fail %s, each of %ld in turn",
+		kind_name[kind], ever ? "from one on" : "once", n - 1);
 }
 
-static void test_disk(const char *dir, int rc, bool ever)
+static void test_disk(const char *dir, enum kind kind, int rc, bool ever)
 {
 	static struct kit_disk disk;
 	long n = 0;
@@ -363,12 +454,12 @@ static void test_disk(const char *dir, int rc, bool ever)
 		disk.for_ever = ever;
 		disk.rc = rc;
 		disk.no_sync = true;
-		live(dir, &disk);
+		live(dir, kind, &disk);
 		if (is_lie)
 			diag("at call %ld", n);
 	} while (disk.failed && n < 2000 && !is_lie);
-	ok(!is_lie && n > 20, "calls give %s %s, each of %ld in turn",
-		rc == -EIO ? "an error" : "a full disk",
+	ok(!is_lie && n > 20, "%s: calls give %s %s, each of %ld in turn",
+		kind_name[kind], rc == -EIO ? "an error" : "a full disk",
 		ever ? "from one on" : "once", n - 1);
 }
 
@@ -376,15 +467,17 @@ int main(void)
 {
 	char dir[160];
 
-	plan(6);
+	plan(2 * 6);
 	snprintf(dir, sizeof(dir), "%s/data.base", scratch());
 	store_close(sk_open(dir, NULL));
 	dir[strlen(dir) - strlen(".base")] = '\0';
-	test_disk(dir, -EIO, false);
-	test_disk(dir, -EIO, true);
-	test_disk(dir, -ENOSPC, false);
-	test_disk(dir, -ENOSPC, true);
-	test_memory(dir, false);
-	test_memory(dir, true);
+	for (enum kind kind = RECORDS; kind <= SNAPS; kind++) {
+		test_disk(dir, kind, -EIO, false);
+		test_disk(dir, kind, -EIO, true);
+		test_disk(dir, kind, -ENOSPC, false);
+		test_disk(dir, kind, -ENOSPC, true);
+		test_memory(dir, kind, false);
+		test_memory(dir, kind, true);
+	}
 	return done();
 }
