@@ -29,24 +29,30 @@ static bool is_full(int rc)
 	return rc == -ENOSPC || rc == -EDQUOT;
 }
 
-static void fail_change(struct store *s, struct change *ch, int rc)
+/* A sentence for rc in `why`, unless there is one. */
+static void explain(const struct store *s, int rc, char *why, size_t cap)
 {
 	assert(rc < 0);
-	ch->rc = rc;
-	if (ch->why[0])
+	if (why[0])
 		return;
 	if (is_full(rc))
-		snprintf(ch->why, sizeof(ch->why),
+		snprintf(why, cap,
 			"the disk of the data directory is full: delete "
 			"something or make room");
 	else if (rc == -EROFS)
-		snprintf(ch->why, sizeof(ch->why), "%s",
+		snprintf(why, cap, "%s",
 			s->is_recovery ?
 				"mounted with -o recovery: nothing can be "
 				"changed" :
 				"the store is read-only after a failed sync");
 	else
-		snprintf(ch->why, sizeof(ch->why), "%s", strerror(-rc));
+		snprintf(why, cap, "%s", strerror(-rc));
+}
+
+static void fail_change(const struct store *s, struct change *ch, int rc)
+{
+	ch->rc = rc;
+	explain(s, rc, ch->why, sizeof(ch->why));
 }
 
 /* Fails the group, which is not applied. After a full disk nothing of it
@@ -140,6 +146,8 @@ static void answer(struct store *s, struct commit *commit)
 		free(ch->more);
 		ch->more = NULL;
 	}
+	if (commit->is_atomic && commit->rc < 0)
+		explain(s, commit->rc, commit->why, sizeof(commit->why));
 	if (commit->cell && indexer_hold(&s->indexer, commit->cell, commit))
 		return;
 	commit->done(commit);
@@ -189,9 +197,6 @@ static void run_atomic(
 	commit->rc = rc;
 	for (uint32_t i = 0; i < commit->n; i++)
 		fail_change(s, &commit->changes[i], rc);
-	if (!commit->why[0] && commit->n > 0)
-		snprintf(commit->why, sizeof(commit->why), "%s",
-			commit->changes[0].why);
 }
 
 static void run_changes(

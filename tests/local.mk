@@ -76,6 +76,10 @@ tests_unit_holder_LDADD = libvgtap.a libvgfs.a libvgbase.a $(FUSE3_LIBS)
 TESTS += %D%/budget.sh %D%/layers.sh %D%/man.sh %D%/rules.sh
 EXTRA_DIST += %D%/budget.sh %D%/layers.sh %D%/man.sh %D%/rules.sh
 
+# behaviours: which assertion shows what of the storage.
+TESTS += %D%/behaviours.sh
+EXTRA_DIST += %D%/behaviours.sh %D%/behaviours.tsv
+
 # store: the whole core, on a real directory.
 check_PROGRAMS += tests/unit/store
 TESTS += tests/unit/store

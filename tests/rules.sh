@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# rules.sh: the budgets and the layers notice a tree that breaks them.
+# rules.sh: the budgets, the layers and the table of behaviours notice a tree
+# that breaks them.
 set -u
 here=${VG_SRC:-$(cd "$(dirname "$0")/.." && pwd)}
 tree=$(mktemp -d)
@@ -34,7 +35,7 @@ lines() { # N TEXT
 	awk -v n="$1" -v text="$2" 'BEGIN { while (n--) print text }'
 }
 
-echo 1..28
+echo 1..35
 VG_SRC=$here "$here/tests/layers.sh" | grep -q '^ok 1 - '
 ok $? "our own tree is read"
 
@@ -125,3 +126,33 @@ notices budget 13 "a header that needs another"
 rm "$tree/src/bare.c" "$tree/index/long.c"
 rm "$tree/fs/plain.c"
 notices budget 5 "files that are long as a rule"
+
+mkdir "$tree/tests/unit"
+file tests/unit/disk.c <<'EOF'
+/* a comment is no assertion */
+ok(a, "what is written is read");
+ok(b, "once");
+ok(c, "once");
+EOF
+cp "$tree/tests/unit/disk.c" "$tree/tests/unit/other.c"
+cat >"$tree/tests/local.mk" <<'EOF'
+some = %D%/unit/none \
+	%D%/unit/disk
+TESTS += $(some)
+EOF
+printf '%s\t%s\t%s\n' >"$tree/tests/behaviours.tsv" \
+	right unit/disk 'is written is' \
+	renamed unit/disk 'is written is kept' \
+	remark unit/disk 'a comment is no assertion' \
+	double unit/disk once \
+	unknown unit/other 'is written is' \
+	half unit/disk '' \
+	right unit/disk 'is written is'
+VG_SRC=$tree "$here/tests/behaviours.sh" | grep -q '^ok 1 - right'
+ok $? "a behaviour is shown by words of an assertion"
+notices behaviours 2 "a sentence that was renamed"
+notices behaviours 3 "a sentence that is a comment only"
+notices behaviours 4 "a sentence that stands twice"
+notices behaviours 5 "a test that nobody runs"
+notices behaviours 6 "a line without a sentence"
+notices behaviours 8 "a behaviour that is listed twice"

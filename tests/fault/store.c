@@ -83,7 +83,7 @@ void *__wrap_mmap(void *at, size_t len, int prot, int flags, int fd,
 enum step {
 	MAKE_C, PUT_A, PUT_B, PUT_D, PUT_E, META_A, RENAME_B, DEL_D, PUT_E2,
 	LINK, MAKE_X, MOVE_X, DROP_Y, CONFIG, SNAP_S, SNAP_T, UNSNAP_T, MAKE_R,
-	PUT_R, SNAP_R, DEL_R, PUT_R2, STEPS,
+	PUT_R, SNAP_R, DEL_R, PUT_R2, BOTH, STEPS,
 };
 
 enum outcome { NOT_DONE, DONE, UNKNOWN };
@@ -114,6 +114,22 @@ static void note(enum step step, int rc, const struct change *ch)
 static void change(struct store *s, enum step step, struct change *ch)
 {
 	note(step, sk_run(s, ch), ch);
+}
+
+static void put_both(struct store *s, struct collection *c)
+{
+	float v[2][SK_DIM_MAX];
+	struct change ch[2];
+	struct commit commit = {.changes = ch, .n = 2, .is_atomic = true};
+
+	for (unsigned i = 0; i < 2; i++)
+		ch[i] = (struct change){.type = OP_PUT, .coll = c,
+			.id = sk_id(i ? "t2" : "t1"),
+			.vec = sk_vec(6 + i, DIM, v[i]), .dim = DIM,
+			.source = OP_SOURCE_RAW, .body_len = DIM * 4};
+	ch[0].rc = store_commit_wait(s, &commit);
+	memcpy(ch[0].why, commit.why, sizeof(ch[0].why));
+	note(BOTH, ch[0].rc, &ch[0]);
 }
 
 static void put_dim(struct store *s, struct collection *c, enum step step,
@@ -298,6 +314,16 @@ static void check_records(struct store *s, struct collection *c, bool lives)
 		CONFIG, CONFIG, lives);
 }
 
+/* What a commit of two made is there, or neither. */
+static void check_both(struct store *s, struct collection *c, bool lives)
+{
+	bool has = sk_find(s, c, "t1") != VERSION_NONE;
+
+	expect(has == was(BOTH, lives), BOTH, BOTH, lives);
+	if (has != (sk_find(s, c, "t2") != VERSION_NONE))
+		lie("half of a commit is there", BOTH);
+}
+
 /* Whether snapshot s of c shows what it should. */
 static void check_snaps(struct store *s, struct collection *c, bool lives)
 {
@@ -377,8 +403,10 @@ static void check(struct store *s, bool lives)
 		MOVE_X, DROP_Y, lives);
 	if (c)
 		check_records(s, c, lives);
-	if (c)
+	if (c) {
 		check_snaps(s, c, lives);
+		check_both(s, c, lives);
+	}
 	if (r)
 		check_dim(s, r, lives);
 	collection_unref(c);
@@ -417,8 +445,10 @@ static void live(const char *dir, struct kit_disk *disk)
 		if (c)
 			change_records(s, c);
 		change_dim(s);
-		if (c)
+		if (c) {
 			snap(s, c, UNSNAP_T, "t");
+			put_both(s, c);
+		}
 		collection_unref(c);
 		change_names(s);
 		check(s, true);

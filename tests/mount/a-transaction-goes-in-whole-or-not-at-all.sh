@@ -4,7 +4,7 @@
 # NAME.commit makes all of them true at once, rmdir none. What it read or wrote
 # and somebody else changed meanwhile makes that ESTALE.
 . "$(dirname "$0")/lib.sh"
-plan 57
+plan 62
 vgmount
 mkdir "$M/c"
 C=$M/c
@@ -79,6 +79,29 @@ fails ESTALE "unless what it read has gone" mv "$T/m" "$T/m.commit"
 rmdir "$T/m"
 is "$(text y)" "cat: $C/.as/txt/y: No such file or directory" \
 	"nothing of these is there"
+
+for i in $(seq 50); do
+	mkdir "$T/o$i"
+	numbers "$T/o$i/d" >"$S/read"
+	put "$T/o$i/o$i" "$i,1,1"
+done
+ok "fifty that write different records do not meet, begun before any ended" \
+	bash -c 'for i in $(seq 50 -1 1); do mv "$1/o$i" "$1/o$i.commit" || exit
+	done' - "$T"
+is "$(ls "$C" | grep -c ^o)" 50 "each is there"
+rm "$C"/o*
+mkdir "$T/one" "$T/two"
+put "$T/one/a" 3,3,3
+put "$T/one/d" 3,3,3
+put "$T/two/d" 4,4,4
+put "$T/two/y" 4,4,4
+ok "of two that share one record the first goes in" mv "$T/one" "$T/one.commit"
+fails ESTALE "the second does not" mv "$T/two" "$T/two.commit"
+rmdir "$T/two"
+is "$(text a):$(text d):$(ls "$C" | grep -c y)" "3,3,3:3,3,3:0" \
+	"nor does what it does not share"
+rm "$C/a"
+raw "$C/d" 1 2 3
 
 mkdir "$T/e"
 fails EINVAL "a body that is no vector is refused at close" \

@@ -3,6 +3,7 @@
 #include "src/catalogue.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -259,11 +260,87 @@ static void test_restart(const char *dir)
 	sk_is_sound(s);
 }
 
+/* ---- many at once ---- */
+
+#define MAKERS 6
+#define NAMES 40
+
+struct maker {
+	struct store *s;
+	unsigned n_made[NAMES], n_dropped[NAMES];
+	unsigned wrong;
+};
+
+/* Makes each name; what is there is dropped, by one as well. */
+static void *maker_main(void *arg)
+{
+	struct maker *m = arg;
+	char name[16];
+
+	for (unsigned i = 0; i < 2 * NAMES; i++) {
+		struct change ch = {.type = OP_CREATE, .attr = {.mode = 0700}};
+		int rc;
+
+		snprintf(name, sizeof(name), "n%u", i % NAMES);
+		ch.name = sk_id(name);
+		rc = sk_run(m->s, &ch);
+		m->n_made[i % NAMES] += rc == 0;
+		m->wrong += rc < 0 && rc != -EEXIST;
+		if (i >= NAMES)
+			continue;
+		ch = (struct change){
+			.type = OP_DROP, .coll = sk_get(m->s, name)};
+		if (!ch.coll)
+			continue;
+		rc = sk_run(m->s, &ch);
+		m->n_dropped[i] += rc == 0;
+		m->wrong += rc < 0 && rc != -ENOENT;
+		collection_unref(ch.coll);
+	}
+	return NULL;
+}
+
+static void test_makers(const char *dir)
+{
+	const struct store_config cfg = {.durability = STORE_FSYNC};
+	static struct maker m[MAKERS];
+	struct store *t = sk_open(dir, &cfg);
+	pthread_t thread[MAKERS];
+	unsigned wrong = 0, differs = 0;
+
+	for (unsigned i = 0; i < MAKERS; i++) {
+		m[i].s = t;
+		must(pthread_create(&thread[i], NULL, maker_main, &m[i]) == 0);
+	}
+	for (unsigned i = 0; i < MAKERS; i++) {
+		pthread_join(thread[i], NULL);
+		wrong += m[i].wrong;
+	}
+	for (unsigned n = 0; n < NAMES; n++) {
+		unsigned made = 0, dropped = 0;
+
+		for (unsigned i = 0; i < MAKERS; i++) {
+			made += m[i].n_made[n];
+			dropped += m[i].n_dropped[n];
+		}
+		differs += made != dropped + 1;
+	}
+	ok(wrong == 0, "of threads that make one name one does, of those that "
+		       "drop it, too");
+	ok(differs == 0, "each name was made once more than it was dropped");
+	ok(catalogue_count(store_catalogue(t)) == NAMES, "and is there once");
+	sk_is_sound(t);
+	store_close(t);
+	t = sk_open(dir, &cfg);
+	ok(catalogue_count(store_catalogue(t)) == NAMES, "also after a restart");
+	store_close(t);
+}
+
 int main(void)
 {
 	char dir[160];
 
-	plan(38);
+	plan(38 + 5);
 	snprintf(dir, sizeof(dir), "%s/data", scratch());
 	s = sk_open(dir, &(struct store_config){.durability = STORE_FSYNC});
 	test_collections();
@@ -273,5 +350,6 @@ int main(void)
 	test_many();
 	test_restart(dir);
 	store_close(s);
+	test_makers(scratch_path("makers"));
 	return done();
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "src/store_int.h"
@@ -133,7 +134,8 @@ static void test_lives(void)
 	struct sk_model m = {.random = seed() * 2 + 1};
 	struct store *s = sk_open(dir, &cfg);
 	struct collection *c = sk_make(s, "c");
-	unsigned wrong = 0, differs = 0;
+	unsigned wrong = 0, differs = 0, waited = 0;
+	struct store_stat said = {0};
 	struct stat st;
 	char path[240];
 
@@ -150,6 +152,13 @@ static void test_lives(void)
 	}
 	ok(wrong == 0, "every change beside checkpoints is answered rightly");
 	ok(differs == 0, "in each of 10 lives the state is the model's");
+	for (unsigned i = 0; i < 300; i++)
+		must(sk_step(&m, s, c));
+	for (; said.checkpoints == 0 && waited < 3000; waited++) {
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+		store_stat(s, &said);
+	}
+	ok(said.checkpoints > 0, "a log that has grown is checkpointed by itself");
 	sk_is_sound(s);
 	must(store_checkpoint(s, true) == 0);
 	snprintf(path, sizeof(path), "%s/wal/0001.wal", dir);
@@ -408,7 +417,7 @@ static void test_leftovers(void)
 
 int main(void)
 {
-	plan(36);
+	plan(37);
 	test_clean();
 	test_crash();
 	test_lives();

@@ -162,18 +162,57 @@ static void test_small(void)
 #define WRITERS 3
 #define IDS 200u
 
+/* A record as its only writer left it; n 0: it is deleted. */
+struct left {
+	unsigned n; /* its vector's number */
+	unsigned y; /* in its metadata; 0: it has none */
+};
+
 struct crowd {
 	struct store *s;
 	struct collection *c;
 	_Atomic bool is_over;
-	_Atomic unsigned wrong, n_puts, n_searches;
-	unsigned last[WRITERS][IDS]; /* numbers that were acknowledged */
+	_Atomic unsigned wrong, n_puts, n_others, n_searches;
+	struct left left[WRITERS][IDS]; /* as it was acknowledged */
+	unsigned compactions; /* of the second who does */
 };
 
 struct writer {
 	struct crowd *crowd;
 	unsigned no;
 };
+
+static const char *name_of(char id[16], unsigned writer, unsigned i)
+{
+	snprintf(id, 16, "%u.%u", writer, i);
+	return id;
+}
+
+/* What else than a put can happen to a record that is there. */
+static int change_other(struct writer *w, unsigned i, unsigned n)
+{
+	struct crowd *cr = w->crowd;
+	struct left *mine = cr->left[w->no], *at = &mine[i];
+	unsigned to = (i + n) % IDS;
+	char id[16], other[16], meta[32];
+	int rc;
+
+	atomic_fetch_add(&cr->n_others, 1);
+	name_of(id, w->no, i);
+	if (n % 3 == 0) {
+		rc = sk_del(cr->s, cr->c, id);
+		*at = (struct left){0};
+	} else if (n % 3 == 1 || to == i) {
+		snprintf(meta, sizeof(meta), "{\"y\":%u}", n);
+		rc = sk_meta(cr->s, cr->c, id, CHANGE_META_REPLACE, meta);
+		at->y = n;
+	} else {
+		rc = sk_rename(cr->s, cr->c, id, name_of(other, w->no, to));
+		mine[to] = *at;
+		*at = (struct left){0};
+	}
+	return rc;
+}
 
 static void *write_on(void *arg)
 {
@@ -183,12 +222,49 @@ static void *write_on(void *arg)
 
 	for (unsigned n = 1; !atomic_load(&cr->is_over); n++) {
 		unsigned i = n * 7919u % IDS, number = n * WRITERS + w->no;
+		struct left *at = &cr->left[w->no][i];
+		int rc;
 
-		snprintf(id, sizeof(id), "%u.%u", w->no, i);
-		if (sk_put(cr->s, cr->c, (struct sk_put){id, number, 16, 0}))
+		if (n % 2 && at->n) {
+			rc = change_other(w, i, n / 2);
+		} else {
+			rc = sk_put(cr->s, cr->c,
+				(struct sk_put){name_of(id, w->no, i), number,
+					16, 0});
+			at->n = number;
+			atomic_fetch_add(&cr->n_puts, 1);
+		}
+		if (rc)
 			atomic_fetch_add(&cr->wrong, 1);
-		cr->last[w->no][i] = number;
-		atomic_fetch_add(&cr->n_puts, 1);
+	}
+	return NULL;
+}
+
+/* Whether a record is as it was left. */
+static bool is_left(struct crowd *cr, unsigned writer, unsigned i)
+{
+	struct left left = cr->left[writer][i];
+	char id[16], meta[32] = "";
+	float v[SK_DIM_MAX];
+	uint32_t no = sk_find(cr->s, cr->c, name_of(id, writer, i));
+
+	if (no == VERSION_NONE || !left.n)
+		return no == VERSION_NONE && !left.n;
+	if (left.y)
+		snprintf(meta, sizeof(meta), "{\"y\":%u}", left.y);
+	return memcmp(version_vec(generation_version(cr->c->gen, no)),
+		       sk_vec(left.n, 16, v), 64) == 0 &&
+	       strcmp(sk_meta_of(cr->s, cr->c, id), meta) == 0;
+}
+
+static void *compact_on(void *arg)
+{
+	struct crowd *cr = arg;
+
+	while (!atomic_load(&cr->is_over)) {
+		if (store_compact(cr->s, cr->c))
+			atomic_fetch_add(&cr->wrong, 1);
+		cr->compactions++;
 	}
 	return NULL;
 }
@@ -229,10 +305,8 @@ static void test_crowd(void)
 	struct store *s = sk_open(scratch_path("crowd"), &plain);
 	static struct crowd cr;
 	struct writer w[WRITERS];
-	pthread_t thread[WRITERS + 1];
+	pthread_t thread[WRITERS + 2];
 	unsigned failed = 0, lost = 0, rounds = getenv("VG_SOAK") ? 200 : 20;
-	float v[SK_DIM_MAX];
-	char id[16];
 
 	cr.s = s;
 	cr.c = sk_make(s, "c");
@@ -242,32 +316,27 @@ static void test_crowd(void)
 		must(pthread_create(&thread[i], NULL, write_on, &w[i]) == 0);
 	}
 	must(pthread_create(&thread[WRITERS], NULL, search_on, &cr) == 0);
+	must(pthread_create(&thread[WRITERS + 1], NULL, compact_on, &cr) == 0);
 	for (unsigned i = 0; i < rounds; i++) {
 		failed += store_compact(s, cr.c) != 0;
 		if (i % 4 == 0)
 			must(store_checkpoint(s, i % 8 == 0) == 0);
 	}
 	atomic_store(&cr.is_over, true);
-	for (unsigned i = 0; i <= WRITERS; i++)
+	for (unsigned i = 0; i < WRITERS + 2; i++)
 		pthread_join(thread[i], NULL);
 	for (unsigned i = 0; i < WRITERS; i++)
-		for (unsigned j = 0; j < IDS; j++) {
-			uint32_t no;
-
-			if (!cr.last[i][j])
-				continue;
-			snprintf(id, sizeof(id), "%u.%u", i, j);
-			no = sk_find(s, cr.c, id);
-			lost += no == VERSION_NONE ||
-				memcmp(version_vec(generation_version(
-					       cr.c->gen, no)),
-					sk_vec(cr.last[i][j], 16, v), 64) != 0;
-		}
+		for (unsigned j = 0; j < IDS; j++)
+			lost += !is_left(&cr, i, j);
 	ok(failed == 0, "%u compactions beside %u puts and %u searches", rounds,
 		atomic_load(&cr.n_puts), atomic_load(&cr.n_searches));
-	ok(atomic_load(&cr.wrong) == 0, "no put fails, no search is of two "
+	ok(cr.compactions > 0, "and %u by who did not wait for those",
+		cr.compactions);
+	ok(atomic_load(&cr.wrong) == 0, "no change fails, no search is of two "
 					"states");
-	ok(lost == 0, "and the last put of each id is there");
+	ok(lost == 0 && atomic_load(&cr.n_others) > 0,
+		"each record is as it was left, deletes, renames and metadata "
+		"included (%u)", atomic_load(&cr.n_others));
 	sk_is_sound(s);
 	collection_unref(cr.c);
 	store_close(s);
@@ -362,7 +431,7 @@ static void test_alone(void)
 
 int main(void)
 {
-	plan(22 + 1);
+	plan(24);
 	test_model();
 	test_old_look();
 	test_files();

@@ -254,6 +254,33 @@ static void test_backlog(void)
 	store_close(s);
 }
 
+/* What was linked is in a file, and is not linked again. */
+static void test_reopened(void)
+{
+	const struct store_config cfg = {.indexers = 1};
+	struct store *s = sk_open(scratch_path("reopened"), &cfg);
+	struct collection *c = sk_make(s, "c");
+	struct hnsw_stat before, after;
+
+	put_many(s, c, "a", 500);
+	sk_wait_linked(s);
+	hnsw_stat(cell_of(c)->hnsw, &before);
+	collection_unref(c);
+	store_close(s);
+	s = sk_open(scratch_path("reopened"), &cfg);
+	c = sk_get(s, "c");
+	must(c);
+	ok(indexer_pending(cell_of(c)) == 0 &&
+			n_in_state(c, SLOT_LINKED) == 500,
+		"a store that was closed finds every row linked");
+	hnsw_stat(cell_of(c)->hnsw, &after);
+	ok(memcmp(&before, &after, sizeof(before)) == 0,
+		"in the graph that it had");
+	sk_is_sound(s);
+	collection_unref(c);
+	store_close(s);
+}
+
 /* A threads-only life: nothing to do, stopped at once. */
 static void test_idle(void)
 {
@@ -274,7 +301,7 @@ int main(void)
 {
 	struct store *s;
 
-	plan(27);
+	plan(27 + 3);
 	s = sk_open(scratch_path("data"), NULL);
 	test_links(s);
 	test_flat(s);
@@ -284,6 +311,7 @@ int main(void)
 	store_close(s);
 	test_skips();
 	test_backlog();
+	test_reopened();
 	test_idle();
 	return done();
 }
