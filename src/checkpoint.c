@@ -503,6 +503,7 @@ static int sweep_locked(struct store *s)
 static int checkpoint(struct store *s, bool all, bool rotate)
 {
 	struct checkpointer *cp = &s->checkpoint;
+	uint64_t n_compacted;
 	struct wal_stat ws;
 	int rc = 0;
 
@@ -510,10 +511,15 @@ static int checkpoint(struct store *s, bool all, bool rotate)
 		return 0;
 	pthread_mutex_lock(&cp->run_lock);
 	wal_stat(s->wal, &ws);
+	n_compacted = atomic_load(&s->compactor.n_made);
 	rc = store_read_only(s) ? -EROFS : sweep_locked(s);
 	if (rc == 0 && (ws.appended_lsn + 1 != atomic_load(&cp->lsn) ||
-			       each_generation(s, graph_is_due, all)))
+			       n_compacted != cp->n_compacted ||
+			       each_generation(s, graph_is_due, all))) {
 		rc = run_locked(s, all, rotate);
+		if (rc == 0)
+			cp->n_compacted = n_compacted;
+	}
 	if (rc == 0)
 		drop_old_locked(s);
 	pthread_mutex_unlock(&cp->run_lock);

@@ -56,6 +56,7 @@ struct checkpointer {
 	uint32_t n_kept, cap_kept;
 	double grace_s;
 	bool is_swept;
+	uint64_t n_compacted; /* compactions that the newest manifest knows */
 
 	uint64_t reach; /* lsn that the log has to go on to: what the newest
 			   manifest that can be read says. Set by the open */
@@ -96,7 +97,7 @@ void checkpoint_fini(struct store *s);
 
 /*
  * Makes a checkpoint now. `all`: graphs are saved whatever they learnt. With
- * nothing new since the last it does nothing. -ENOSPC and such: passes by
+ * nothing new since the last, a compaction neither, it does nothing. -ENOSPC and such: passes by
  * itself, the log has everything. Another error is for good: the store is
  * read-only then. Any thread but the leader.
  */
