@@ -405,7 +405,7 @@ static int run_locked(struct store *s, bool all, bool rotate)
 	for (uint32_t i = 0; i < m.n_colls && rc == 0; i++)
 		collection_remap(cut.cut[i].gen);
 	if (rc == 0)
-		log_info("checkpoint: manifest=%llu lsn=%llu collections=%u",
+		log_info("checkpoint: manifest=%llu lsn=%llu generations=%u",
 			(unsigned long long)m.number,
 			(unsigned long long)m.lsn, m.n_colls);
 	cut_fini(&cut);

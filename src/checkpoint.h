@@ -98,9 +98,9 @@ void checkpoint_fini(struct store *s);
 
 /*
  * Makes a checkpoint now. `all`: graphs are saved whatever they learnt. With
- * nothing new since the last it does nothing. -ENOSPC and such: passes by
- * itself, the log has everything. Another error is for good: the store is
- * read-only then. Any thread but the leader.
+ * nothing new since the last, a compaction neither, it does nothing. -ENOSPC
+ * and such: passes by itself, the log has everything. Another error is for
+ * good: the store is read-only then. Any thread but the leader.
  */
 int store_checkpoint(struct store *s, bool all);
 
