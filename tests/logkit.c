@@ -157,13 +157,14 @@ void kit_free(struct kit_file *file)
 static bool fails(struct io *io, enum kit_call call)
 {
 	struct kit_disk *d = (struct kit_disk *)io;
+	long nth, at;
 
 	d->count[call]++;
 	if (d->only_calls && !(d->only_calls & 1 << call))
 		return false;
-	d->calls++;
-	if (d->fail_at == 0 || d->calls < d->fail_at ||
-		(d->calls > d->fail_at && !d->for_ever))
+	nth = ++d->calls;
+	at = d->fail_at;
+	if (at == 0 || nth < at || (nth > at && !d->for_ever))
 		return false;
 	d->failed++;
 	return true;

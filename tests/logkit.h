@@ -53,13 +53,14 @@ void kit_free(struct kit_file *file);
 struct kit_disk {
 	struct io io;
 	struct io below;
-	long fail_at;	 /* 0: none; counts calls that can fail from 1 on */
-	bool for_ever;	 /* and every one after it */
-	int rc;		 /* with this */
-	int only_calls;	 /* bits of enum kit_call; 0: all */
-	long calls;	 /* so far, of these */
-	long failed;	 /* how many of them failed */
-	long count[16];	 /* by enum kit_call */
+	/* Atomic: a store's own threads call, too, while a test sets these. */
+	_Atomic long fail_at; /* 0: none; counts calls that can fail from 1 on */
+	_Atomic bool for_ever; /* and every one after it */
+	_Atomic int rc;		/* with this */
+	_Atomic int only_calls;	/* bits of enum kit_call; 0: all */
+	_Atomic long calls;	/* so far, of these */
+	_Atomic long failed;	/* how many of them failed */
+	_Atomic long count[16];	/* by enum kit_call */
 	uint64_t room;	 /* bytes that can still be allocated or written... */
 	bool is_limited; /* ...if this holds */
 	bool no_fallocate;
