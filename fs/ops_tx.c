@@ -130,10 +130,14 @@ static int look_up(fuse_req_t req, const struct stage_place *place,
 	if (no != VERSION_NONE)
 		v = generation_version(look.gen, no);
 	rc = v ? cell_check_row(v->cell, v->slot) : 0;
-	if (rc == 0)
-		rc = stages_add(&fs->stages, place, true,
-			fuse_req_ctx(req)->uid, &st);
-	if (rc == 0 && v)
+	if (rc < 0)
+		goto fini_look;
+	/* Its name leads to it when it is whole, also after a crash. */
+	rc = stages_add(
+		&fs->stages, place, false, fuse_req_ctx(req)->uid, &st);
+	if (rc < 0)
+		goto fini_look;
+	if (v)
 		rc = ops_stage_preload(fs, place, v, st);
 	if (rc == 0 && v)
 		rc = stages_put_meta(&fs->stages, st, version_meta(v));
@@ -141,9 +145,13 @@ static int look_up(fuse_req_t req, const struct stage_place *place,
 		st->is_unlinked = v == NULL;
 		st->if_begin = v ? v->begin : 0;
 		st->touched_ns = v ? v->mtime_ns : st->touched_ns;
-		stages_save(&fs->stages, st);
-		*out = st;
+		rc = stages_put_name(&fs->stages, st);
 	}
+	if (rc == 0)
+		*out = st;
+	else
+		stages_unref(&fs->stages, st);
+fini_look:
 	look_fini(&look);
 	return rc;
 }
@@ -193,8 +201,8 @@ int tx_find(fuse_req_t req, const struct stage_place *place,
 	return 0;
 }
 
-/* Makes it a record that is new, without bytes. */
-static int begin_anew(struct fs *fs, struct stage *st)
+/* Makes it a record that is new, without bytes, or none. */
+static int begin_anew(struct fs *fs, struct stage *st, bool is_unlinked)
 {
 	int rc;
 
@@ -203,10 +211,12 @@ static int begin_anew(struct fs *fs, struct stage *st)
 	if (rc == 0)
 		rc = stages_put_meta(&fs->stages, st, (struct meta){0});
 	if (rc == 0) {
-		st->is_unlinked = st->is_failed = st->has_mtime = false;
+		st->is_failed = st->has_mtime = false;
 		st->is_dirty = st->is_meta_set = false;
+		st->is_unlinked = is_unlinked;
 		st->is_new = true;
 		st->original = 0;
+		st->raw_len = 0;
 	}
 	pthread_mutex_unlock(&st->lock);
 	return rc;
@@ -229,7 +239,7 @@ int tx_create(fuse_req_t req, const struct stage_place *place, int flags,
 	}
 	if (rc < 0)
 		return rc;
-	rc = is_gone(st) ? begin_anew(fs, st) : 0;
+	rc = is_gone(st) ? begin_anew(fs, st, false) : 0;
 	if (rc < 0) {
 		stages_unref(&fs->stages, st);
 		return rc;
@@ -252,11 +262,8 @@ int tx_unlink(fuse_req_t req, const struct stage_place *place)
 		fuse_reply_err(req, 0);
 		return 0;
 	}
-	rc = begin_anew(fs, st);
+	rc = begin_anew(fs, st, true);
 	if (rc == 0) {
-		pthread_mutex_lock(&st->lock);
-		st->is_unlinked = true;
-		pthread_mutex_unlock(&st->lock);
 		stages_save(&fs->stages, st);
 		fuse_reply_err(req, 0);
 	}
@@ -264,9 +271,10 @@ int tx_unlink(fuse_req_t req, const struct stage_place *place)
 	return rc;
 }
 
-/* What `from` had is a record that was removed, if it was one. */
+/* What `from` had is a record that was removed, if it was one; as it was, or as
+ * it is (NULL). */
 static int leave_name(fuse_req_t req, const struct stage_place *from,
-	uint64_t if_begin)
+	const uint64_t *if_begin)
 {
 	struct fs *fs = fs_of(req);
 	struct stage *gone;
@@ -274,15 +282,32 @@ static int leave_name(fuse_req_t req, const struct stage_place *from,
 
 	if (ops_is_dotted(from))
 		return 0;
-	rc = stages_add(
-		&fs->stages, from, true, fuse_req_ctx(req)->uid, &gone);
+	rc = get(req, from, &gone);
 	if (rc < 0)
 		return rc;
-	gone->is_unlinked = true;
-	gone->if_begin = if_begin;
+	rc = begin_anew(fs, gone, true);
+	if (rc == 0 && if_begin)
+		gone->if_begin = *if_begin;
 	stages_save(&fs->stages, gone);
 	stages_unref(&fs->stages, gone);
-	return 0;
+	return rc;
+}
+
+/* Whether the first daemon gave it another name: who asks has looked `from`
+ * up, so that it had a stage. */
+static bool was_moved(fuse_req_t req, const struct stage_place *from)
+{
+	struct stages *ss = &fs_of(req)->stages;
+	struct stage *st;
+	bool was;
+
+	if (!loop_unique().resent)
+		return false;
+	st = stages_get_name(ss, from);
+	was = !st || is_gone(st);
+	if (st)
+		stages_unref(ss, st);
+	return was;
 }
 
 /* st takes the place of dst, whose record it replaces. */
@@ -301,7 +326,7 @@ static int move_to(fuse_req_t req, struct stage *st,
 	st->is_dirty = st->is_new = true;
 	pthread_mutex_unlock(&st->lock);
 	stages_rename(&fs->stages, st, to.name); /* dst's name goes */
-	return leave_name(req, from, was);
+	return leave_name(req, from, &was);
 }
 
 int tx_rename(fuse_req_t req, const struct stage_place *from,
@@ -309,16 +334,27 @@ int tx_rename(fuse_req_t req, const struct stage_place *from,
 {
 	struct fs *fs = fs_of(req);
 	struct stage *st, *dst = NULL;
-	int rc = tx_find(req, from, &st);
+	size_t len;
+	int rc;
 
+	if (was_moved(req, from)) {
+		rc = leave_name(req, from, NULL);
+		if (rc == 0)
+			fuse_reply_err(req, 0);
+		return rc;
+	}
+	rc = tx_find(req, from, &st);
 	if (rc < 0)
 		return rc;
+	arena_bytes(fs->arena, st->file, ARENA_BODY, &len);
 	if (ops_is_dotted(to) && !ops_is_dotted(from))
 		rc = -EXDEV; /* copying into a staging name is mv's to do */
 	else if (!ops_is_dotted(to))
 		rc = get(req, to, &dst);
 	if (rc == 0 && dst && flags && !is_gone(dst))
 		rc = -EEXIST;
+	if (rc == 0 && dst && len == 0 && !is_gone(dst))
+		rc = ops_refuse_empty(req, st->coll, to->name);
 	if (rc == 0 && dst != st && dst)
 		rc = move_to(req, st, from, dst);
 	else if (rc == 0 && !dst)
@@ -331,7 +367,7 @@ int tx_rename(fuse_req_t req, const struct stage_place *from,
 	return rc;
 }
 
-/* Whether the commit will make a change of it; st->lock. */
+/* Whether the commit will make a change of it, if it has bytes; st->lock. */
 static bool is_change_locked(const struct stage *st)
 {
 	if (st->is_unlinked)
@@ -400,6 +436,12 @@ static int make_change(fuse_req_t req, struct stage *st,
 	return 0;
 }
 
+bool tx_is_over(struct fs *fs, const struct stage *st)
+{
+	return (st->area == STAGE_TX || st->area == STAGE_TX_DIR) &&
+	       !stages_has_name(&fs->stages, st);
+}
+
 void tx_flush(fuse_req_t req, struct stage *st)
 {
 	struct fs_change *fc;
@@ -414,7 +456,7 @@ void tx_flush(fuse_req_t req, struct stage *st)
 		     !st->is_unlinked;
 	pthread_mutex_unlock(&st->lock);
 	/* It was committed, or aborted, while its file was open. */
-	if (is_written && !stages_has_name(&fs_of(req)->stages, st)) {
+	if (is_written && tx_is_over(fs_of(req), st)) {
 		snprintf(why, sizeof(why), "its transaction has ended");
 		rc = -ESTALE;
 	}
@@ -441,19 +483,24 @@ static int make_raw(fuse_req_t req, struct stage *st)
 {
 	struct fs *fs = fs_of(req);
 	struct fs_change *fc;
-	size_t len = st->raw_len;
+	size_t len;
 	char why[256];
 	int rc = make_change(req, st, &fc, why);
 
 	if (rc < 0)
 		return rc;
+	len = fc->change.dim * sizeof(float);
 	pthread_mutex_lock(&st->lock);
+	/* It is what was parsed, unless somebody wrote to it meanwhile. */
+	if (st->raw_len != len)
+		goto unlock;
 	rc = stages_put_meta(&fs->stages, st, fc->change.meta);
-	if (rc == 0)
-		rc = arena_truncate(fs->arena, st->file, ARENA_BODY, 0);
 	if (rc == 0)
 		rc = arena_pwrite(fs->arena, st->file, ARENA_BODY, 0,
 			fc->change.vec, len);
+	if (rc == 0)
+		rc = arena_truncate(fs->arena, st->file, ARENA_BODY, len);
+unlock:
 	pthread_mutex_unlock(&st->lock);
 	stages_save(&fs->stages, st);
 	fs_change_free(fc);
@@ -529,16 +576,27 @@ static void forget(struct tx *tx)
 		stages_del_name(&tx->fs->stages, tx->list[i]);
 }
 
+/* What mv would take for a directory that is moved into itself, or is not
+ * there, is a change that cannot be made. */
+static int commit_rc(int rc)
+{
+	return rc == -EINVAL || rc == -ENOENT ? -ECANCELED : rc;
+}
+
 static void tx_done(struct commit *commit)
 {
 	struct tx *tx = (struct tx *)(void *)commit;
-	int rc = commit->rc;
+	int rc = commit_rc(commit->rc);
+	const char *why = commit->why;
 
+	/* Not so of what the disk refused: then all say the same. */
+	if (!why[0] && commit->n > 0)
+		why = commit->changes[0].why;
 	if (rc == 0)
 		forget(tx);
 	else
 		fs_note_commit(tx->fs, tx->coll, &(struct fs_who){
-			tx->pid, tx->uid, tx->path}, rc, commit->why);
+			tx->pid, tx->uid, tx->path}, rc, why);
 	fuse_reply_err(tx->req, fs_errno(rc));
 	tx_free(tx);
 }
@@ -591,11 +649,13 @@ static int add(struct tx *tx, uint32_t i, char why[256])
 	if (rc < 0)
 		return rc;
 	pthread_mutex_lock(&st->lock);
-	is_removed = st->is_unlinked;
-	is_change = is_change_locked(st);
 	arena_bytes(tx->fs->arena, st->file, ARENA_BODY, &len);
+	/* A new file without bytes is no record, whatever there was. */
+	is_removed = st->is_unlinked || (st->is_new && len == 0);
+	is_change = is_removed ? st->if_begin != 0
+			       : len > 0 && is_change_locked(st);
 	pthread_mutex_unlock(&st->lock);
-	if (!is_change || (!is_removed && len == 0)) {
+	if (!is_change) {
 		/* Names of changes are moved into place when all are known. */
 		memmove(tx->id[i], id.bytes, id.len);
 		tx->read[tx->commit.n_reads++] = (struct commit_read){
@@ -632,8 +692,7 @@ static int fill(struct tx *tx, char why[256])
 				COMMIT_ATOMIC_MAX);
 			rc = -EFBIG;
 		}
-		/* EINVAL is what mv takes for a directory moved into itself. */
-		rc = rc == -EINVAL ? -ECANCELED : rc;
+		rc = commit_rc(rc);
 		if (rc < 0 && why[0] == '\0')
 			snprintf(why, 256, "'%.*s' cannot be committed: %s",
 				(int)VG_MIN(tx->list[i]->name_len, 100u),
