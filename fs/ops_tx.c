@@ -415,14 +415,13 @@ static int make_change(fuse_req_t req, struct stage *st,
 {
 	struct ops_commit oc = {.to = stage_place_of(st)};
 	struct fs_change *fc = fs_change_new(req, OP_PUT, st->coll);
-	size_t len;
 	int rc;
 
 	if (!fc)
 		return -ENOMEM;
 	pthread_mutex_lock(&st->lock);
-	arena_bytes(fs_of(req)->arena, st->file, ARENA_BODY, &len);
-	oc.why[0] = '\0';
+	snprintf(oc.why, sizeof(oc.why), "%s",
+		st->is_failed ? "a write to it was refused" : "");
 	rc = st->is_failed ? -EINVAL : ops_stage_fill(req, st, &oc, fc);
 	fc->change.flags &= ~(unsigned)(CHANGE_EXCL | CHANGE_REINFER |
 					CHANGE_MUST_EXIST);
@@ -507,28 +506,54 @@ unlock:
 	return rc;
 }
 
+/* What st reads as: *bytes is owned. */
+static int read_body(
+	fuse_req_t req, struct stage *st, bool is_vector, char **bytes,
+	size_t *len)
+{
+	struct fs_change *fc;
+	const void *body;
+	char why[256];
+	int rc = is_vector ? make_change(req, st, &fc, why) : 0;
+
+	if (rc < 0)
+		return rc;
+	if (is_vector && fc->change.vec) {
+		*bytes = fc->bytes;
+		*len = fc->change.dim * sizeof(float);
+		fc->bytes = NULL;
+	} else {
+		pthread_mutex_lock(&st->lock);
+		body = arena_bytes(
+			fs_of(req)->arena, st->file, ARENA_BODY, len);
+		*bytes = malloc(*len + 1);
+		if (*bytes)
+			memcpy(*bytes, body, *len);
+		pthread_mutex_unlock(&st->lock);
+	}
+	if (is_vector)
+		fs_change_free(fc);
+	return *bytes ? 0 : -ENOMEM;
+}
+
 int tx_open(fuse_req_t req, struct stage *st, struct fuse_file_info *fi)
 {
-	const void *body;
+	bool is_vector;
 	char *bytes;
 	size_t len;
 	int rc;
 
-	if (st->raw_len && !(ops_wants_write(fi) && (fi->flags & O_TRUNC))) {
-		rc = make_raw(req, st);
-		if (rc < 0)
-			return rc;
-	}
-	if (ops_wants_write(fi))
-		return 1;
 	pthread_mutex_lock(&st->lock);
-	body = arena_bytes(fs_of(req)->arena, st->file, ARENA_BODY, &len);
-	bytes = malloc(len + 1);
-	if (bytes)
-		memcpy(bytes, body, len);
+	is_vector = st->raw_len > 0;
 	pthread_mutex_unlock(&st->lock);
-	if (!bytes)
-		return -ENOMEM;
+	if (ops_wants_write(fi)) {
+		rc = is_vector && !(fi->flags & O_TRUNC) ? make_raw(req, st)
+							 : 0;
+		return rc < 0 ? rc : 1;
+	}
+	rc = read_body(req, st, is_vector, &bytes, &len);
+	if (rc < 0)
+		return rc;
 	fi->direct_io = 1;
 	return ops_open_bytes(req, st, bytes, len, fi);
 }
@@ -681,10 +706,16 @@ static int add(struct tx *tx, uint32_t i, char why[256])
 
 static int fill(struct tx *tx, char why[256])
 {
+	char what[256] = "";
 	int rc = 0;
 
 	for (uint32_t i = 0; i < tx->n && rc == 0; i++) {
-		rc = add(tx, i, why);
+		rc = add(tx, i, what);
+		if (rc < 0)
+			snprintf(why, 256, "'%.*s' cannot be committed: %.140s",
+				(int)VG_MIN(tx->list[i]->name_len, 80u),
+				tx->list[i]->name,
+				what[0] ? what : strerror(fs_errno(rc)));
 		if (rc == 0 && tx->commit.n > COMMIT_ATOMIC_MAX) {
 			snprintf(why, 256,
 				"a transaction changes at most %u records: "
@@ -693,10 +724,6 @@ static int fill(struct tx *tx, char why[256])
 			rc = -EFBIG;
 		}
 		rc = commit_rc(rc);
-		if (rc < 0 && why[0] == '\0')
-			snprintf(why, 256, "'%.*s' cannot be committed: %s",
-				(int)VG_MIN(tx->list[i]->name_len, 100u),
-				tx->list[i]->name, strerror(fs_errno(rc)));
 	}
 	for (uint32_t i = 0; i < tx->commit.n; i++)
 		tx->change[i] = tx->of[i]->change;

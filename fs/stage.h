@@ -190,7 +190,8 @@ void stages_del_name(struct stages *ss, struct stage *st);
  * goes. */
 void stages_rename(struct stages *ss, struct stage *st, struct vg_id name);
 
-/* A record has another name: who is writing to it goes on under that. */
+/* A record has another name: who is writing to it goes on under that, but for
+ * transactions, to which it is another record. */
 void stages_follow(struct stages *ss, const struct collection *coll,
 	struct vg_id from, struct vg_id to);
 

@@ -124,12 +124,15 @@ static int append(struct store *s, struct commit *commit)
 {
 	struct wal_part part;
 	uint8_t *bytes;
+	bool frees = true;
 	int rc = encode(commit, &bytes, &part.len);
 
 	if (rc < 0)
 		return rc;
+	for (uint32_t i = 0; i < commit->n; i++)
+		frees = frees && commit->changes[i].type == OP_DEL;
 	part.bytes = bytes;
-	rc = wal_append(s->wal, WAL_OPS, &part, 1, false);
+	rc = wal_append(s->wal, WAL_OPS, &part, 1, frees);
 	s->batch.bytes += part.len;
 	free(bytes);
 	return rc;

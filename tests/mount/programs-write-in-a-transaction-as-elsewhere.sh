@@ -3,7 +3,7 @@
 # In a transaction, and on a condition, each body, each order of calls and each
 # way in which a program replaces a file does what it does outside.
 . "$(dirname "$0")/lib.sh"
-plan 41
+plan 39
 vgmount
 mkdir "$M/c"
 C=$M/c
