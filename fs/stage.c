@@ -496,7 +496,8 @@ void stages_follow(struct stages *ss, const struct collection *coll,
 	pthread_mutex_lock(&ss->lock);
 	for (struct stage *st = ss->list; st; st = st->next) {
 		if (st->is_named || st->coll != coll ||
-			st->area == STAGE_QUERY || st->area == STAGE_TX || st->name_len != from.len ||
+			st->area == STAGE_QUERY || st->area == STAGE_TX ||
+			st->name_len != from.len ||
 			memcmp(st->name, from.bytes, from.len) != 0)
 			continue;
 		memcpy(st->name, to.bytes, to.len);
