@@ -222,6 +222,29 @@ static int begin_anew(struct fs *fs, struct stage *st, bool is_unlinked)
 	return rc;
 }
 
+/* Refuses what was changed in a transaction that is being committed: it may have
+ * come too late for that. Who changes something asks behind it, so that a
+ * commit that begins later sees it. */
+static int check_ending(fuse_req_t req, const struct stage *st)
+{
+	struct fs *fs = fs_of(req);
+	struct stage *dir = stages_get(&fs->stages, st->key);
+	bool is_ending = true;
+
+	if (dir && stages_has_name(&fs->stages, dir)) {
+		pthread_mutex_lock(&dir->lock);
+		is_ending = dir->n_in_flight > 0;
+		pthread_mutex_unlock(&dir->lock);
+	}
+	if (dir)
+		stages_unref(&fs->stages, dir);
+	if (!is_ending)
+		return 0;
+	fs_note_error(req, st->coll, (struct vg_id){st->name, st->name_len},
+		-ESTALE, "its transaction has ended, or is being committed");
+	return -ESTALE;
+}
+
 int tx_create(fuse_req_t req, const struct stage_place *place, int flags,
 	struct stage **out)
 {
@@ -265,8 +288,10 @@ int tx_unlink(fuse_req_t req, const struct stage_place *place)
 	rc = begin_anew(fs, st, true);
 	if (rc == 0) {
 		stages_save(&fs->stages, st);
-		fuse_reply_err(req, 0);
+		rc = check_ending(req, st);
 	}
+	if (rc == 0)
+		fuse_reply_err(req, 0);
 	stages_unref(&fs->stages, st);
 	return rc;
 }
@@ -359,6 +384,8 @@ int tx_rename(fuse_req_t req, const struct stage_place *from,
 		rc = move_to(req, st, from, dst);
 	else if (rc == 0 && !dst)
 		stages_rename(&fs->stages, st, to->name);
+	if (rc == 0)
+		rc = check_ending(req, st);
 	if (rc == 0)
 		fuse_reply_err(req, 0);
 	if (dst)
@@ -454,11 +481,8 @@ void tx_flush(fuse_req_t req, struct stage *st)
 	is_written = st->is_dirty && len > 0 && st->name[0] != '.' &&
 		     !st->is_unlinked;
 	pthread_mutex_unlock(&st->lock);
-	/* It was committed, or aborted, while its file was open. */
-	if (is_written && tx_is_over(fs_of(req), st)) {
-		snprintf(why, sizeof(why), "its transaction has ended");
-		rc = -ESTALE;
-	}
+	if (is_written)
+		rc = check_ending(req, st);
 	if (is_written && rc == 0)
 		rc = make_change(req, st, &fc, why);
 	if (is_written && rc == 0) {
@@ -565,7 +589,7 @@ struct tx {
 	struct fs *fs;
 	fuse_req_t req;
 	struct collection *coll; /* referenced */
-	struct stage *dir;	 /* referenced */
+	struct stage *dir;	 /* referenced; in flight */
 	struct stage **list;	 /* referenced, n of them */
 	uint32_t n;
 	struct change *change;	  /* commit.n of them */
@@ -576,14 +600,21 @@ struct tx {
 	char path[320];
 };
 
+static void set_ending(struct stage *dir, bool is)
+{
+	pthread_mutex_lock(&dir->lock);
+	dir->n_in_flight += is ? 1u : -1u;
+	pthread_mutex_unlock(&dir->lock);
+}
+
 static void tx_free(struct tx *tx)
 {
 	for (uint32_t i = 0; i < tx->commit.n; i++)
 		fs_change_free(tx->of[i]);
 	for (uint32_t i = 0; i < tx->n; i++)
 		stages_unref(&tx->fs->stages, tx->list[i]);
-	if (tx->dir)
-		stages_unref(&tx->fs->stages, tx->dir);
+	set_ending(tx->dir, false);
+	stages_unref(&tx->fs->stages, tx->dir);
 	collection_unref(tx->coll);
 	free(tx->list);
 	free(tx->change);
@@ -637,6 +668,7 @@ static int tx_new(fuse_req_t req, struct stage *dir, struct tx **out)
 	tx->fs = fs_of(req);
 	tx->req = req;
 	tx->dir = stages_get(&tx->fs->stages, dir->serial);
+	set_ending(tx->dir, true);
 	tx->coll = collection_ref(dir->coll);
 	tx->pid = (uint32_t)fuse_req_ctx(req)->pid;
 	tx->uid = fuse_req_ctx(req)->uid;

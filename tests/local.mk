@@ -174,6 +174,7 @@ EXTRA_DIST += %D%/mount/lib.sh \
 	%D%/mount/recall.py \
 	%D%/mount/rename.py \
 	%D%/mount/run_handle.py \
+	%D%/mount/tx_close.py \
 	%D%/mount/versions.py
 
 # crashes: a daemon that dies is followed by one that goes on.
