@@ -105,6 +105,9 @@ int ops_offer_stage(fuse_req_t req, const struct stage_place *place,
 int ops_refuse_snap(
 	fuse_req_t req, struct collection *snap, struct vg_id name);
 
+/* -EINVAL, noted for `to`: a file without bytes takes no record's name. */
+int ops_refuse_empty(fuse_req_t req, struct collection *c, struct vg_id to);
+
 /* Answers when all that was committed before is on stable storage. */
 void ops_sync(fuse_req_t req);
 
@@ -143,6 +146,10 @@ int tx_rename(fuse_req_t req, const struct stage_place *from,
  */
 void tx_flush(fuse_req_t req, struct stage *st);
 int tx_open(fuse_req_t req, struct stage *st, struct fuse_file_info *fi);
+
+/* Whether st, which somebody has open, is of a transaction that has ended: no
+ * change of it is one of the record. */
+bool tx_is_over(struct fs *fs, const struct stage *st);
 
 /* What a directory lists, as stages_list: the transactions in .tx/, or what one
  * of them would write. */

@@ -262,6 +262,7 @@ static int truncate_stage(fuse_req_t req, struct stage *st, uint64_t size)
 	if (rc < 0)
 		return rc;
 	st->is_failed = false;
+	st->raw_len = 0;
 	st->is_dirty = size > 0;
 	if (size == 0)
 		st->original = 0;
@@ -280,6 +281,8 @@ static int set_stage(fuse_req_t req, struct ops_node *node, struct stage *st,
 	bool is_record;
 	int rc = 0;
 
+	if (tx_is_over(fs_of(req), st))
+		return -ESTALE;
 	pthread_mutex_lock(&st->lock);
 	if (to_set & FUSE_SET_ATTR_SIZE)
 		rc = truncate_stage(req, st, (uint64_t)attr->st_size);

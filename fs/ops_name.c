@@ -254,6 +254,14 @@ static void finish_commit(struct fs_change *fc, int rc)
 	fuse_reply_err(fc->req, fs_errno(rc));
 }
 
+int ops_refuse_empty(fuse_req_t req, struct collection *c, struct vg_id to)
+{
+	fs_note_error(req, c, to, -EINVAL,
+		"an empty file cannot replace a record: write a vector into it "
+		"first");
+	return -EINVAL;
+}
+
 /* st is referenced; the reference is given on or back. */
 static int rename_stage(
 	fuse_req_t req, struct stage *st, const struct renaming *r)
@@ -269,11 +277,9 @@ static int rename_stage(
 
 	arena_bytes(fs->arena, st->file, ARENA_BODY, &len);
 	if (len == 0 && is_record(fs, &r->to)) {
-		fs_note_error(req, st->coll, r->to.name, -EINVAL,
-			"an empty file cannot replace a record: write a vector "
-			"into it first");
+		rc = ops_refuse_empty(req, st->coll, r->to.name);
 		stages_unref(&fs->stages, st);
-		return -EINVAL;
+		return rc;
 	}
 	if (ops_is_dotted(&r->to) || len == 0) {
 		stages_rename(&fs->stages, st, r->to.name);

@@ -201,6 +201,7 @@ static int open_stage(fuse_req_t req, struct ops_node *node,
 		rc = arena_truncate(fs->arena, st->file, ARENA_BODY, 0);
 		st->is_failed = st->is_dirty = false;
 		st->raw_len = 0;
+		st->original = 0; /* of another length maybe */
 	}
 	pthread_mutex_unlock(&st->lock);
 	stages_accept(&fs->stages, st); /* and saves it */

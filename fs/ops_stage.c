@@ -82,8 +82,10 @@ int ops_stage_preload(struct fs *fs, const struct stage_place *place,
 		rc = arena_pwrite(
 			fs->arena, st->file, ARENA_BODY, 0, bytes, len);
 	free(bytes);
+	pthread_mutex_lock(&st->lock);
 	if (as.kind == NODE_RECORD)
 		st->original = len;
+	pthread_mutex_unlock(&st->lock);
 	return rc;
 }
 

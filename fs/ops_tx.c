@@ -130,10 +130,14 @@ static int look_up(fuse_req_t req, const struct stage_place *place,
 	if (no != VERSION_NONE)
 		v = generation_version(look.gen, no);
 	rc = v ? cell_check_row(v->cell, v->slot) : 0;
-	if (rc == 0)
-		rc = stages_add(&fs->stages, place, true,
-			fuse_req_ctx(req)->uid, &st);
-	if (rc == 0 && v)
+	if (rc < 0)
+		goto fini_look;
+	/* Its name leads to it when it is whole, also after a crash. */
+	rc = stages_add(
+		&fs->stages, place, false, fuse_req_ctx(req)->uid, &st);
+	if (rc < 0)
+		goto fini_look;
+	if (v)
 		rc = ops_stage_preload(fs, place, v, st);
 	if (rc == 0 && v)
 		rc = stages_put_meta(&fs->stages, st, version_meta(v));
@@ -141,9 +145,13 @@ static int look_up(fuse_req_t req, const struct stage_place *place,
 		st->is_unlinked = v == NULL;
 		st->if_begin = v ? v->begin : 0;
 		st->touched_ns = v ? v->mtime_ns : st->touched_ns;
-		stages_save(&fs->stages, st);
-		*out = st;
+		rc = stages_put_name(&fs->stages, st);
 	}
+	if (rc == 0)
+		*out = st;
+	else
+		stages_unref(&fs->stages, st);
+fini_look:
 	look_fini(&look);
 	return rc;
 }
@@ -193,8 +201,8 @@ int tx_find(fuse_req_t req, const struct stage_place *place,
 	return 0;
 }
 
-/* Makes it a record that is new, without bytes. */
-static int begin_anew(struct fs *fs, struct stage *st)
+/* Makes it a record that is new, without bytes, or none. */
+static int begin_anew(struct fs *fs, struct stage *st, bool is_unlinked)
 {
 	int rc;
 
@@ -203,13 +211,38 @@ static int begin_anew(struct fs *fs, struct stage *st)
 	if (rc == 0)
 		rc = stages_put_meta(&fs->stages, st, (struct meta){0});
 	if (rc == 0) {
-		st->is_unlinked = st->is_failed = st->has_mtime = false;
+		st->is_failed = st->has_mtime = false;
 		st->is_dirty = st->is_meta_set = false;
+		st->is_unlinked = is_unlinked;
 		st->is_new = true;
 		st->original = 0;
+		st->raw_len = 0;
 	}
 	pthread_mutex_unlock(&st->lock);
 	return rc;
+}
+
+/* Refuses what was changed in a transaction that is being committed: it may have
+ * come too late for that. Who changes something asks behind it, so that a
+ * commit that begins later sees it. */
+static int check_ending(fuse_req_t req, const struct stage *st)
+{
+	struct fs *fs = fs_of(req);
+	struct stage *dir = stages_get(&fs->stages, st->key);
+	bool is_ending = true;
+
+	if (dir && stages_has_name(&fs->stages, dir)) {
+		pthread_mutex_lock(&dir->lock);
+		is_ending = dir->n_in_flight > 0;
+		pthread_mutex_unlock(&dir->lock);
+	}
+	if (dir)
+		stages_unref(&fs->stages, dir);
+	if (!is_ending)
+		return 0;
+	fs_note_error(req, st->coll, (struct vg_id){st->name, st->name_len},
+		-ESTALE, "its transaction has ended, or is being committed");
+	return -ESTALE;
 }
 
 int tx_create(fuse_req_t req, const struct stage_place *place, int flags,
@@ -229,7 +262,7 @@ int tx_create(fuse_req_t req, const struct stage_place *place, int flags,
 	}
 	if (rc < 0)
 		return rc;
-	rc = is_gone(st) ? begin_anew(fs, st) : 0;
+	rc = is_gone(st) ? begin_anew(fs, st, false) : 0;
 	if (rc < 0) {
 		stages_unref(&fs->stages, st);
 		return rc;
@@ -252,21 +285,21 @@ int tx_unlink(fuse_req_t req, const struct stage_place *place)
 		fuse_reply_err(req, 0);
 		return 0;
 	}
-	rc = begin_anew(fs, st);
+	rc = begin_anew(fs, st, true);
 	if (rc == 0) {
-		pthread_mutex_lock(&st->lock);
-		st->is_unlinked = true;
-		pthread_mutex_unlock(&st->lock);
 		stages_save(&fs->stages, st);
-		fuse_reply_err(req, 0);
+		rc = check_ending(req, st);
 	}
+	if (rc == 0)
+		fuse_reply_err(req, 0);
 	stages_unref(&fs->stages, st);
 	return rc;
 }
 
-/* What `from` had is a record that was removed, if it was one. */
+/* What `from` had is a record that was removed, if it was one; as it was, or as
+ * it is (NULL). */
 static int leave_name(fuse_req_t req, const struct stage_place *from,
-	uint64_t if_begin)
+	const uint64_t *if_begin)
 {
 	struct fs *fs = fs_of(req);
 	struct stage *gone;
@@ -274,15 +307,32 @@ static int leave_name(fuse_req_t req, const struct stage_place *from,
 
 	if (ops_is_dotted(from))
 		return 0;
-	rc = stages_add(
-		&fs->stages, from, true, fuse_req_ctx(req)->uid, &gone);
+	rc = get(req, from, &gone);
 	if (rc < 0)
 		return rc;
-	gone->is_unlinked = true;
-	gone->if_begin = if_begin;
+	rc = begin_anew(fs, gone, true);
+	if (rc == 0 && if_begin)
+		gone->if_begin = *if_begin;
 	stages_save(&fs->stages, gone);
 	stages_unref(&fs->stages, gone);
-	return 0;
+	return rc;
+}
+
+/* Whether the first daemon gave it another name: who asks has looked `from`
+ * up, so that it had a stage. */
+static bool was_moved(fuse_req_t req, const struct stage_place *from)
+{
+	struct stages *ss = &fs_of(req)->stages;
+	struct stage *st;
+	bool was;
+
+	if (!loop_unique().resent)
+		return false;
+	st = stages_get_name(ss, from);
+	was = !st || is_gone(st);
+	if (st)
+		stages_unref(ss, st);
+	return was;
 }
 
 /* st takes the place of dst, whose record it replaces. */
@@ -301,7 +351,7 @@ static int move_to(fuse_req_t req, struct stage *st,
 	st->is_dirty = st->is_new = true;
 	pthread_mutex_unlock(&st->lock);
 	stages_rename(&fs->stages, st, to.name); /* dst's name goes */
-	return leave_name(req, from, was);
+	return leave_name(req, from, &was);
 }
 
 int tx_rename(fuse_req_t req, const struct stage_place *from,
@@ -309,20 +359,33 @@ int tx_rename(fuse_req_t req, const struct stage_place *from,
 {
 	struct fs *fs = fs_of(req);
 	struct stage *st, *dst = NULL;
-	int rc = tx_find(req, from, &st);
+	size_t len;
+	int rc;
 
+	if (was_moved(req, from)) {
+		rc = leave_name(req, from, NULL);
+		if (rc == 0)
+			fuse_reply_err(req, 0);
+		return rc;
+	}
+	rc = tx_find(req, from, &st);
 	if (rc < 0)
 		return rc;
+	arena_bytes(fs->arena, st->file, ARENA_BODY, &len);
 	if (ops_is_dotted(to) && !ops_is_dotted(from))
 		rc = -EXDEV; /* copying into a staging name is mv's to do */
 	else if (!ops_is_dotted(to))
 		rc = get(req, to, &dst);
 	if (rc == 0 && dst && flags && !is_gone(dst))
 		rc = -EEXIST;
+	if (rc == 0 && dst && len == 0 && !is_gone(dst))
+		rc = ops_refuse_empty(req, st->coll, to->name);
 	if (rc == 0 && dst != st && dst)
 		rc = move_to(req, st, from, dst);
 	else if (rc == 0 && !dst)
 		stages_rename(&fs->stages, st, to->name);
+	if (rc == 0)
+		rc = check_ending(req, st);
 	if (rc == 0)
 		fuse_reply_err(req, 0);
 	if (dst)
@@ -331,7 +394,7 @@ int tx_rename(fuse_req_t req, const struct stage_place *from,
 	return rc;
 }
 
-/* Whether the commit will make a change of it; st->lock. */
+/* Whether the commit will make a change of it, if it has bytes; st->lock. */
 static bool is_change_locked(const struct stage *st)
 {
 	if (st->is_unlinked)
@@ -379,14 +442,13 @@ static int make_change(fuse_req_t req, struct stage *st,
 {
 	struct ops_commit oc = {.to = stage_place_of(st)};
 	struct fs_change *fc = fs_change_new(req, OP_PUT, st->coll);
-	size_t len;
 	int rc;
 
 	if (!fc)
 		return -ENOMEM;
 	pthread_mutex_lock(&st->lock);
-	arena_bytes(fs_of(req)->arena, st->file, ARENA_BODY, &len);
-	oc.why[0] = '\0';
+	snprintf(oc.why, sizeof(oc.why), "%s",
+		st->is_failed ? "a write to it was refused" : "");
 	rc = st->is_failed ? -EINVAL : ops_stage_fill(req, st, &oc, fc);
 	fc->change.flags &= ~(unsigned)(CHANGE_EXCL | CHANGE_REINFER |
 					CHANGE_MUST_EXIST);
@@ -398,6 +460,12 @@ static int make_change(fuse_req_t req, struct stage *st,
 	}
 	*out = fc;
 	return 0;
+}
+
+bool tx_is_over(struct fs *fs, const struct stage *st)
+{
+	return (st->area == STAGE_TX || st->area == STAGE_TX_DIR) &&
+	       !stages_has_name(&fs->stages, st);
 }
 
 void tx_flush(fuse_req_t req, struct stage *st)
@@ -413,11 +481,8 @@ void tx_flush(fuse_req_t req, struct stage *st)
 	is_written = st->is_dirty && len > 0 && st->name[0] != '.' &&
 		     !st->is_unlinked;
 	pthread_mutex_unlock(&st->lock);
-	/* It was committed, or aborted, while its file was open. */
-	if (is_written && !stages_has_name(&fs_of(req)->stages, st)) {
-		snprintf(why, sizeof(why), "its transaction has ended");
-		rc = -ESTALE;
-	}
+	if (is_written)
+		rc = check_ending(req, st);
 	if (is_written && rc == 0)
 		rc = make_change(req, st, &fc, why);
 	if (is_written && rc == 0) {
@@ -441,47 +506,78 @@ static int make_raw(fuse_req_t req, struct stage *st)
 {
 	struct fs *fs = fs_of(req);
 	struct fs_change *fc;
-	size_t len = st->raw_len;
+	size_t len;
 	char why[256];
 	int rc = make_change(req, st, &fc, why);
 
 	if (rc < 0)
 		return rc;
+	len = fc->change.dim * sizeof(float);
 	pthread_mutex_lock(&st->lock);
+	/* It is what was parsed, unless somebody wrote to it meanwhile. */
+	if (st->raw_len != len)
+		goto unlock;
 	rc = stages_put_meta(&fs->stages, st, fc->change.meta);
-	if (rc == 0)
-		rc = arena_truncate(fs->arena, st->file, ARENA_BODY, 0);
 	if (rc == 0)
 		rc = arena_pwrite(fs->arena, st->file, ARENA_BODY, 0,
 			fc->change.vec, len);
+	if (rc == 0)
+		rc = arena_truncate(fs->arena, st->file, ARENA_BODY, len);
+unlock:
 	pthread_mutex_unlock(&st->lock);
 	stages_save(&fs->stages, st);
 	fs_change_free(fc);
 	return rc;
 }
 
+/* What st reads as: *bytes is owned. */
+static int read_body(
+	fuse_req_t req, struct stage *st, bool is_vector, char **bytes,
+	size_t *len)
+{
+	struct fs_change *fc;
+	const void *body;
+	char why[256];
+	int rc = is_vector ? make_change(req, st, &fc, why) : 0;
+
+	if (rc < 0)
+		return rc;
+	if (is_vector && fc->change.vec) {
+		*bytes = fc->bytes;
+		*len = fc->change.dim * sizeof(float);
+		fc->bytes = NULL;
+	} else {
+		pthread_mutex_lock(&st->lock);
+		body = arena_bytes(
+			fs_of(req)->arena, st->file, ARENA_BODY, len);
+		*bytes = malloc(*len + 1);
+		if (*bytes)
+			memcpy(*bytes, body, *len);
+		pthread_mutex_unlock(&st->lock);
+	}
+	if (is_vector)
+		fs_change_free(fc);
+	return *bytes ? 0 : -ENOMEM;
+}
+
 int tx_open(fuse_req_t req, struct stage *st, struct fuse_file_info *fi)
 {
-	const void *body;
+	bool is_vector;
 	char *bytes;
 	size_t len;
 	int rc;
 
-	if (st->raw_len && !(ops_wants_write(fi) && (fi->flags & O_TRUNC))) {
-		rc = make_raw(req, st);
-		if (rc < 0)
-			return rc;
-	}
-	if (ops_wants_write(fi))
-		return 1;
 	pthread_mutex_lock(&st->lock);
-	body = arena_bytes(fs_of(req)->arena, st->file, ARENA_BODY, &len);
-	bytes = malloc(len + 1);
-	if (bytes)
-		memcpy(bytes, body, len);
+	is_vector = st->raw_len > 0;
 	pthread_mutex_unlock(&st->lock);
-	if (!bytes)
-		return -ENOMEM;
+	if (ops_wants_write(fi)) {
+		rc = is_vector && !(fi->flags & O_TRUNC) ? make_raw(req, st)
+							 : 0;
+		return rc < 0 ? rc : 1;
+	}
+	rc = read_body(req, st, is_vector, &bytes, &len);
+	if (rc < 0)
+		return rc;
 	fi->direct_io = 1;
 	return ops_open_bytes(req, st, bytes, len, fi);
 }
@@ -493,7 +589,7 @@ struct tx {
 	struct fs *fs;
 	fuse_req_t req;
 	struct collection *coll; /* referenced */
-	struct stage *dir;	 /* referenced */
+	struct stage *dir;	 /* referenced; in flight */
 	struct stage **list;	 /* referenced, n of them */
 	uint32_t n;
 	struct change *change;	  /* commit.n of them */
@@ -504,14 +600,21 @@ struct tx {
 	char path[320];
 };
 
+static void set_ending(struct stage *dir, bool is)
+{
+	pthread_mutex_lock(&dir->lock);
+	dir->n_in_flight += is ? 1u : -1u;
+	pthread_mutex_unlock(&dir->lock);
+}
+
 static void tx_free(struct tx *tx)
 {
 	for (uint32_t i = 0; i < tx->commit.n; i++)
 		fs_change_free(tx->of[i]);
 	for (uint32_t i = 0; i < tx->n; i++)
 		stages_unref(&tx->fs->stages, tx->list[i]);
-	if (tx->dir)
-		stages_unref(&tx->fs->stages, tx->dir);
+	set_ending(tx->dir, false);
+	stages_unref(&tx->fs->stages, tx->dir);
 	collection_unref(tx->coll);
 	free(tx->list);
 	free(tx->change);
@@ -529,16 +632,27 @@ static void forget(struct tx *tx)
 		stages_del_name(&tx->fs->stages, tx->list[i]);
 }
 
+/* What mv would take for a directory that is moved into itself, or is not
+ * there, is a change that cannot be made. */
+static int commit_rc(int rc)
+{
+	return rc == -EINVAL || rc == -ENOENT ? -ECANCELED : rc;
+}
+
 static void tx_done(struct commit *commit)
 {
 	struct tx *tx = (struct tx *)(void *)commit;
-	int rc = commit->rc;
+	int rc = commit_rc(commit->rc);
+	const char *why = commit->why;
 
+	/* Not so of what the disk refused: then all say the same. */
+	if (!why[0] && commit->n > 0)
+		why = commit->changes[0].why;
 	if (rc == 0)
 		forget(tx);
 	else
 		fs_note_commit(tx->fs, tx->coll, &(struct fs_who){
-			tx->pid, tx->uid, tx->path}, rc, commit->why);
+			tx->pid, tx->uid, tx->path}, rc, why);
 	fuse_reply_err(tx->req, fs_errno(rc));
 	tx_free(tx);
 }
@@ -554,6 +668,7 @@ static int tx_new(fuse_req_t req, struct stage *dir, struct tx **out)
 	tx->fs = fs_of(req);
 	tx->req = req;
 	tx->dir = stages_get(&tx->fs->stages, dir->serial);
+	set_ending(tx->dir, true);
 	tx->coll = collection_ref(dir->coll);
 	tx->pid = (uint32_t)fuse_req_ctx(req)->pid;
 	tx->uid = fuse_req_ctx(req)->uid;
@@ -591,11 +706,13 @@ static int add(struct tx *tx, uint32_t i, char why[256])
 	if (rc < 0)
 		return rc;
 	pthread_mutex_lock(&st->lock);
-	is_removed = st->is_unlinked;
-	is_change = is_change_locked(st);
 	arena_bytes(tx->fs->arena, st->file, ARENA_BODY, &len);
+	/* A new file without bytes is no record, whatever there was. */
+	is_removed = st->is_unlinked || (st->is_new && len == 0);
+	is_change = is_removed ? st->if_begin != 0
+			       : len > 0 && is_change_locked(st);
 	pthread_mutex_unlock(&st->lock);
-	if (!is_change || (!is_removed && len == 0)) {
+	if (!is_change) {
 		/* Names of changes are moved into place when all are known. */
 		memmove(tx->id[i], id.bytes, id.len);
 		tx->read[tx->commit.n_reads++] = (struct commit_read){
@@ -621,10 +738,16 @@ static int add(struct tx *tx, uint32_t i, char why[256])
 
 static int fill(struct tx *tx, char why[256])
 {
+	char what[256] = "";
 	int rc = 0;
 
 	for (uint32_t i = 0; i < tx->n && rc == 0; i++) {
-		rc = add(tx, i, why);
+		rc = add(tx, i, what);
+		if (rc < 0)
+			snprintf(why, 256, "'%.*s' cannot be committed: %.140s",
+				(int)VG_MIN(tx->list[i]->name_len, 80u),
+				tx->list[i]->name,
+				what[0] ? what : strerror(fs_errno(rc)));
 		if (rc == 0 && tx->commit.n > COMMIT_ATOMIC_MAX) {
 			snprintf(why, 256,
 				"a transaction changes at most %u records: "
@@ -632,12 +755,7 @@ static int fill(struct tx *tx, char why[256])
 				COMMIT_ATOMIC_MAX);
 			rc = -EFBIG;
 		}
-		/* EINVAL is what mv takes for a directory moved into itself. */
-		rc = rc == -EINVAL ? -ECANCELED : rc;
-		if (rc < 0 && why[0] == '\0')
-			snprintf(why, 256, "'%.*s' cannot be committed: %s",
-				(int)VG_MIN(tx->list[i]->name_len, 100u),
-				tx->list[i]->name, strerror(fs_errno(rc)));
+		rc = commit_rc(rc);
 	}
 	for (uint32_t i = 0; i < tx->commit.n; i++)
 		tx->change[i] = tx->of[i]->change;

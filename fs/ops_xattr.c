@@ -322,6 +322,8 @@ static int do_setxattr(fuse_req_t req, const struct ops_node *node,
 		return -EPERM;
 	if (!node->version && !node->stage)
 		return -EOPNOTSUPP;
+	if (node->stage && tx_is_over(fs_of(req), node->stage))
+		return -ESTALE;
 	if (node->version || is_record_stage(node->stage))
 		return set_record(req, node, key, value, flags);
 	pthread_mutex_lock(&node->stage->lock);

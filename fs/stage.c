@@ -440,6 +440,23 @@ bool stages_has_name(struct stages *ss, const struct stage *st)
 	return has;
 }
 
+int stages_put_name(struct stages *ss, struct stage *st)
+{
+	struct stage_place place = stage_place_of(st);
+	int rc = 0;
+
+	pthread_mutex_lock(&ss->lock);
+	assert(st->n_refs > 0 && !st->is_named);
+	if (find_locked(ss, &place))
+		rc = -EEXIST;
+	if (rc == 0) {
+		st->is_named = true;
+		save_attr(ss, st, true, NULL);
+	}
+	pthread_mutex_unlock(&ss->lock);
+	return rc;
+}
+
 void stages_del_name(struct stages *ss, struct stage *st)
 {
 	pthread_mutex_lock(&ss->lock);
@@ -479,7 +496,8 @@ void stages_follow(struct stages *ss, const struct collection *coll,
 	pthread_mutex_lock(&ss->lock);
 	for (struct stage *st = ss->list; st; st = st->next) {
 		if (st->is_named || st->coll != coll ||
-			st->area == STAGE_QUERY || st->name_len != from.len ||
+			st->area == STAGE_QUERY || st->area == STAGE_TX ||
+			st->name_len != from.len ||
 			memcmp(st->name, from.bytes, from.len) != 0)
 			continue;
 		memcpy(st->name, to.bytes, to.len);
@@ -523,7 +541,7 @@ int stages_list(struct stages *ss, const struct stage_place *of,
 	for (struct stage *st = ss->list; st; st = st->next)
 		count += is_in(st, of);
 	list = malloc((count + 1) * sizeof(struct stage *));
-	*n = count;
+	*n = list ? count : 0;
 	for (struct stage *st = ss->list; st && list; st = st->next)
 		if (is_in(st, of)) {
 			st->n_refs++;

@@ -176,17 +176,22 @@ bool stages_take_miss(struct stages *ss, int pid, bool *is_trunc);
 /* Gives a reference back. A stage without a name goes with the last one. */
 void stages_unref(struct stages *ss, struct stage *st);
 
-/* Takes the name away; at the last unref the bytes go. */
 /* Whether its name resolves to it. Any thread. */
 bool stages_has_name(struct stages *ss, const struct stage *st);
 
+/* Makes the name of a stage that was filled resolve to it. -EEXIST: it does to
+ * another. */
+int stages_put_name(struct stages *ss, struct stage *st);
+
+/* Takes the name away; at the last unref the bytes go. */
 void stages_del_name(struct stages *ss, struct stage *st);
 
 /* Gives it another name of the same collection, area and form; what had that
  * goes. */
 void stages_rename(struct stages *ss, struct stage *st, struct vg_id name);
 
-/* A record has another name: who is writing to it goes on under that. */
+/* A record has another name: who is writing to it goes on under that, but for
+ * transactions, to which it is another record. */
 void stages_follow(struct stages *ss, const struct collection *coll,
 	struct vg_id from, struct vg_id to);
 

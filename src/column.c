@@ -50,12 +50,13 @@ void column_fini(struct column *c)
 	if (!c->rows.chunk)
 		return;
 	for (uint32_t i = 0; i < c->n_chunks; i++) {
-		munmap(atomic_load_explicit(
-			       &c->rows.chunk[i], memory_order_relaxed),
-			c->chunk_len);
+		/* First: what is mapped there next is no range of ours. */
 		if (c->map)
 			lost_free(atomic_load_explicit(
 				&c->map[i], memory_order_relaxed));
+		munmap(atomic_load_explicit(
+			       &c->rows.chunk[i], memory_order_relaxed),
+			c->chunk_len);
 	}
 	if (c->map)
 		munmap((void *)c->map, table_len(c));

@@ -31,6 +31,14 @@ static int refuse_stale(struct commit *commit, struct vg_id id)
 	return -ESTALE;
 }
 
+/* Which one it was that could not be made. */
+static int refuse_change(struct commit *commit, int rc, const struct change *ch)
+{
+	snprintf(commit->why, sizeof(commit->why), "'%.*s': %.120s",
+		(int)VG_MIN(ch->id.len, 60u), ch->id.bytes, ch->why);
+	return rc;
+}
+
 /* Whether everything that was read is what it was. */
 static int check_reads(struct commit *commit)
 {
@@ -74,7 +82,7 @@ static int prepare(struct store *s, struct commit *commit)
 			if (rc == -ESTALE)
 				refuse_stale(commit, ch->id);
 			else if (ch->why[0])
-				refuse(commit, rc, ch->why);
+				refuse_change(commit, rc, ch);
 			unprepare(s, commit, i);
 			return rc;
 		}
@@ -116,12 +124,15 @@ static int append(struct store *s, struct commit *commit)
 {
 	struct wal_part part;
 	uint8_t *bytes;
+	bool frees = true;
 	int rc = encode(commit, &bytes, &part.len);
 
 	if (rc < 0)
 		return rc;
+	for (uint32_t i = 0; i < commit->n; i++)
+		frees = frees && commit->changes[i].type == OP_DEL;
 	part.bytes = bytes;
-	rc = wal_append(s->wal, WAL_OPS, &part, 1, false);
+	rc = wal_append(s->wal, WAL_OPS, &part, 1, frees);
 	s->batch.bytes += part.len;
 	free(bytes);
 	return rc;

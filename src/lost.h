@@ -30,7 +30,7 @@ struct lost;
  * A range of memory that is to be mapped, read only: begin and len are
  * multiples of 4,096. n, borrowed, counts its lost pages, together with those
  * of all ranges that share it; release, behind what lost_check finds. *out is
- * owned by the caller; free it when the range is unmapped and nobody reads.
+ * owned by the caller; free it when nobody reads, before the range is unmapped.
  * -ENOMEM; errno of memfd_create(2), for the first. Any thread.
  */
 int lost_new(void *begin, size_t len, _Atomic uint32_t *n, struct lost **out);

@@ -136,6 +136,7 @@ mount_tests = \
 	%D%/mount/parameters-shape-an-answer.sh \
 	%D%/mount/percent-names-stand-for-ids.sh \
 	%D%/mount/perl-node-and-awk-write-vectors.sh \
+	%D%/mount/programs-write-in-a-transaction-as-elsewhere.sh \
 	%D%/mount/python-reads-and-writes-vectors.sh \
 	%D%/mount/readers-and-writers-go-on-beside-each-other.sh \
 	%D%/mount/recall-holds-through-the-mount.sh \
@@ -177,6 +178,7 @@ EXTRA_DIST += %D%/mount/lib.sh \
 	%D%/mount/recall.py \
 	%D%/mount/rename.py \
 	%D%/mount/run_handle.py \
+	%D%/mount/tx_close.py \
 	%D%/mount/versions.py
 
 # crashes: a daemon that dies is followed by one that goes on.

@@ -132,7 +132,7 @@ declare -A ERRNO_WORDS=(
 	[ENAMETOOLONG]='File name too long' [ENOTEMPTY]='Directory not empty'
 	[ENODATA]='No data available|No such attribute'
 	[EOPNOTSUPP]='Operation not supported' [ETIMEDOUT]='timed out'
-	[ENOTTY]='Inappropriate ioctl' [ESTALE]='Stale file handle'
+	[ECANCELED]='Operation canceled' [ENOTTY]='Inappropriate ioctl' [ESTALE]='Stale file handle'
 )
 
 fails() { # ERRNO[|ERRNO] MSG CMD...: holds if CMD fails and says this errno

@@ -198,6 +198,25 @@ static bool is_called(struct stage *st, const char *name)
 	return st->name_len == strlen(name) && strcmp(st->name, name) == 0;
 }
 
+/* A stage is filled before its name leads to it. */
+static void test_put_name(void)
+{
+	struct stage_place place = place_of(coll, STAGE_TX, "filled");
+	struct stage *st = add(place, false), *second = add(place, false);
+
+	ok(!stages_get_name(&ss, &place), "what is being filled has no name");
+	ok(stages_put_name(&ss, st) == 0 &&
+			stages_put_name(&ss, second) == -EEXIST,
+		"of two that are called the same one gets it");
+	stages_unref(&ss, second);
+	stages_unref(&ss, st);
+	second = stages_get_name(&ss, &place);
+	ok(second == st, "whose name keeps it");
+	stages_del_name(&ss, st);
+	stages_unref(&ss, st);
+	ok(!stages_get_name(&ss, &place), "until it is taken away");
+}
+
 /* A record is renamed while it is written under all its names. */
 static void test_follow(void)
 {
@@ -207,6 +226,7 @@ static void test_follow(void)
 	struct stage *elsewhere = add(place_of(other, STAGE_RECORD, "f"), false);
 	struct stage *longer = add(place_of(coll, STAGE_RECORD, "ff"), false);
 	struct stage *named = add(place_of(coll, STAGE_RECORD, "f"), true);
+	struct stage *staged = add(place_of(coll, STAGE_TX, "f"), false);
 
 	stages_follow(&ss, coll, (struct vg_id){"f", 1},
 		(struct vg_id){"gg", 2});
@@ -218,6 +238,8 @@ static void test_follow(void)
 			is_called(longer, "ff"),
 		"who writes to something else does not");
 	ok(is_called(named, "f"), "nor does a name that is no record yet");
+	ok(is_called(staged, "f"), "nor what a transaction is looking up");
+	stages_unref(&ss, staged);
 	stages_unref(&ss, plain);
 	stages_unref(&ss, meta);
 	stages_unref(&ss, request);
@@ -296,7 +318,7 @@ int main(void)
 {
 	int fd;
 
-	plan(49);
+	plan(54);
 	fd = arena_create(64u << 20);
 	must(fd >= 0 && arena_open(fd, &arena) == 0);
 	must(stages_init(&ss, arena) == 0);
@@ -309,6 +331,7 @@ int main(void)
 	test_walk();
 	test_bytes();
 	test_follow();
+	test_put_name();
 	test_load();
 	stages_expire(&ss, 0);
 	stages_fini(&ss);
