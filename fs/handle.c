@@ -396,6 +396,26 @@ static int load_chunk(void *ctx, uint32_t idx, const struct arena_attr *attr)
 
 /* ---- out of the arena ---- */
 
+/*
+ * The generation that a look was of. One that no manifest knows was made by a
+ * compaction that the crash undid: the collection has the one before again,
+ * which has all that any moment since shows. NULL: it was compacted away.
+ */
+static struct generation *find_looked_at(
+	struct fs *fs, struct collection *c, uint32_t no)
+{
+	struct generation *g =
+		catalogue_find_gen(store_catalogue(fs->store), no);
+
+	if (g || no < GENERATION_FIRST)
+		return g;
+	g = collection_gen(c);
+	if (g->no < GENERATION_FIRST || g->no < no)
+		return g;
+	generation_unref(g);
+	return NULL;
+}
+
 /* -ESTALE: what it looked at was compacted away since. */
 static int load_look(struct fs *fs, struct handle *h)
 {
@@ -410,7 +430,7 @@ static int load_look(struct fs *fs, struct handle *h)
 	if (len != sizeof(kept))
 		return -ESTALE;
 	memcpy(&kept, body, sizeof(kept));
-	look.gen = catalogue_find_gen(store_catalogue(fs->store), kept.gen);
+	look.gen = find_looked_at(fs, h->coll, kept.gen);
 	if (!look.gen)
 		return -ESTALE;
 	rc = look.gen->coll == of ? moment_new(look.moments, &look.moment)

@@ -556,6 +556,16 @@ static void damage(struct life *l, uint64_t *dice, char path[160])
 	}
 }
 
+/* Whether vectors are left out of what was opened: so it is where nothing older
+ * has them. What it says of the others is looked at once it is healed. */
+static bool leaves_out(struct life *l)
+{
+	struct pm_state got;
+	uint32_t n_damaged;
+
+	return !pm_dump(l->s, &got, &n_damaged) && n_damaged > 0;
+}
+
 /*
  * Opens with damage: refused with a sentence, or right. False: there is no
  * more to judge. Damage in the log's last frames looks like a torn tail; then
@@ -573,6 +583,12 @@ static bool judge_damaged(struct life *run, struct life *l, uint64_t *dice)
 	rc = open_store(l, &rep);
 	pk_flip.path[0] = '\0';
 	snprintf(what, sizeof(what), "damaged in %s", path);
+	if (rc == 0 && leaves_out(l)) {
+		life_close(l);
+		run->t->refused++;
+		sim_heal(l->sim);
+		return true;
+	}
 	if (rc == 0) {
 		if (strncmp(path, "wal/", 4) == 0 && rep.cut_len > 0)
 			lo = 0;
