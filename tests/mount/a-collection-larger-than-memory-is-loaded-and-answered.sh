@@ -15,7 +15,7 @@ fi
 GROUP=$ROOT/vgtest.$$
 mkdir "$GROUP" 2>/dev/null && echo ${LIMIT_MB}M 2>/dev/null >"$GROUP/$LIMIT" ||
 	skip_all "no control group for memory can be made here"
-trap 'rmdir "$GROUP" 2>/dev/null' EXIT
+trap 'rc=$?; rmdir "$GROUP" 2>/dev/null; (exit $rc); clean_up' EXIT
 
 # What is started after enter is in the group, this shell not after leave.
 enter() { echo $$ >"$GROUP/cgroup.procs"; }
