@@ -43,6 +43,12 @@ struct kept_look {
 	uint64_t seq[VG_SEQS];
 };
 
+/* What a record's open file reads, whatever its number is: the file's body,
+ * with the id behind it. */
+struct kept_version {
+	uint64_t begin;
+};
+
 static_assert(sizeof(struct kept_handle) <= KEPT_LEN_MAX,
 	"a handle fits where names do");
 
@@ -136,6 +142,21 @@ struct generation *handle_find_gen(struct fs *fs, uint32_t no)
 	return g;
 }
 
+struct generation *handle_find_version(
+	struct fs *fs, uint64_t ino, const struct version **out)
+{
+	struct generation *g = NULL;
+
+	pthread_mutex_lock(&fs->handles_lock);
+	for (struct handle *h = fs->handles; h && !g; h = h->next)
+		if (h->version && h->ino == ino) {
+			g = generation_ref(h->gen);
+			*out = h->version;
+		}
+	pthread_mutex_unlock(&fs->handles_lock);
+	return g;
+}
+
 struct collection *handle_find_snap(struct fs *fs, uint32_t no)
 {
 	struct collection *snap = NULL;
@@ -216,11 +237,24 @@ static int save_look(
 		fs->arena, h->file, ARENA_BODY, 0, &kept, sizeof(kept));
 }
 
+static bool save_version(struct fs *fs, const struct handle *h)
+{
+	struct kept_version kept = {h->version->begin};
+	struct vg_id id = version_id(h->version);
+
+	return arena_pwrite(fs->arena, h->file, ARENA_BODY, 0, &kept,
+		       sizeof(kept)) == 0 &&
+	       arena_pwrite(fs->arena, h->file, ARENA_BODY, sizeof(kept),
+		       id.bytes, id.len) == 0;
+}
+
 /* What the handle reads as, or what that is rendered from. */
 static bool save_body(struct fs *fs, const struct handle *h)
 {
 	const struct answer_bytes *a = h->answer;
 
+	if (h->kind == HANDLE_VERSION)
+		return save_version(fs, h);
 	if (h->kind != HANDLE_BYTES)
 		return false; /* a listing's look comes with its begin */
 	if (a->rows)
@@ -537,17 +571,53 @@ static int load_dir(struct fs *fs, struct handle *h)
 	return 0;
 }
 
-/* Its nodeid says which it is. */
+/* A version of the present by its id and begin: its number was in a generation
+ * that a crash undid. VERSION_NONE: it was compacted away. */
+static uint32_t find_kept_version(
+	struct fs *fs, const struct handle *h, const struct generation *g)
+{
+	struct kept_version kept;
+	struct vg_id id;
+	const char *body;
+	size_t len;
+	uint32_t no;
+
+	body = arena_bytes(fs->arena, h->file, ARENA_BODY, &len);
+	if (!h->has_body || len <= sizeof(kept))
+		return VERSION_NONE;
+	memcpy(&kept, body, sizeof(kept));
+	id = (struct vg_id){
+		body + sizeof(kept), (uint32_t)(len - sizeof(kept))};
+	no = generation_find_newest(g, id);
+	while (no != VERSION_NONE &&
+		generation_version(g, no)->begin != kept.begin)
+		no = generation_version(g, no)->older;
+	return no;
+}
+
+/* Its nodeid says which it is, or, where that is of no generation that is
+ * there, its id and begin. */
 static int load_version(struct fs *fs, struct handle *h)
 {
 	struct ops_node node;
+	struct generation *g;
+	uint32_t no;
 	int rc = ops_node_get(fs, h->ino, &node);
 
-	if (rc < 0)
+	if (rc == 0) {
+		if (node.version)
+			handle_keep_version(fs, h, node.gen, node.version);
+		ops_node_put(fs, &node);
+		return h->version ? 0 : -ESTALE;
+	}
+	if (rc != -ESTALE || !h->coll || h->coll->of)
 		return rc;
-	if (node.version)
-		handle_keep_version(fs, h, node.gen, node.version);
-	ops_node_put(fs, &node);
+	g = collection_gen(h->coll);
+	no = find_kept_version(fs, h, g);
+	if (no != VERSION_NONE &&
+		!generation_version(g, no)->cell->is_gone)
+		handle_keep_version(fs, h, g, generation_version(g, no));
+	generation_unref(g);
 	return h->version ? 0 : -ESTALE;
 }
 

@@ -108,6 +108,11 @@ void handle_keep_version(struct fs *fs, struct handle *h,
  * collection was removed, referenced, or NULL. */
 struct generation *handle_find_gen(struct fs *fs, uint32_t no);
 
+/* The version that an open file of node ino reads, if any: its generation,
+ * referenced, or NULL. For nodes whose generation a crash undid. */
+struct generation *handle_find_version(
+	struct fs *fs, uint64_t ino, const struct version **out);
+
 /* The same of a snapshot that was removed. */
 struct collection *handle_find_snap(struct fs *fs, uint32_t no);
 

@@ -45,6 +45,16 @@ static int find_holder(struct fs *fs, struct ops_node *node)
 	return 0;
 }
 
+/* A record of a generation that a crash undid, while it is open. */
+static int find_undone(struct fs *fs, fuse_ino_t ino, struct ops_node *node)
+{
+	node->gen = handle_find_version(fs, ino, &node->version);
+	if (!node->gen)
+		return -ESTALE;
+	node->coll = collection_ref(node->gen->coll);
+	return 0;
+}
+
 int ops_node_get(struct fs *fs, fuse_ino_t ino, struct ops_node *out)
 {
 	struct node_ref ref = node_decode(ino);
@@ -74,6 +84,8 @@ int ops_node_get(struct fs *fs, fuse_ino_t ino, struct ops_node *out)
 		rc = find_holder(fs, &node);
 		if (rc == 0)
 			rc = find_version(node.gen, ref.low, &node.version);
+		else
+			rc = find_undone(fs, ino, &node);
 		break;
 	default:
 		node.coll = catalogue_find_no(

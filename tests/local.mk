@@ -184,6 +184,7 @@ EXTRA_DIST += %D%/mount/lib.sh \
 # crashes: a daemon that dies is followed by one that goes on.
 crash_tests = %D%/mount/a-crash-is-not-noticed.sh \
 	%D%/mount/a-deadly-request-is-refused.sh \
+	%D%/mount/a-record-read-across-a-compaction-a-crash-undid.sh \
 	%D%/mount/a-restart-keeps-what-is-open.sh
 dist_check_SCRIPTS += $(crash_tests)
 TESTS += $(crash_tests)
