@@ -525,6 +525,7 @@ tests_powerfs_LDADD = libvgsimdisk.a libvgtap.a libvgbase.a $(FUSE3_LIBS)
 # missing.
 noinst_LIBRARIES += libvgpowerkit.a
 libvgpowerkit_a_SOURCES = %D%/powerkit.c %D%/powerkit.h \
+	%D%/powerkit_life.c %D%/powerkit_life.h \
 	%D%/powermodel.c %D%/powermodel.h \
 	%D%/witness.c %D%/witness.h
 power_libs = libvgpowerkit.a libvgsimdisk.a $(store_libs)

@@ -3,429 +3,14 @@
 #include "tests/powerkit.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/store_int.h"
-#include "tests/storekit.h"
+#include "tests/powerkit_life.h"
 #include "tests/tap.h"
-#include "tests/witness.h"
 
 struct pk_flip pk_flip;
-
-#define CHANGES_MAX 8 /* of a commit */
-#define MORE 12	      /* steps of a life that follows a power cut */
-
-/* What was, what may be, what is promised. */
-struct history {
-	pthread_mutex_t lock; /* all below; a leaf under the disk's */
-	struct pm_state *of;  /* owned: after each change, from none on */
-	uint32_t cap;
-	uint32_t n;	/* after the last that was begun */
-	uint32_t told;	/* after the last that was answered with 0 */
-	uint32_t acked; /* after the last that is durable */
-};
-
-struct life {
-	const struct pk_config *cfg;
-	struct sim *sim;
-	struct io *wrapped; /* NULL: the disk's own table is used */
-	struct store *s; /* NULL: closed, or being opened */
-	struct history h;
-	uint64_t dice;
-	uint32_t next_n;     /* of a vector */
-	uint64_t judged;     /* power cuts of a run */
-	struct copy *copy;   /* of a run: the one under way, or NULL */
-	struct witness witness; /* of a run */
-	bool is_faulty;	     /* calls may fail */
-	struct pk_tally *t;  /* of the run; NULL: nothing is counted */
-	char why[400];	     /* the first thing that is wrong; "": nothing */
-};
-
-static bool VG_PRINTF(2, 3) wrong(struct life *l, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (l->why[0])
-		return false;
-	va_start(ap, fmt);
-	vsnprintf(l->why, sizeof(l->why), fmt, ap);
-	va_end(ap);
-	return false;
-}
-
-/* ---- history ---- */
-
-static void history_init(struct history *h, uint32_t cap)
-{
-	*h = (struct history){.cap = cap};
-	pthread_mutex_init(&h->lock, NULL);
-	h->of = calloc(cap, sizeof(*h->of));
-	must(h->of && cap > 0);
-	pm_init(&h->of[0]);
-}
-
-static void history_fini(struct history *h)
-{
-	pthread_mutex_destroy(&h->lock);
-	free(h->of);
-}
-
-static void push_locked(struct history *h, const struct pm_state *st)
-{
-	must(h->n + 1 < h->cap);
-	h->of[++h->n] = *st;
-}
-
-/* The newest of the states lo to n that is this one; -1: none is. */
-static int64_t history_find(
-	const struct history *h, uint32_t lo, const struct pm_state *st)
-{
-	for (int64_t i = h->n; i >= (int64_t)lo; i--)
-		if (memcmp(&h->of[i], st, sizeof(*st)) == 0)
-			return i;
-	return -1;
-}
-
-/* As it is at this moment. */
-static void history_copy(struct history *h, struct history *out)
-{
-	pthread_mutex_lock(&h->lock);
-	history_init(out, h->n + 1 + CHANGES_MAX * (MORE + 1));
-	memcpy(out->of, h->of, (h->n + 1) * sizeof(*h->of));
-	out->n = h->n;
-	out->told = h->told;
-	out->acked = h->acked;
-	pthread_mutex_unlock(&h->lock);
-}
-
-static void all_durable(struct history *h)
-{
-	pthread_mutex_lock(&h->lock);
-	h->acked = h->n;
-	pthread_mutex_unlock(&h->lock);
-}
-
-/* ---- one life ---- */
-
-static void unwrap(struct life *l)
-{
-	if (l->wrapped)
-		l->cfg->unwrap(l->wrapped);
-	l->wrapped = NULL;
-}
-
-/* What the store's own thread does first, done now: calls come in the same
- * order each time. */
-static void sweep(struct store *s)
-{
-	struct checkpointer *cp = &s->checkpoint;
-
-	pthread_mutex_lock(&cp->run_lock);
-	if (!cp->is_swept && !store_read_only(s))
-		cp->is_swept = checkpoint_sweep(s) == 0;
-	pthread_mutex_unlock(&cp->run_lock);
-}
-
-/* Opens without a look at what it holds. */
-static int open_store(struct life *l, struct store_report *rep)
-{
-	const struct pk_config *cfg = l->cfg;
-	struct store_config sc = {
-		.durability = cfg->durability,
-		.indexers = 1,
-		.segment_size = cfg->segment_size,
-		.checkpoint_bytes = cfg->checkpoint_bytes,
-		.has_grace = true,
-		.grace_s = cfg->keeps ? 3600 : 0,
-		.no_uring = true,
-		.io = sim_get_io(l->sim),
-		.has_dirfd = true,
-		.dirfd = sim_root(l->sim),
-	};
-
-	if (cfg->wrap)
-		sc.io = l->wrapped = cfg->wrap(l->sim, l->is_faulty);
-
-	struct store *s = NULL;
-	int rc = store_open(&sc, rep, &s);
-
-	if (rc == 0)
-		sweep(s);
-	else
-		unwrap(l);
-	l->s = s;
-	return rc;
-}
-
-/* Looks at what was opened: it is a state from lo on. */
-static bool is_known(struct life *l, uint32_t lo, const char *when)
-{
-	struct pm_state got;
-	uint32_t n_damaged;
-	const char *why = pm_dump(l->s, &got, &n_damaged);
-	int64_t k;
-
-	if (why)
-		return wrong(l, "%s: %s", when, why);
-	if (n_damaged)
-		return wrong(l, "%s: %u vectors are damaged", when, n_damaged);
-	k = history_find(&l->h, lo, &got);
-	if (k < 0 && history_find(&l->h, 0, &got) >= 0)
-		return wrong(l,
-			"%s: an acknowledged change is missing: it is state "
-			"%d, %u is durable, %u the last",
-			when, (int)history_find(&l->h, 0, &got), lo, l->h.n);
-	if (k < 0)
-		return wrong(l, "%s: it is none of the states %u to %u: %s",
-			when, lo, l->h.n, pm_diff(&l->h.of[l->h.n], &got));
-	pthread_mutex_lock(&l->h.lock);
-	l->h.n = l->h.told = (uint32_t)k;
-	pthread_mutex_unlock(&l->h.lock);
-	return true;
-}
-
-static bool life_open(struct life *l, uint32_t lo, const char *when)
-{
-	struct store_report rep;
-	int rc = open_store(l, &rep);
-
-	if (rc < 0)
-		return wrong(l, "%s: not opened: %d, %s", when, rc, rep.error);
-	if (l->t)
-		l->t->from_manifest += rep.manifest > 0;
-	if (!is_known(l, lo, when))
-		return false;
-	all_durable(&l->h); /* an open does not take what it reads for safe */
-	return true;
-}
-
-static void life_close(struct life *l)
-{
-	store_close(l->s);
-	l->s = NULL;
-	unwrap(l);
-}
-
-static bool is_sound(struct life *l, const char *when)
-{
-	const char *why = NULL;
-
-	if (store_check(l->s, &why) < 0)
-		return wrong(l, "%s: it is not sound: %s", when,
-			why ? why : "?");
-	return true;
-}
-
-/* ---- changes ---- */
-
-struct asked {
-	struct pm_change want[CHANGES_MAX];
-	struct pm_asked asked[CHANGES_MAX];
-	struct change change[CHANGES_MAX];
-	struct commit commit;
-};
-
-static bool has_collection(const struct pm_state *st)
-{
-	for (uint32_t i = 0; i < PM_NAMES; i++)
-		if (st->of[i].kind == PM_COLLECTION)
-			return true;
-	return false;
-}
-
-/* Draws a commit's changes; what they make may be there from now on. */
-static void draw_commit(struct life *l, struct asked *a, uint32_t n)
-{
-	pthread_mutex_lock(&l->h.lock);
-	for (uint32_t i = 0; i < n; i++) {
-		struct pm_state st = l->h.of[l->h.n];
-
-		pm_draw(&st,
-			l->cfg->is_same ? PM_SAME : n > 1 ? PM_RECORDS : PM_ANY,
-			&l->next_n, &l->dice, &a->want[i]);
-		if (pm_apply(&st, &a->want[i]) == 0)
-			push_locked(&l->h, &st);
-	}
-	pthread_mutex_unlock(&l->h.lock);
-	for (uint32_t i = 0; i < n; i++) {
-		pm_ask(l->s, &a->want[i], &a->asked[i]);
-		a->change[i] = a->asked[i].change;
-	}
-}
-
-/* Is this what a failing disk may answer? */
-static bool is_excuse(const struct life *l, int rc)
-{
-	return l->is_faulty && (rc == -EIO || rc == -EROFS || rc == -ENOSPC);
-}
-
-/* What became of change i, whose number's state was before. */
-static bool note_answer(struct life *l, const struct asked *a, uint32_t i)
-{
-	struct pm_state st = l->h.of[l->h.n];
-	int rc = a->change[i].rc, want = pm_apply(&st, &a->want[i]);
-
-	if (rc != want && !is_excuse(l, rc))
-		return wrong(l, "%s n%u/i%u: %d instead of %d: %s",
-			op_name(a->want[i].type), a->want[i].name,
-			a->want[i].id, rc, want, a->change[i].why);
-	if (rc < 0 && !a->change[i].why[0])
-		return wrong(l, "%s: %d without a sentence",
-			op_name(a->want[i].type), rc);
-	if (want == 0 && (rc == 0 || rc == -EIO))
-		push_locked(&l->h, &st);
-	if (rc == 0)
-		l->h.told = l->h.n;
-	if (rc == 0 && l->cfg->durability == STORE_CLOSE)
-		l->h.acked = l->h.n;
-	return true;
-}
-
-static int step_commit(struct life *l)
-{
-	uint32_t n = 1 + (pm_roll(&l->dice, 3) == 0
-					 ? pm_roll(&l->dice, l->cfg->batch)
-					 : 0);
-	struct asked *a = calloc(1, sizeof(*a));
-	uint32_t before = l->h.n;
-	int rc;
-
-	must(a && n <= CHANGES_MAX);
-	if (!l->cfg->is_same && !has_collection(&l->h.of[before]))
-		n = 1; /* which makes one */
-	draw_commit(l, a, n);
-	a->commit.changes = a->change;
-	a->commit.n = n;
-	a->commit.sync = pm_roll(&l->dice, l->cfg->is_same ? 16 : 4) == 0;
-	rc = store_commit_wait(l->s, &a->commit);
-	pthread_mutex_lock(&l->h.lock);
-	l->h.n = before;
-	for (uint32_t i = 0; i < n; i++)
-		if (!note_answer(l, a, i))
-			break;
-	if (a->commit.sync && !is_excuse(l, rc))
-		l->h.acked = l->h.n;
-	pthread_mutex_unlock(&l->h.lock);
-	for (uint32_t i = 0; i < n; i++)
-		pm_unask(&a->asked[i]);
-	free(a);
-	return is_excuse(l, rc) ? rc : 0;
-}
-
-/* Changes that are there together or not at all; some that come too late. */
-static int step_atomic(struct life *l)
-{
-	struct asked *a = calloc(1, sizeof(*a));
-	uint32_t before = l->h.n;
-	struct pm_state st;
-	bool is_late = pm_roll(&l->dice, 5) == 0;
-	int rc;
-
-	must(a);
-	st = l->h.of[before];
-	a->commit.n = pm_draw_atomic(&st, 1 + pm_roll(&l->dice, 6), &l->next_n,
-		&l->dice, a->want);
-	for (uint32_t i = 0; i < a->commit.n; i++) {
-		must(pm_apply(&st, &a->want[i]) == 0);
-		pm_ask(l->s, &a->want[i], &a->asked[i]);
-		a->change[i] = a->asked[i].change;
-	}
-	if (a->commit.n && is_late) {
-		a->change[a->commit.n - 1].flags |= CHANGE_IF;
-		a->change[a->commit.n - 1].if_begin = 1ull << 60;
-	}
-	pthread_mutex_lock(&l->h.lock);
-	if (a->commit.n && !is_late)
-		push_locked(&l->h, &st); /* it may be there from now on */
-	pthread_mutex_unlock(&l->h.lock);
-	a->commit.changes = a->change;
-	a->commit.is_atomic = true;
-	a->commit.sync = pm_roll(&l->dice, 4) == 0 || a->commit.n == 0;
-	rc = store_commit_wait(l->s, &a->commit);
-	pthread_mutex_lock(&l->h.lock);
-	l->h.n = before;
-	if (a->commit.n && !is_late && (rc == 0 || rc == -EIO))
-		push_locked(&l->h, &st);
-	if (rc == 0)
-		l->h.told = l->h.n;
-	if (rc == 0 && (a->commit.sync || l->cfg->durability == STORE_CLOSE))
-		l->h.acked = l->h.n;
-	pthread_mutex_unlock(&l->h.lock);
-	if (rc != (is_late && a->commit.n ? -ESTALE : 0) && !is_excuse(l, rc))
-		wrong(l, "an atomic commit gave %d: %s", rc, a->commit.why);
-	for (uint32_t i = 0; i < a->commit.n; i++)
-		pm_unask(&a->asked[i]);
-	free(a);
-	return is_excuse(l, rc) ? rc : 0;
-}
-
-static int step_sync(struct life *l)
-{
-	struct commit commit = {.sync = true};
-	int rc = store_commit_wait(l->s, &commit);
-
-	if (rc == 0)
-		all_durable(&l->h);
-	else if (!is_excuse(l, rc))
-		wrong(l, "a sync gave %d", rc);
-	return rc;
-}
-
-static int step_checkpoint(struct life *l)
-{
-	bool all = pm_roll(&l->dice, 3) > 0;
-	int rc;
-
-	if (all)
-		sk_wait_linked(l->s); /* so that a seed says what is saved */
-	rc = store_checkpoint(l->s, all);
-	if (rc == 0)
-		all_durable(&l->h);
-	else if (!is_excuse(l, rc))
-		wrong(l, "a checkpoint gave %d", rc);
-	if (l->t)
-		l->t->checkpoints += rc == 0;
-	return rc;
-}
-
-/* A collection is made anew; nobody sees a difference. */
-static int step_compact(struct life *l)
-{
-	char name[4];
-	struct collection *c;
-	int rc;
-
-	snprintf(name, sizeof(name), "n%u", pm_roll(&l->dice, PM_NAMES) % 10);
-	c = sk_get(l->s, name);
-	if (!c)
-		return 0;
-	rc = store_compact(l->s, c);
-	collection_unref(c);
-	if (rc < 0 && rc != -EAGAIN && !is_excuse(l, rc))
-		wrong(l, "a compaction gave %d", rc);
-	if (l->t)
-		l->t->compactions += rc == 0;
-	return rc == -EAGAIN ? 0 : rc;
-}
-
-static int one_step(struct life *l)
-{
-	uint32_t what = pm_roll(&l->dice, 100);
-
-	if (what < 8)
-		return step_checkpoint(l);
-	if (what > 96)
-		return step_compact(l);
-	if (what < 11)
-		return step_sync(l);
-	if (what < 21 && !l->cfg->is_same)
-		return step_atomic(l);
-	return step_commit(l);
-}
 
 /* ---- judging ---- */
 
@@ -439,8 +24,8 @@ static void tally_bad(struct pk_tally *t, const struct life *l,
 
 /* A second power cut, while what the first one left is used. */
 struct second {
-	struct life *l;	 /* of which it cuts off */
-	unsigned in;	 /* calls from now */
+	struct life *l; /* of which it cuts off */
+	unsigned in;	/* calls from now */
 	enum sim_mode mode;
 	uint64_t seed;
 	struct sim *left;
@@ -463,8 +48,8 @@ static void cut_again(void *ctx, struct sim *sim, enum sim_call call,
 		history_copy(&c->l->h, &c->h);
 }
 
-static struct life *life_new(
-	const struct life *of, struct sim *left, const struct history *h)
+static struct life *life_new(const struct life *of, struct sim *left,
+	const struct history *h)
 {
 	struct life *l = calloc(1, sizeof(*l));
 
@@ -498,13 +83,13 @@ static void judge_second(struct life *run, struct second *c,
 	}
 	l = life_new(run, c->left, &c->h);
 	if (life_open(l, l->h.acked, "opened"))
-		is_sound(l, "opened");
+		life_is_sound(l, "opened");
 	run->t->twice++;
 	run->t->states++;
 	if (l->why[0])
 		tally_bad(run->t, l, c->mode,
-			c->is_early ? "cut while it was opened"
-				    : "cut once more");
+			c->is_early ? "cut while it was opened" :
+				      "cut once more");
 	life_free(l);
 }
 
@@ -547,8 +132,7 @@ static void damage(struct life *l, uint64_t *dice, char path[160])
 	bits = (uint8_t)(1u << pm_roll(dice, 8));
 	pk_flip = (struct pk_flip){.offset = at, .bits = bits};
 	if (pm_roll(dice, 4)) {
-		must(sim_flip(l->sim, p.path, at, bits,
-			     pm_roll(dice, 2)) == 0);
+		must(sim_flip(l->sim, p.path, at, bits, pm_roll(dice, 2)) == 0);
 		snprintf(pk_flip.path, sizeof(pk_flip.path), "%s", p.path);
 	} else {
 		must(sim_bad(l->sim, p.path, (struct sim_range){at, 1}, -EIO,
@@ -580,7 +164,7 @@ static bool judge_damaged(struct life *run, struct life *l, uint64_t *dice)
 
 	damage(l, dice, path);
 	run->t->flips++;
-	rc = open_store(l, &rep);
+	rc = life_start(l, &rep);
 	pk_flip.path[0] = '\0';
 	snprintf(what, sizeof(what), "damaged in %s", path);
 	if (rc == 0 && leaves_out(l)) {
@@ -592,15 +176,15 @@ static bool judge_damaged(struct life *run, struct life *l, uint64_t *dice)
 	if (rc == 0) {
 		if (strncmp(path, "wal/", 4) == 0 && rep.cut_len > 0)
 			lo = 0;
-		if (is_known(l, lo, what))
-			is_sound(l, what);
+		if (life_is_known(l, lo, what))
+			life_is_sound(l, what);
 		return false;
 	}
 	run->t->refused++;
 	if (rc != -VG_ECORRUPT && rc != -VG_EFORMAT && rc != -EIO)
-		wrong(l, "%s: %d, %s", what, rc, rep.error);
+		life_wrong(l, "%s: %d, %s", what, rc, rep.error);
 	if (!rep.error[0])
-		wrong(l, "%s: %d without a sentence", what, rc);
+		life_wrong(l, "%s: %d without a sentence", what, rc);
 	sim_heal(l->sim);
 	return !l->why[0];
 }
@@ -629,11 +213,12 @@ static void judge(struct life *run, struct sim *left, enum sim_mode mode)
 		sim_watch(left, SIM_CHANGES, cut_again, &c);
 	if (goes_on && life_open(l, l->h.acked, "opened")) {
 		base = l->h.of[l->h.n];
-		is_sound(l, "opened");
-		for (uint32_t i = pm_roll(&dice, MORE); i > 0 && !l->why[0]; i--)
-			one_step(l);
+		life_is_sound(l, "opened");
+		for (uint32_t i = pm_roll(&dice, MORE); i > 0 && !l->why[0];
+			i--)
+			life_step(l);
 		if (!l->why[0])
-			is_sound(l, "used again");
+			life_is_sound(l, "used again");
 	}
 	life_close(l);
 	sim_watch(left, 0, NULL, NULL);
@@ -715,7 +300,7 @@ static void copy_judge(struct life *run, struct copy *c)
 	run->t->copies++;
 	run->t->states++;
 	if (life_open(l, c->acked, "copied"))
-		is_sound(l, "copied");
+		life_is_sound(l, "copied");
 	if (l->why[0])
 		tally_bad(run->t, l, SIM_ALL, "a copy");
 	life_free(l);
@@ -808,7 +393,7 @@ static bool restart(struct life *l, bool is_killed)
 		sim_set_capacity(killed, 0);
 		l->s = NULL;
 		store_close(s);
-		unwrap(l);
+		life_unwrap(l);
 		sim_free(killed);
 		set_faults(l);
 	} else {
@@ -816,20 +401,21 @@ static bool restart(struct life *l, bool is_killed)
 	}
 	l->t->restarts++;
 	for (unsigned tries = 0; tries < 8; tries++) {
-		rc = open_store(l, &rep);
+		rc = life_start(l, &rep);
 		if (rc == 0)
 			break;
-		if (!is_excuse(l, rc) && !(l->is_faulty && rc < 0))
+		if (!life_is_excuse(l, rc) && !(l->is_faulty && rc < 0))
 			break;
 		sim_fail(l->sim, &none);
 		sim_set_capacity(l->sim, 0);
 	}
 	if (rc < 0)
-		return wrong(l, "not started again: %d, %s", rc, rep.error);
+		return life_wrong(l, "not started again: %d, %s", rc,
+			rep.error);
 	l->t->from_manifest += rep.manifest > 0;
-	if (!is_known(l, l->h.told, "started again"))
+	if (!life_is_known(l, l->h.told, "started again"))
 		return false;
-	all_durable(&l->h);
+	history_all_durable(&l->h);
 	return true;
 }
 
@@ -858,13 +444,13 @@ static bool run_step(struct life *l, unsigned step)
 
 	fill_disk(l, step);
 	if (!witness_check(&l->witness, l->sim))
-		return wrong(l, "%s was changed, which a copy shares",
+		return life_wrong(l, "%s was changed, which a copy shares",
 			l->witness.path);
 	if (l->cfg->links)
 		witness_put(&l->witness, l->sim, l->dice >> 20);
 	if (what < 2)
 		return restart(l, what == 0);
-	rc = one_step(l);
+	rc = life_step(l);
 	if (l->why[0])
 		return false;
 	l->t->full += rc == -ENOSPC;
@@ -875,7 +461,7 @@ static bool run_step(struct life *l, unsigned step)
 	if (!restart(l, false))
 		return false;
 	if (pm_roll(&l->dice, 2)) /* a last one, with nothing new */
-		step_checkpoint(l);
+		life_checkpoint(l);
 	return !l->why[0];
 }
 
@@ -894,8 +480,8 @@ void pk_run(const struct pk_config *cfg, uint64_t seed, struct pk_tally *t)
 	for (unsigned i = 0; runs && i < cfg->steps; i++)
 		runs = run_step(l, i) && !(t->stops && t->lost > 0);
 	if (runs)
-		runs = is_sound(l, "at the end") &&
-		       is_known(l, l->h.told, "at the end");
+		runs = life_is_sound(l, "at the end") &&
+		       life_is_known(l, l->h.told, "at the end");
 	if (l->why[0])
 		tally_bad(t, l, SIM_ALL, "alive");
 	life_close(l);
@@ -918,9 +504,9 @@ static void draw_any(uint64_t seed, struct pk_config *cfg)
 			.no_allocate = pm_roll(&dice, 5) == 0},
 		.durability = pm_roll(&dice, 2) ? STORE_CLOSE : STORE_FSYNC,
 		.segment_size = 1000 + pm_roll(&dice, 5000),
-		.checkpoint_bytes = pm_roll(&dice, 6)
-					    ? 1ull << 40
-					    : 1000 + pm_roll(&dice, 4000),
+		.checkpoint_bytes = pm_roll(&dice, 6) ?
+					    1ull << 40 :
+					    1000 + pm_roll(&dice, 4000),
 		.keeps = pm_roll(&dice, 3) == 0,
 		.steps = 30 + pm_roll(&dice, 50),
 		.one_in = 10 + pm_roll(&dice, 50),
