@@ -505,3 +505,24 @@ void sk_copy(const char *from, const char *to)
 	close(a);
 	close(b);
 }
+
+bool sk_is_snap(const struct sk_model *m, struct store *s,
+	struct collection *c, const char *name)
+{
+	struct collection *snap = collection_find_snap(c, sk_id(name));
+	bool is = snap && sk_is_model(m, s, snap);
+
+	collection_unref(snap);
+	return is;
+}
+
+void sk_flip(const char *path, off_t at)
+{
+	int fd = open(path, O_RDWR);
+	uint8_t byte;
+
+	must(fd >= 0 && pread(fd, &byte, 1, at) == 1);
+	byte ^= 16;
+	must(pwrite(fd, &byte, 1, at) == 1);
+	close(fd);
+}

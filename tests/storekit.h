@@ -4,6 +4,7 @@
 #define TESTS_STOREKIT_H
 
 #include <pthread.h>
+#include <sys/types.h>
 
 #include "src/store.h"
 
@@ -94,6 +95,13 @@ bool sk_step(struct sk_model *m, struct store *s, struct collection *c);
  * listing. What differs is told as a diagnostic. */
 bool sk_is_model(const struct sk_model *m, struct store *s,
 	struct collection *c);
+
+/* Whether c has a snapshot of that name, and it is the model. */
+bool sk_is_snap(const struct sk_model *m, struct store *s,
+	struct collection *c, const char *name);
+
+/* Changes one bit of the byte at `at` of a file; again: it is as it was. */
+void sk_flip(const char *path, off_t at);
 
 /*
  * While a gate is shut nobody commits: what comes meanwhile is queued, in

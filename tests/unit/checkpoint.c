@@ -220,17 +220,6 @@ static const char *file_of(const char *dir, const char *name)
 	return path;
 }
 
-static void flip(const char *path, off_t at)
-{
-	int fd = open(path, O_RDWR);
-	uint8_t byte;
-
-	must(fd >= 0 && pread(fd, &byte, 1, at) == 1);
-	byte ^= 16;
-	must(pwrite(fd, &byte, 1, at) == 1);
-	close(fd);
-}
-
 static void test_damaged_vectors(void)
 {
 	const struct store_config cfg = {.checkpoint_bytes = UINT64_MAX};
@@ -247,7 +236,7 @@ static void test_damaged_vectors(void)
 
 	make_rows(dir, "flat");
 	/* Row 100 lies in the block of rows 96 to 111. */
-	flip(file_of(dir, "vec.0001"), COLFILE_HEADER + 100 * DIM * 4 + 3);
+	sk_flip(file_of(dir, "vec.0001"), COLFILE_HEADER + 100 * DIM * 4 + 3);
 	s = open_dir(dir, &cfg, &rep);
 	must(s);
 	c = sk_get(s, "c");
@@ -271,13 +260,13 @@ static bool opens_flipped(const char *dir, const char *name, off_t at,
 	struct store *s;
 	bool opens;
 
-	flip(file_of(dir, name), at);
+	sk_flip(file_of(dir, name), at);
 	s = open_dir(dir, &cfg, rep);
 	opens = s != NULL;
 	if (s)
 		sk_is_sound(s);
 	store_close(s);
-	flip(file_of(dir, name), at);
+	sk_flip(file_of(dir, name), at);
 	return opens;
 }
 
@@ -355,11 +344,11 @@ static void test_made_good(void)
 	make_small(dir, &m);
 	ok(is_whole(dir, &m, 2), "of two manifests the newer one is taken");
 	snprintf(path, sizeof(path), "%s/MANIFEST.2", dir);
-	flip(path, 100);
+	sk_flip(path, 100);
 	ok(is_whole(dir, &m, 1),
 		"if it is damaged, the older one, and the log has the rest");
-	flip(path, 100);
-	flip(file_of(dir, "version.0001"), COLFILE_HEADER + 5);
+	sk_flip(path, 100);
+	sk_flip(file_of(dir, "version.0001"), COLFILE_HEADER + 5);
 	ok(is_whole(dir, &m, 0),
 		"if no file can be used, the log has it from its begin");
 	ok(stat(path, &st) == 0, "what was not taken is still there");

@@ -110,17 +110,6 @@ static const char *file_of(const char *dir, const char *column, bool is_past)
 	return path;
 }
 
-static void flip(const char *path, off_t at)
-{
-	int fd = open(path, O_RDWR);
-	uint8_t byte;
-
-	must(fd >= 0 && pread(fd, &byte, 1, at) == 1);
-	byte ^= 16;
-	must(pwrite(fd, &byte, 1, at) == 1);
-	close(fd);
-}
-
 /* A bit in each whole block of rows; what is behind them is read by an open. */
 static void flip_all(const char *path)
 {
@@ -129,7 +118,7 @@ static void flip_all(const char *path)
 	must(stat(path, &st) == 0 && st.st_size > COLFILE_HEADER);
 	for (off_t at = COLFILE_HEADER; at + COLFILE_BLOCK <= st.st_size;
 		at += COLFILE_BLOCK)
-		flip(path, at);
+		sk_flip(path, at);
 }
 
 /* ---- what is said ---- */
@@ -167,17 +156,6 @@ static bool says(const char *dir, unsigned n, const char *has)
 	return said.n == n && said.without == 0;
 }
 
-/* Whether the snapshot is what it was. */
-static bool is_snap(struct store *s, struct collection *c, const char *name,
-	const struct sk_model *m)
-{
-	struct collection *snap = collection_find_snap(c, sk_id(name));
-	bool is = snap && sk_is_model(m, s, snap);
-
-	collection_unref(snap);
-	return is;
-}
-
 /* Whether all is as it was; has_old: the old snapshot, too. */
 static bool is_right(struct store *s, const struct kept *k, bool has_old)
 {
@@ -186,8 +164,8 @@ static bool is_right(struct store *s, const struct kept *k, bool has_old)
 				   : NULL;
 	bool is = c && d && sk_is_model(&k->now, s, c) &&
 		  sk_is_model(&k->other, s, d) &&
-		  is_snap(s, c, "new", &k->new) && has_old == (old != NULL) &&
-		  (!has_old || is_snap(s, c, "old", &k->old));
+		  sk_is_snap(&k->new, s, c, "new") && has_old == (old != NULL) &&
+		  (!has_old || sk_is_snap(&k->old, s, c, "old"));
 
 	collection_unref(old);
 	collection_unref(c);
@@ -255,7 +233,7 @@ static void test_columns(const char *base, const struct kept *k)
 
 	for (unsigned i = 0; i < VG_ARRAY_LEN(columns); i++) {
 		sk_copy(base, dir);
-		flip(file_of(dir, columns[i], true), 4096 + 5);
+		sk_flip(file_of(dir, columns[i], true), 4096 + 5);
 		snprintf(file, sizeof(file), "/%s", columns[i]);
 		loses_old(dir, k, file, columns[i]);
 		ok(says(dir, 2, file) &&
@@ -270,7 +248,7 @@ static void test_columns(const char *base, const struct kept *k)
 	must(unlink(file_of(dir, "version", true)) == 0);
 	loses_old(dir, k, "/version", "a file that is missing");
 	sk_copy(base, dir);
-	flip(file_of(dir, "version", false), 4096 + 5);
+	sk_flip(file_of(dir, "version", false), 4096 + 5);
 	ok(says(dir, 2, "/version") && strstr(said.text, "docs: c/"),
 		"the present's damage is the collection's");
 	ok(!strstr(said.text, "snapshot"), "and no snapshot's");
@@ -281,7 +259,7 @@ static void test_graph(const char *base, const struct kept *k)
 	const char *dir = dir_of(1, "graph");
 
 	sk_copy(base, dir);
-	flip(file_of(dir, "graph", true), 300);
+	sk_flip(file_of(dir, "graph", true), 300);
 	ok(says(dir, 2, "derived: it is rebuilt") &&
 			strstr(said.text, "'docs': a graph of its snapshots"),
 		"a past generation's graph is derived");
@@ -366,7 +344,7 @@ static void test_first_touch(void)
 	collection_unref(c);
 	store_close(s);
 	/* Row 100 lies in the block of rows 96 to 111. */
-	flip(file_of(dir, "vec", true), COLFILE_HEADER + 100 * DIM * 4 + 3);
+	sk_flip(file_of(dir, "vec", true), COLFILE_HEADER + 100 * DIM * 4 + 3);
 	s = sk_open(dir, &look_only);
 	c = sk_get(s, "docs");
 	snap = collection_find_snap(c, sk_id("old"));

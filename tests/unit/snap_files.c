@@ -84,16 +84,6 @@ static void steps(
 	sk_wait_linked(s);
 }
 
-static bool is_snap(struct store *s, struct collection *c, const char *name,
-	const struct sk_model *m)
-{
-	struct collection *snap = collection_find_snap(c, sk_id(name));
-	bool is = snap && sk_is_model(m, s, snap);
-
-	collection_unref(snap);
-	return is;
-}
-
 /* Collection "c" whose first generation only snapshot "old" shows, of model
  * then; open. */
 static struct store *make(const char *dir, const struct store_config *cfg,
@@ -138,7 +128,7 @@ static void test_sweep(void)
 	must(sk_snap(s, c, "more") == 0 && store_checkpoint(s, true) == 0);
 	ok(n_parts(dir, "") == before,
 		"what nobody names goes, but no file of a past generation");
-	ok(is_snap(s, c, "old", &then) && is_snap(s, c, "more", &m) &&
+	ok(sk_is_snap(&then, s, c, "old") && sk_is_snap(&m, s, c, "more") &&
 			sk_is_model(&m, s, c),
 		"which shows what it did");
 	collection_unref(c);
@@ -190,7 +180,7 @@ static void test_grace(void)
 	c = sk_get(s, "c");
 	must(sk_snap(s, c, "new") == 0 && store_checkpoint(s, true) == 0);
 	ok(n_parts(copy, "vec.") == 2, "and go when it is over");
-	ok(is_snap(s, c, "new", &m) && sk_is_model(&m, s, c),
+	ok(sk_is_snap(&m, s, c, "new") && sk_is_model(&m, s, c),
 		"with nothing that is needed");
 	collection_unref(c);
 	store_close(s);
@@ -213,11 +203,11 @@ static void test_empty(void)
 	store_close(s);
 	s = sk_open(dir, &bare);
 	c = sk_get(s, "c");
-	ok(is_snap(s, c, "old", &then) && atomic_load(&c->n_live) == 0,
+	ok(sk_is_snap(&then, s, c, "old") && atomic_load(&c->n_live) == 0,
 		"the snapshot has its own");
 	must(sk_put(s, c, (struct sk_put){"a", 1, SK_DIM, 0}) == 0);
 	must(store_checkpoint(s, true) == 0);
-	ok(n_parts(dir, "vec.") == 4 && is_snap(s, c, "old", &then),
+	ok(n_parts(dir, "vec.") == 4 && sk_is_snap(&then, s, c, "old"),
 		"the first record begins others beside them");
 	must(sk_unsnap(s, c, "old") == 0 && sk_del(s, c, "a") == 0);
 	ch = (struct change){.type = OP_DROP, .coll = c};
@@ -270,7 +260,7 @@ static void test_copies(void)
 		differs += !sk_is_model(&m, t, d);
 		for (unsigned k = 0; k <= i; k++) {
 			snprintf(name, sizeof(name), "%u", k);
-			differs += !is_snap(t, d, name, &of[k]);
+			differs += !sk_is_snap(&of[k], t, d, name);
 		}
 		collection_unref(d);
 		store_close(t);
