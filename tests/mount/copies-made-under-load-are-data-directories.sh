@@ -14,17 +14,5 @@ rounds=${VG_BACKUPS:-4}
 plan $((rounds + 2))
 export VECGRIDFS
 vgmount checkpoint=64K,backup_grace=3600
-: >"$S/rounds"
-"$PYTHON3" "$HERE/backup_rounds.py" "$rounds" >"$S/rounds" 2>&1 &
-driver=$!
-while IFS= read -r line; do
-	case $line in
-	"round "*": "*)
-		is "${line#*: }" "nothing lost" "${line%%: *}"
-		;;
-	*)	diag "$line" ;;
-	esac
-done < <(tail -n +1 --pid=$driver -f "$S/rounds")
-wait $driver
-is $? 0 "the driver saw all rounds"
+rounds "nothing lost" "$PYTHON3" "$HERE/backup_rounds.py" "$rounds"
 finish

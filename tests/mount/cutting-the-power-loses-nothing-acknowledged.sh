@@ -17,19 +17,7 @@ mkdir "$DISK"
 trap 'rc=$?; umount -l "$DISK" 2>/dev/null; (exit $rc); clean_up' EXIT
 D=$DISK/data
 plan $((rounds + 2))
-: >"$S/rounds"
-"$PYTHON3" "$HERE/power_cuts.py" "$rounds" >"$S/rounds" 2>&1 &
-driver=$!
-while IFS= read -r line; do
-	case $line in
-	"round "*": "*)
-		is "${line#*: }" "nothing lost" "${line%%: *}"
-		;;
-	*)	diag "${line#\# }" ;;
-	esac
-done < <(tail -n +1 --pid=$driver -f "$S/rounds")
-wait $driver
-is $? 0 "the driver saw all rounds"
+rounds "nothing lost" "$PYTHON3" "$HERE/power_cuts.py" "$rounds"
 "$PYTHON3" "$HERE/power_cuts.py" 20 lie >"$S/lies" 2>&1
 like "$(cat "$S/lies")" "round [0-9]+ .*(not one of|--check|vecgridfs ended)" \
 	"a disk whose syncs are none is found out" || diag "$(cat "$S/lies")"

@@ -11,20 +11,6 @@ fi
 rounds=${VG_KILL_ROUNDS:-5}
 plan $((rounds + 2))
 export VECGRIDFS
-: >"$S/rounds"
-"$PYTHON3" "$HERE/kill_rounds.py" "$rounds" >"$S/rounds" 2>&1 &
-driver=$!
-n=0
-while IFS= read -r line; do
-	case $line in
-	"round "*": "*)
-		n=$((n + 1))
-		is "${line#*: }" "nothing lost" "${line%%: *}"
-		;;
-	*)	diag "$line" ;;
-	esac
-done < <(tail -n +1 --pid=$driver -f "$S/rounds")
-wait $driver
-is $? 0 "the driver saw all rounds"
+rounds "nothing lost" "$PYTHON3" "$HERE/kill_rounds.py" "$rounds"
 vgmount
 finish

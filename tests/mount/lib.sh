@@ -185,6 +185,30 @@ skip() { # N WHY: N assertions are not made
 	done
 }
 
+# rounds WANTED CMD...: a driver that prints "round N: WHAT" makes an assertion of
+# each, and one that it ended well; "end: WHAT" is another.
+rounds() {
+	local wanted=$1 line driver
+	shift
+	: >"$S/rounds"
+	"$@" >"$S/rounds" 2>&1 &
+	driver=$!
+	while IFS= read -r line; do
+		case $line in
+		"round "*": "*)
+			is "${line#*: }" "$wanted" "${line%%: *}"
+			;;
+		"end: "*)
+			is "${line#*: }" "all is there" \
+				"what was acknowledged is there"
+			;;
+		*)	diag "${line#\# }" ;;
+		esac
+	done < <(tail -n +1 --pid=$driver -f "$S/rounds")
+	wait $driver
+	is $? 0 "the driver saw all rounds"
+}
+
 # need PROGRAM N: true if PROGRAM is there, else N assertions are skipped.
 need() {
 	command -v "$1" >/dev/null && return 0
