@@ -270,7 +270,9 @@ int handle_keep(
 	struct arena_attr attr;
 
 	assert(h->file == KEPT_NONE);
-	h->ino = ino;
+	pthread_mutex_lock(&fs->handles_lock);
+	h->ino = ino; /* handle_find_version looks at it */
+	pthread_mutex_unlock(&fs->handles_lock);
 	h->made_by = made_by;
 	h->number = arena_number(fs->arena) << 16;
 	fill_attr(h, &attr);
