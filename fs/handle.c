@@ -37,6 +37,8 @@ enum {
 	KEPT_LOST = 128, /* IMPORT: it cannot go on */
 };
 
+#define KEPT_ALWAYS (1u << 20) /* bytes of an answer */
+
 /* What rows and listings are rendered from: the file's body. */
 struct kept_look {
 	uint32_t gen, pad;
@@ -115,6 +117,8 @@ void handle_forget(struct fs *fs, struct handle *h)
 		h->chunks = next;
 	}
 	look_fini(&h->look);
+	if (h->gen)
+		generation_let_go(h->gen);
 	generation_unref(h->gen);
 	collection_unref(h->coll);
 	pthread_mutex_destroy(&h->lock);
@@ -125,6 +129,7 @@ void handle_keep_version(struct fs *fs, struct handle *h,
 	struct generation *gen, const struct version *version)
 {
 	pthread_mutex_lock(&fs->handles_lock);
+	generation_hold(gen);
 	h->gen = generation_ref(gen);
 	h->version = version;
 	pthread_mutex_unlock(&fs->handles_lock);
@@ -248,6 +253,17 @@ static bool save_version(struct fs *fs, const struct handle *h)
 		       id.bytes, id.len) == 0;
 }
 
+bool handle_has_room(const struct fs *fs, size_t len)
+{
+	struct arena_stat st;
+
+	if (len <= KEPT_ALWAYS)
+		return true;
+	arena_stat(fs->arena, &st);
+	return len <= VG_BODY_MAX && st.used < st.limit / 2 &&
+	       len < st.limit / 2 - st.used;
+}
+
 /* What the handle reads as, or what that is rendered from. */
 static bool save_body(struct fs *fs, const struct handle *h)
 {
@@ -259,7 +275,7 @@ static bool save_body(struct fs *fs, const struct handle *h)
 		return false; /* a listing's look comes with its begin */
 	if (a->rows)
 		return save_look(fs, h, rowfile_look(a->rows)) == 0;
-	return a->len <= HANDLE_KEPT_MAX &&
+	return handle_has_room(fs, a->len) &&
 	       arena_pwrite(fs->arena, h->file, ARENA_BODY, 0, a->bytes,
 		       a->len) == 0;
 }
@@ -294,6 +310,14 @@ void handle_save(struct fs *fs, const struct handle *h)
 
 	fill_attr(h, &attr);
 	arena_file_put(fs->arena, h->file, &attr);
+}
+
+void handle_look(struct fs *fs, struct handle *h)
+{
+	assert(h->kind == HANDLE_DIR);
+	look_fini(&h->look);
+	look_init(&h->look, h->coll, store_moments(fs->store));
+	look_hold(&h->look);
 }
 
 void handle_save_look(struct fs *fs, const struct handle *h)
@@ -481,6 +505,7 @@ static int load_look(struct fs *fs, struct handle *h)
 	if (look.cell)
 		look.tail_from = atomic_load(&look.cell->tail_from);
 	h->look = look;
+	look_hold(&h->look);
 	return 0;
 }
 
@@ -569,7 +594,7 @@ static int load_run(struct fs *fs, struct handle *h,
 static int load_dir(struct fs *fs, struct handle *h)
 {
 	if (h->coll && load_look(fs, h) < 0)
-		look_init(&h->look, h->coll, store_moments(fs->store));
+		handle_look(fs, h);
 	return 0;
 }
 

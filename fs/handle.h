@@ -40,11 +40,11 @@ struct run_state {
  * What is fixed is set at open; the rest is guarded by lock, or used by one
  * request at a time because the kernel orders them.
  *
- * What an open file reads as is kept with it up to HANDLE_KEPT_MAX bytes. More
- * is lost with the daemon, reads fail with ESTALE then; but for exports and
- * `all`, which are rendered again from the moment that they had.
+ * What an open file reads as is kept with it: exports and `all` as the moment
+ * that they had, from which they are rendered again; all else as its bytes, for
+ * which handle_has_room. What is not kept is lost with the daemon: reads fail
+ * with ESTALE then.
  */
-#define HANDLE_KEPT_MAX (1u << 20)
 
 struct handle {
 	struct handle *next, **link; /* fs->handles_lock: all that are open */
@@ -131,8 +131,15 @@ int handle_keep(
 void handle_reply(fuse_req_t req, struct handle *h, uint64_t ino,
 	uint64_t made_by, struct fuse_file_info *fi);
 
+/* Whether the arena should keep len bytes that are read: they are no more than
+ * 1 MiB, or leave half of it to what is written. */
+bool handle_has_room(const struct fs *fs, size_t len);
+
 /* Tells the arena of what changed: RUN, IMPORT. */
 void handle_save(struct fs *fs, const struct handle *h);
+
+/* A listing is of the present from now on. */
+void handle_look(struct fs *fs, struct handle *h);
 
 /* Tells the arena which moment a listing is of. */
 void handle_save_look(struct fs *fs, const struct handle *h);

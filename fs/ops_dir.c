@@ -237,8 +237,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		if (h) {
 			h->view = ops_view(&node.ref);
 			if (h->coll)
-				look_init(&h->look, h->coll,
-					store_moments(fs->store));
+				handle_look(fs, h);
 		}
 		ops_node_put(fs, &node);
 	}
@@ -440,8 +439,7 @@ void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	}
 	if (off == 0 && h->coll) {
 		/* rewinddir sees what is there now. */
-		look_fini(&h->look);
-		look_init(&h->look, h->coll, store_moments(fs->store));
+		handle_look(fs, h);
 		handle_save_look(fs, h);
 	}
 	list(fs, &l, h, (uint64_t)off);

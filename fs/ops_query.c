@@ -306,7 +306,7 @@ static void keep_run(struct work *w, const struct answer_bytes *a)
 	uint32_t file = w->h->file;
 
 	if (arena_truncate(arena, file, ARENA_META, 0) == 0 && a && a->bytes &&
-		a->len <= HANDLE_KEPT_MAX &&
+		handle_has_room(w->fs, a->len) &&
 		arena_pwrite(arena, file, ARENA_META, 0, a->bytes, a->len) < 0)
 		arena_truncate(arena, file, ARENA_META, 0);
 	handle_save(w->fs, w->h);

@@ -197,6 +197,7 @@ static int start_session(struct fs *fs, struct holder_env *env)
 		rc = loop_repeat(fs->se, fs->inflight);
 	if (rc < 0)
 		return rc;
+	store_settle(fs->store);
 	if (env->restarts)
 		log_warn("restarted times=%u requests=%d", env->restarts, rc);
 	return 0;

@@ -86,23 +86,22 @@ static void check_identity(struct check *ck)
 static void check_collection(struct check *ck, struct collection *c)
 {
 	char name[CATALOGUE_NAME_CAP] = "?";
-	struct generation *g = collection_gen(c);
+	struct generation *g = NULL;
 	bool is_damaged = false;
 	const char *why = "";
 
 	catalogue_name(&ck->s->catalogue, c, name);
 	ck->res->collections++;
 	ck->res->records += atomic_load(&c->n_live);
-	for (uint32_t i = 0; g; i++) {
+	for (bool is_first = true;
+		(g = collection_next_gen(c, g, GENS_KEPT)); is_first = false) {
 		is_damaged |= generation_damaged(g) > 0;
 		if (g->file && g->file->graph_failed)
 			check_say(ck, true,
 				"collection '%s': %s cannot be used; "
 				"derived: it is rebuilt",
-				name, i ? "a graph of its snapshots"
-					: "its graph");
-		generation_unref(g);
-		g = collection_get_past(c, i);
+				name, is_first ? "its graph"
+					       : "a graph of its snapshots");
 	}
 	/* A graph does not fit to damaged vectors, which the files' lines tell. */
 	if (collection_check(c, &why) < 0 && !is_damaged)

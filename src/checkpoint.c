@@ -91,7 +91,6 @@ static int grow_cut(struct cut *cut)
 	return 0;
 }
 
-/* e NULL: of a generation that only snapshots show. */
 static int cut_generation(
 	struct cut *cut, struct generation *g, const struct entry *e)
 {
@@ -99,12 +98,11 @@ static int cut_generation(
 	struct manifest_collection *mc;
 	int rc = grow_cut(cut);
 
-	assert(!e || e->coll->gen == g);
 	if (rc < 0)
 		return rc;
 	mc = &m->coll[m->n_colls];
 	*mc = (struct manifest_collection){0};
-	if (e) {
+	if (e->coll->gen == g) {
 		mc->cursor = e->cursor;
 		mc->name_len = e->name_len;
 		memcpy(mc->name, e->name, sizeof(mc->name));
@@ -115,7 +113,7 @@ static int cut_generation(
 static void cut_entry_locked(struct cut *cut, const struct entry *e)
 {
 	struct manifest *m = cut->m;
-	struct generation *g;
+	struct generation *g = NULL;
 
 	if (cut->rc < 0)
 		return;
@@ -124,12 +122,10 @@ static void cut_entry_locked(struct cut *cut, const struct entry *e)
 		m->n_aliases += cut->rc == 0;
 		return;
 	}
-	cut->rc = cut_generation(cut, e->coll->gen, e);
-	for (uint32_t i = 0; cut->rc == 0 &&
-			     (g = collection_get_past(e->coll, i)); i++) {
-		cut->rc = cut_generation(cut, g, NULL);
-		generation_unref(g);
-	}
+	while (cut->rc == 0 &&
+		(g = collection_next_gen(e->coll, g, GENS_CUT)))
+		cut->rc = cut_generation(cut, g, e);
+	generation_unref(g);
 }
 
 static void cut_catalogue_locked(struct cut *cut)
@@ -231,13 +227,10 @@ static int each_generation(struct store *s,
 
 	for (uint32_t no = 0;
 		rc == 0 && (c = catalogue_next_no(&s->catalogue, &no)); no++) {
-		struct generation *g = collection_gen(c);
+		struct generation *g = NULL;
 
-		for (uint32_t i = 0; g && rc == 0; i++) {
+		while (rc == 0 && (g = collection_next_gen(c, g, GENS_SHOWN)))
 			rc = each(s, g, all);
-			generation_unref(g);
-			g = collection_get_past(c, i);
-		}
 		generation_unref(g);
 		collection_unref(c);
 	}
@@ -344,6 +337,7 @@ static int save_manifest(struct store *s, struct manifest *m)
 		cp->kept[cp->n_kept++] = (struct checkpoint_kept){
 			.number = cp->number, .since_s = clock_now_s()};
 	cp->number = m->number;
+	atomic_store(&cp->n_held_saved, manifest_count_held(m));
 	cp->is_found = false;
 	atomic_store_explicit(&cp->lsn, m->lsn, memory_order_relaxed);
 	atomic_fetch_add_explicit(&cp->n_made, 1, memory_order_relaxed);
@@ -512,6 +506,51 @@ static int sweep_locked(struct store *s)
 	return rc;
 }
 
+/* ---- what is held ---- */
+
+int checkpoint_hold(struct checkpointer *cp, struct generation *g)
+{
+	struct generation **grown =
+		realloc(cp->held, (cp->n_held + 1) * sizeof(struct generation *));
+
+	if (!grown)
+		return -ENOMEM;
+	cp->held = grown;
+	cp->held[cp->n_held++] = generation_ref(g);
+	generation_hold(g);
+	return 0;
+}
+
+void checkpoint_settle(struct checkpointer *cp)
+{
+	for (uint32_t i = 0; i < cp->n_held; i++) {
+		generation_let_go(cp->held[i]);
+		generation_unref(cp->held[i]);
+	}
+	free(cp->held);
+	cp->held = NULL;
+	cp->n_held = 0;
+}
+
+/* Whether a generation that the newest manifest has for who held it is not held
+ * any more: the next manifest gives its files back. */
+static bool has_let_go(struct store *s)
+{
+	uint32_t saved = atomic_load(&s->checkpoint.n_held_saved), n = 0;
+	struct collection *c;
+
+	for (uint32_t no = 0;
+		n < saved && (c = catalogue_next_no(&s->catalogue, &no));
+		no++) {
+		struct generation *g = collection_gen(c);
+
+		while ((g = collection_next_gen(c, g, GENS_KEPT)))
+			n += atomic_load(&g->n_snaps) == 0;
+		collection_unref(c);
+	}
+	return n < saved;
+}
+
 /* ---- when ---- */
 
 static int checkpoint(struct store *s, bool all, bool rotate)
@@ -527,7 +566,7 @@ static int checkpoint(struct store *s, bool all, bool rotate)
 	rc = store_read_only(s) ? -EROFS : sweep_locked(s);
 	/* A compaction logs nothing, but has files to give back. */
 	if (rc == 0 && (ws.appended_lsn + 1 != atomic_load(&cp->lsn) ||
-			       atomic_load(&cp->has_new_gen) ||
+			       atomic_load(&cp->has_new_gen) || has_let_go(s) ||
 			       each_generation(s, graph_is_due, all)))
 		rc = run_locked(s, all, rotate);
 	if (rc < 0)
@@ -627,7 +666,7 @@ static void *checkpoint_main(void *arg)
 			break;
 		pthread_mutex_unlock(&cp->lock);
 		idle = !is_wanted && is_idle(s, &looks);
-		if (is_wanted || idle ||
+		if (is_wanted || idle || has_let_go(s) ||
 			each_generation(s, graph_is_due, false)) {
 			rc = checkpoint(s, false, idle);
 		} else {
@@ -685,6 +724,7 @@ void checkpoint_fini(struct store *s)
 	struct checkpointer *cp = &s->checkpoint;
 
 	checkpoint_stop(s);
+	checkpoint_settle(cp);
 	if (cp->coll_dirfd >= 0)
 		cp->io->close(cp->io, cp->coll_dirfd);
 	free(cp->kept);

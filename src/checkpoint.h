@@ -27,6 +27,11 @@
  * the manifest, so that what a crash leaves is swept by the next open. While
  * DATADIR/.backup-hold exists nothing goes. Who opens the directory counts
  * every manifest that he finds as new.
+ *
+ * WHAT IS HELD. An older generation that no snapshot shows is in a manifest
+ * because somebody held it (generation_hold): an open file that is read on
+ * after a crash. The open holds it as well, until who knows of such files has
+ * held what they need: checkpoint_settle.
  */
 struct store;
 
@@ -56,6 +61,10 @@ struct checkpointer {
 	uint32_t n_kept, cap_kept;
 	double grace_s;
 	bool is_swept;
+	struct generation **held; /* that the open holds, referenced; the
+				     opener's, owned */
+	uint32_t n_held;
+	_Atomic uint32_t n_held_saved; /* relaxed: in the newest manifest */
 
 	uint64_t reach; /* lsn that the log has to go on to: what the newest
 			   manifest that can be read says. Set by the open */
@@ -85,6 +94,13 @@ int checkpoint_load(struct store *s, const struct store_config *cfg,
  * of the disk: some may be left.
  */
 int checkpoint_sweep(struct store *s);
+
+/* Holds g, which the newest manifest has for nothing else, until
+ * checkpoint_settle. -ENOMEM. The opener. */
+int checkpoint_hold(struct checkpointer *cp, struct generation *g);
+
+/* Lets go what the open holds. The opener, or who has the store alone. */
+void checkpoint_settle(struct checkpointer *cp);
 
 /* Makes it ready for the others; before all else. */
 void checkpoint_prepare(struct checkpointer *cp);

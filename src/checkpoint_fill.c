@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/checkpoint_int.h"
+#include "src/log.h"
 
 struct fill {
 	struct store *s;
@@ -54,7 +55,7 @@ static int load_snap(struct fill *fill, struct generation *g,
 	return catalogue_load_snap(&fill->s->catalogue, snap);
 }
 
-/* The generation that only snapshots show, referenced. */
+/* The older generation, referenced. */
 static int load_past(struct fill *fill, const struct manifest_collection *mc,
 	struct generation **out)
 {
@@ -67,6 +68,8 @@ static int load_past(struct fill *fill, const struct manifest_collection *mc,
 		return rc;
 	collection_add_old(fill->coll, *out);
 	rc = catalogue_load_gen(&fill->s->catalogue, *out);
+	if (rc == 0 && manifest_is_held(mc))
+		rc = checkpoint_hold(&fill->s->checkpoint, *out);
 	if (rc < 0) {
 		generation_unref(*out);
 		*out = NULL;
@@ -125,6 +128,13 @@ static int load_or_note(struct fill *fill, const struct manifest_collection *mc,
 		return 0;
 	}
 	rc = load_one(fill, mc);
+	if (manifest_is_held(mc) && rc < 0 && rc != -ENOMEM) {
+		log_warn("what open files of collection '%s' showed before a "
+			 "crash is lost: %s",
+			name, fill->why);
+		fill->why[0] = '\0';
+		return 0;
+	}
 	if (rc < 0 && whole < PARTS && manifest_is_past(mc) && fill->why[0])
 		say_whose(fill, name);
 	if (rc == 0 || rc == -ENOMEM || whole < PARTS)

@@ -108,9 +108,11 @@ static int load_one(struct store *s, uint64_t number, enum whole whole,
 	if (rc == 0) {
 		*from = (struct wal_place){m.lsn, m.segment, m.offset};
 		cp->number = number;
+		atomic_store(&cp->n_held_saved, manifest_count_held(&m));
 		cp->is_found = true;
 		atomic_store(&cp->lsn, m.lsn);
 	} else {
+		checkpoint_settle(cp);
 		catalogue_fini(&s->catalogue);
 		catalogue_init(&s->catalogue);
 	}

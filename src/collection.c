@@ -175,6 +175,50 @@ struct generation *collection_find_gen(struct collection *c, uint32_t no)
 	return g;
 }
 
+void generation_hold(struct generation *g)
+{
+	atomic_fetch_add_explicit(&g->n_held, 1, memory_order_relaxed);
+}
+
+void generation_let_go(struct generation *g)
+{
+	uint32_t before = atomic_fetch_sub_explicit(
+		&g->n_held, 1, memory_order_relaxed);
+
+	assert(before > 0);
+	(void)before;
+}
+
+/* Whether an older generation is one of those; the collection's lock is held. */
+static bool is_of_gens(struct generation *g, enum gens which)
+{
+	if (atomic_load_explicit(&g->n_snaps, memory_order_relaxed) > 0)
+		return true;
+	if (which == GENS_SHOWN || g->is_left)
+		return false;
+	if (atomic_load_explicit(&g->n_held, memory_order_relaxed) > 0)
+		return true;
+	g->is_left = which == GENS_CUT;
+	return false;
+}
+
+/* Ends: g is referenced, so it is still in the list, or the newest. */
+struct generation *collection_next_gen(
+	struct collection *c, struct generation *g, enum gens which)
+{
+	struct generation *next;
+
+	pthread_mutex_lock(&c->lock);
+	next = !g ? c->gen : g == c->gen ? c->old : g->next_old;
+	while (g && next && !is_of_gens(next, which))
+		next = next->next_old;
+	if (next)
+		generation_ref(next);
+	pthread_mutex_unlock(&c->lock);
+	generation_unref(g);
+	return next;
+}
+
 void collection_put_gen(struct collection *c, struct generation *g)
 {
 	struct generation *old;
@@ -307,21 +351,6 @@ struct collection *collection_get_snap(struct collection *c, uint32_t nth)
 	return snap;
 }
 
-struct generation *collection_get_past(struct collection *c, uint32_t nth)
-{
-	struct generation *g;
-
-	pthread_mutex_lock(&c->lock);
-	for (g = c->old; g; g = g->next_old)
-		if (atomic_load_explicit(&g->n_snaps, memory_order_relaxed) &&
-			nth-- == 0)
-			break;
-	if (g)
-		generation_ref(g);
-	pthread_mutex_unlock(&c->lock);
-	return g;
-}
-
 bool version_is_kept(const struct version *v)
 {
 	const struct generation *g = v->cell->gen;
@@ -370,10 +399,19 @@ void look_init(struct look *look, struct collection *c, struct moments *ms)
 	}
 }
 
+void look_hold(struct look *look)
+{
+	assert(!look->is_held);
+	generation_hold(look->gen);
+	look->is_held = true;
+}
+
 void look_fini(struct look *look)
 {
 	if (!look->gen)
 		return;
+	if (look->is_held)
+		generation_let_go(look->gen);
 	generation_unref(look->gen);
 	moment_unref(look->moments, look->moment);
 	collection_unref(look->coll);

@@ -116,6 +116,8 @@ struct generation {
 	struct collection *coll; /* borrowed; referenced by who has it */
 	_Atomic uint32_t n_snaps; /* snapshots that show it; changed by apply
 				     under coll->lock, relaxed */
+	_Atomic uint32_t n_held; /* of generation_hold, relaxed */
+	bool is_left; /* coll->lock: older, and a checkpoint left it out */
 
 	struct column versions;	     /* struct version */
 	_Atomic uint32_t n_versions; /* release by apply */
@@ -212,9 +214,6 @@ struct collection *collection_find_snap(
 	struct collection *c, struct vg_id name);
 struct collection *collection_get_snap(struct collection *c, uint32_t nth);
 
-/* The nth generation that is not the newest and has snapshots, referenced, or
- * NULL. Any thread. */
-struct generation *collection_get_past(struct collection *c, uint32_t nth);
 
 /* Copies of what the lock guards. Any thread. */
 struct op_config collection_config(struct collection *c);
@@ -225,6 +224,25 @@ struct generation *collection_gen(struct collection *c);
 struct generation *generation_ref(struct generation *g);
 void generation_unref(struct generation *g); /* NULL is allowed */
 
+/*
+ * While it is held, a generation that was replaced stays in checkpoints, for
+ * who would read it on after a crash. One that a checkpoint has left out is in
+ * none again: its files may go. A reference is another matter. Any thread.
+ */
+void generation_hold(struct generation *g);
+void generation_let_go(struct generation *g);
+
+/*
+ * The newest (g NULL), then the next older one behind g, whose reference it
+ * takes; referenced, or NULL: that was the last. Older ones are those that
+ * snapshots show; GENS_KEPT: and that are held; GENS_CUT: the same, for a
+ * checkpoint: what it does not get it leaves out. Any thread; GENS_CUT the
+ * leader, between two groups.
+ */
+enum gens { GENS_SHOWN, GENS_KEPT, GENS_CUT };
+struct generation *collection_next_gen(
+	struct collection *c, struct generation *g, enum gens which);
+
 /* The generation that is called no, referenced, or NULL: nobody has it any
  * more. Any thread. */
 struct generation *collection_find_gen(struct collection *c, uint32_t no);
@@ -233,8 +251,8 @@ struct generation *collection_find_gen(struct collection *c, uint32_t no);
  * newest holds. */
 void collection_put_gen(struct collection *c, struct generation *g);
 
-/* Enters g, an older one that a snapshot will refer to; who called keeps his
- * reference. Before there are readers. */
+/* Enters g, an older one; who called keeps his reference. Before there are
+ * readers. */
 void collection_add_old(struct collection *c, struct generation *g);
 
 /* A generation without records, owned by who made it: one reference. -ENOMEM. */
@@ -254,8 +272,10 @@ struct look {
 	uint32_t tail_from;
 	struct moment *moment;
 	struct moments *moments;
+	bool is_held; /* look_fini lets gen go */
 };
 void look_init(struct look *look, struct collection *c, struct moments *ms);
+void look_hold(struct look *look); /* generation_hold until look_fini; once */
 void look_fini(struct look *look); /* of zeros: nothing */
 
 /*

@@ -263,14 +263,13 @@ static int check_snap(const struct collection *snap, const char **why)
 
 int collection_check(struct collection *c, const char **why)
 {
+	struct generation *g = NULL;
 	struct collection *snap;
-	struct generation *g;
-	int rc = generation_check(c->gen, why);
+	int rc = 0;
 
-	for (uint32_t i = 0; rc == 0 && (g = collection_get_past(c, i)); i++) {
+	while (rc == 0 && (g = collection_next_gen(c, g, GENS_KEPT)))
 		rc = generation_check(g, why);
-		generation_unref(g);
-	}
+	generation_unref(g);
 	for (uint32_t i = 0; rc == 0 && (snap = collection_get_snap(c, i));
 		i++) {
 		rc = check_snap(snap, why);

@@ -49,9 +49,10 @@ struct manifest_snap {
 };
 
 /*
- * A generation of a collection: the newest, then those that only snapshots
- * show, each with its snapshots. These have no name of their own: no cursor,
- * and name_len 0; all else that is no row's is as their collection's.
+ * A generation of a collection: the newest, then older ones, each with the
+ * snapshots that show it. These have no name of their own: no cursor, and
+ * name_len 0; all else that is no row's is as their collection's. One without
+ * snapshots is there for open files alone (generation_hold).
  */
 struct manifest_collection {
 	uint32_t no;  /* as nodeids name it */
@@ -78,6 +79,11 @@ struct manifest_collection {
 static inline bool manifest_is_past(const struct manifest_collection *c)
 {
 	return c->name_len == 0;
+}
+
+static inline bool manifest_is_held(const struct manifest_collection *c)
+{
+	return manifest_is_past(c) && c->n_snaps == 0;
 }
 
 struct manifest_alias {
@@ -108,6 +114,16 @@ struct manifest {
 	struct op_origin *origin; /* owned: of the last ops, oldest first */
 	uint32_t n_origins;
 };
+
+/* How many of its generations are there for open files alone. */
+static inline uint32_t manifest_count_held(const struct manifest *m)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < m->n_colls; i++)
+		n += manifest_is_held(&m->coll[i]);
+	return n;
+}
 
 /* Frees what m owns; a zeroed one is legal. */
 void manifest_fini(struct manifest *m);

@@ -28,8 +28,8 @@
  *       the same number or uuid, no two snapshots of one the same name, no two
  *       generations the same number
  *   R8  origins are of a session, and no more than a store remembers
- *   R9  a generation that is not its collection's newest has snapshots, and
- *       stands behind that; a snapshot shows nothing that is to come
+ *   R9  a generation that is not its collection's newest stands behind that;
+ *       a snapshot shows nothing that is to come
  */
 
 /* Counters that only grow end here: nobody overflows by adding to one. */
@@ -132,7 +132,7 @@ static bool is_in_place(const struct manifest *m,
 	if (!manifest_is_past(c))
 		return c->cursor > 0 && c->cursor <= m->next_cursor &&
 		       name_is_valid(c->name, c->name_len);
-	return c > m->coll && c[-1].no == c->no && c->n_snaps > 0 &&
+	return c > m->coll && c[-1].no == c->no &&
 	       memcmp(c[-1].uuid, c->uuid, sizeof(c->uuid)) == 0 &&
 	       c->cursor == 0;
 }

@@ -88,7 +88,6 @@ static void add_backlog(struct store *s, const struct generation *g)
 static void start_backlog(struct store *s)
 {
 	struct collection *c;
-	struct generation *g;
 
 	for (uint32_t no = 0; (c = catalogue_next_no(&s->catalogue, &no));
 		no++) {
@@ -97,10 +96,10 @@ static void start_backlog(struct store *s)
 	}
 	for (uint32_t no = 0; (c = catalogue_next_no(&s->catalogue, &no));
 		no++) {
-		for (uint32_t i = 0; (g = collection_get_past(c, i)); i++) {
+		struct generation *g = collection_gen(c);
+
+		while ((g = collection_next_gen(c, g, GENS_SHOWN)))
 			add_backlog(s, g);
-			generation_unref(g);
-		}
 		collection_unref(c);
 	}
 }
@@ -264,6 +263,11 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 	return 0;
 }
 
+void store_settle(struct store *s)
+{
+	checkpoint_settle(&s->checkpoint);
+}
+
 void store_quiesce(struct store *s)
 {
 	compact_stop(s);
@@ -366,7 +370,6 @@ static uint32_t pending(const struct generation *g)
 void store_stat(struct store *s, struct store_stat *out)
 {
 	struct collection *c;
-	struct generation *g;
 	struct wal_stat ws;
 
 	wal_stat(s->wal, &ws);
@@ -380,12 +383,10 @@ void store_stat(struct store *s, struct store_stat *out)
 	};
 	for (uint32_t no = 0; (c = catalogue_next_no(&s->catalogue, &no));
 		no++) {
-		g = collection_gen(c);
-		for (uint32_t i = 0; g; i++) {
+		struct generation *g = NULL;
+
+		while ((g = collection_next_gen(c, g, GENS_SHOWN)))
 			out->pending += pending(g);
-			generation_unref(g);
-			g = collection_get_past(c, i);
-		}
 		collection_unref(c);
 	}
 }

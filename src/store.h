@@ -97,6 +97,10 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
  * collections and moments were given back. NULL is allowed. */
 void store_close(struct store *s);
 
+/* To be called once who knows of files that were open before a crash has held
+ * what they show (generation_hold): the rest of that may go. */
+void store_settle(struct store *s);
+
 /* Waits until every commit was answered, also those that wait for the
  * indexers: these are answered now. Nothing commits any more. */
 void store_quiesce(struct store *s);
@@ -289,7 +293,7 @@ void store_stat(struct store *s, struct store_stat *out);
 struct store_kept {
 	uint32_t snapshots;
 	uint64_t pinned_bytes; /* vectors, metadata and versions of generations
-				  that only snapshots show */
+				  that only snapshots show, or open files */
 	uint64_t grace_bytes; /* files that the newest manifest does not name:
 				 for copies that were begun before it */
 };

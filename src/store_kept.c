@@ -86,17 +86,15 @@ int store_kept(struct store *s, struct collection *c, struct store_kept *out)
 {
 	struct store_kept kept = {0};
 	struct manifest m = {0};
-	struct generation *g;
+	struct generation *g = collection_gen(c);
 	int rc;
 
 	assert(!c->of);
 	pthread_mutex_lock(&c->lock);
 	kept.snapshots = c->n_snaps;
 	pthread_mutex_unlock(&c->lock);
-	for (uint32_t i = 0; (g = collection_get_past(c, i)); i++) {
+	while ((g = collection_next_gen(c, g, GENS_KEPT)))
 		kept.pinned_bytes += bytes_of(g);
-		generation_unref(g);
-	}
 	rc = load_newest(s, &m);
 	if (rc == 0)
 		rc = count_files(s, &m, c, &kept.grace_bytes);

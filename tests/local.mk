@@ -185,6 +185,7 @@ EXTRA_DIST += %D%/mount/lib.sh \
 crash_tests = %D%/mount/a-crash-is-not-noticed.sh \
 	%D%/mount/a-deadly-request-is-refused.sh \
 	%D%/mount/a-record-read-across-a-compaction-a-crash-undid.sh \
+	%D%/mount/an-open-file-is-read-on-across-compactions-and-crashes.sh \
 	%D%/mount/a-restart-keeps-what-is-open.sh
 dist_check_SCRIPTS += $(crash_tests)
 TESTS += $(crash_tests)
@@ -541,7 +542,7 @@ tests_cut_store_mutants_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=wire_frame_check,--wrap=wire_hash,--wrap=wire_hash_pair \
 	-Wl,--wrap=wal_write,--wrap=collection_sync,--wrap=manifest_save \
 	-Wl,--wrap=manifest_renew,--wrap=store_fail,--wrap=wal_append \
-	-Wl,--wrap=collection_get_past
+	-Wl,--wrap=collection_next_gen
 tests_cut_store_mutants_LDADD = $(power_libs)
 
 # colfile: columns on disk, their files cut and flipped, disks that fail.
@@ -582,6 +583,10 @@ tests_unit_snap_damage_SOURCES = %D%/unit/snap_damage.c
 tests_unit_snap_damage_LDADD = $(store_libs)
 
 # compact: generations.
+check_PROGRAMS += tests/unit/held
+TESTS += tests/unit/held
+tests_unit_held_SOURCES = %D%/unit/held.c
+tests_unit_held_LDADD = $(store_libs)
 check_PROGRAMS += tests/unit/compact
 TESTS += tests/unit/compact
 tests_unit_compact_SOURCES = %D%/unit/compact.c

@@ -391,6 +391,7 @@ static bool restart(struct life *l, bool is_killed)
 		sim_watch(killed, 0, NULL, NULL);
 		sim_fail(killed, &none);
 		sim_set_capacity(killed, 0);
+		life_hold(l, NULL);
 		l->s = NULL;
 		store_close(s);
 		life_unwrap(l);
@@ -416,6 +417,8 @@ static bool restart(struct life *l, bool is_killed)
 	if (!life_is_known(l, l->h.told, "started again"))
 		return false;
 	history_all_durable(&l->h);
+	if (l->h.n % 2)
+		store_settle(l->s);
 	return true;
 }
 

@@ -157,6 +157,16 @@ bool life_is_known(struct life *l, uint32_t lo, const char *when)
 	return true;
 }
 
+void life_hold(struct life *l, struct generation *g)
+{
+	if (l->held)
+		generation_let_go(l->held);
+	generation_unref(l->held);
+	l->held = g;
+	if (g)
+		generation_hold(g);
+}
+
 bool life_open(struct life *l, uint32_t lo, const char *when)
 {
 	struct store_report rep;
@@ -171,11 +181,14 @@ bool life_open(struct life *l, uint32_t lo, const char *when)
 		return false;
 	history_all_durable(
 		&l->h); /* an open does not take what it reads for safe */
+	if (l->h.n % 2)
+		store_settle(l->s);
 	return true;
 }
 
 void life_close(struct life *l)
 {
+	life_hold(l, NULL);
 	store_close(l->s);
 	l->s = NULL;
 	life_unwrap(l);
@@ -378,6 +391,8 @@ static int step_compact(struct life *l)
 	c = sk_get(l->s, name);
 	if (!c)
 		return 0;
+	if (l->next_n % 4 > 0)
+		life_hold(l, collection_gen(c));
 	rc = store_compact(l->s, c);
 	collection_unref(c);
 	if (rc < 0 && rc != -EAGAIN && !life_is_excuse(l, rc))

@@ -34,6 +34,7 @@ struct life {
 	struct sim *sim;
 	struct io *wrapped; /* NULL: the disk's own table is used */
 	struct store *s;    /* NULL: closed, or being opened */
+	struct generation *held; /* referenced, as by an open file; or NULL */
 	struct history h;
 	uint64_t dice;
 	uint32_t next_n;	/* of a vector */
@@ -64,6 +65,9 @@ int life_start(struct life *l, struct store_report *rep);
 /* Opens it and looks whether it is one of the states from lo on. */
 bool life_open(struct life *l, uint32_t lo, const char *when);
 void life_close(struct life *l);
+
+/* Holds g, whose reference it takes, in place of what it held; or NULL. */
+void life_hold(struct life *l, struct generation *g);
 
 /* Ends what stands between a store that was closed and its disk. */
 void life_unwrap(struct life *l);

@@ -48,10 +48,10 @@ int __real_wal_append(struct wal *wal, enum wal_frame_type type,
 	const struct wal_part *parts, unsigned n, bool frees);
 int __wrap_wal_append(struct wal *wal, enum wal_frame_type type,
 	const struct wal_part *parts, unsigned n, bool frees);
-struct generation *__real_collection_get_past(
-	struct collection *c, uint32_t nth);
-struct generation *__wrap_collection_get_past(
-	struct collection *c, uint32_t nth);
+struct generation *__real_collection_next_gen(
+	struct collection *c, struct generation *g, enum gens which);
+struct generation *__wrap_collection_next_gen(
+	struct collection *c, struct generation *g, enum gens which);
 
 int __wrap_wal_append(struct wal *wal, enum wal_frame_type type,
 	const struct wal_part *parts, unsigned n, bool frees)
@@ -73,10 +73,13 @@ int __wrap_wal_append(struct wal *wal, enum wal_frame_type type,
 	return rc;
 }
 
-struct generation *__wrap_collection_get_past(
-	struct collection *c, uint32_t nth)
+struct generation *__wrap_collection_next_gen(
+	struct collection *c, struct generation *g, enum gens which)
 {
-	return mutant == M_PAST ? NULL : __real_collection_get_past(c, nth);
+	if (mutant != M_PAST || !g)
+		return __real_collection_next_gen(c, g, which);
+	generation_unref(g);
+	return NULL;
 }
 
 bool __wrap_wire_frame_check(const struct wire_frame *f,

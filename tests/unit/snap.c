@@ -164,7 +164,7 @@ static void test_search(void)
 	ok(n_found(s, c) < 30, "and the present has other vectors");
 	must(store_compact(s, c) == 0);
 	sk_wait_linked(s);
-	past = collection_get_past(c, 0);
+	past = collection_next_gen(c, collection_gen(c), GENS_SHOWN);
 	ok(past && past == snap->gen &&
 			atomic_load(&atomic_load(&c->gen->cell)->n_slots) ==
 				MANY,
@@ -188,7 +188,7 @@ static void test_search(void)
 	sk_is_sound(s);
 	collection_unref(snap);
 	must(sk_unsnap(s, c, "then") == 0);
-	past = collection_get_past(c, 0);
+	past = collection_next_gen(c, collection_gen(c), GENS_SHOWN);
 	ok(!past, "without the snapshot the old generation goes");
 	generation_unref(past);
 	collection_unref(c);

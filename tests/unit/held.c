@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* held: what open files show is in checkpoints for as long as they are open. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/store_int.h"
+#include "tests/storekit.h"
+#include "tests/tap.h"
+
+static const struct store_config plain = {
+	.durability = STORE_FSYNC, .no_compaction = true, .has_grace = true};
+
+static char copy[220]; /* a directory, as kill -9 leaves it */
+
+/* What a kill now leaves of the store in dir. */
+static void kill_now(const char *dir)
+{
+	static unsigned n;
+	char to[220];
+
+	snprintf(to, sizeof(to), "%.200s.%u", dir, n++);
+	sk_copy(dir, to);
+	memcpy(copy, to, sizeof(to));
+}
+
+/* The value of a's vector in the generation, which m sees there; -1: none. */
+static float value_in(const struct generation *g, const struct moment *m)
+{
+	uint32_t no = generation_find(g, sk_id("a"), m);
+
+	return no == VERSION_NONE ? -1
+				  : version_vec(generation_version(g, no))[0];
+}
+
+static float value_of(unsigned n)
+{
+	float v[SK_DIM_MAX];
+
+	return sk_vec(n, 4, v)[0];
+}
+
+static void put(struct store *s, struct collection *c, unsigned n)
+{
+	must(sk_put(s, c, (struct sk_put){"a", n, 4, 0}) == 0);
+}
+
+/* The generations that the newest manifest of dir has. */
+static uint32_t n_saved(struct store *s)
+{
+	struct manifest m;
+	uint32_t n;
+
+	must(manifest_load(s->io, s->dirfd, s->checkpoint.number, &m) == 0);
+	n = m.n_colls;
+	manifest_fini(&m);
+	return n;
+}
+
+/* Whether the store still finds a generation by its number. */
+static bool is_there(struct store *s, uint32_t no)
+{
+	struct generation *g = catalogue_find_gen(store_catalogue(s), no);
+
+	generation_unref(g);
+	return g;
+}
+
+/* A look at value 1, held, behind which 2 was put and a compaction went. */
+static void look_behind(struct store *s, struct collection *c,
+	struct look *look)
+{
+	put(s, c, 1);
+	look_init(look, c, store_moments(s));
+	look_hold(look);
+	put(s, c, 2);
+	must(store_compact(s, c) == 0);
+	must(store_checkpoint(s, true) == 0);
+}
+
+static void test_kept(void)
+{
+	const char *dir = scratch_path("kept");
+	struct store *s = sk_open(dir, &plain);
+	struct collection *c = sk_make(s, "c");
+	struct generation *g;
+	struct moment then;
+	struct look look;
+	uint32_t no;
+
+	look_behind(s, c, &look);
+	no = look.gen->no;
+	memcpy(&then.seq, &look.moment->seq, sizeof(then.seq));
+	ok(n_saved(s) == 2, "a generation that was replaced is saved, too");
+	kill_now(dir);
+	look_fini(&look);
+	collection_unref(c);
+	store_close(s);
+
+	s = sk_open(copy, &plain);
+	c = sk_get(s, "c");
+	g = catalogue_find_gen(store_catalogue(s), no);
+	ok(g && g != c->gen && value_in(g, &then) == value_of(1),
+		"after a kill it is there, and shows what it showed");
+	put(s, c, 3);
+	must(store_checkpoint(s, true) == 0);
+	ok(n_saved(s) == 2, "until somebody has looked for it");
+	generation_hold(g);
+	store_settle(s);
+	must(store_compact(s, c) == 0);
+	must(store_checkpoint(s, true) == 0);
+	ok(n_saved(s) == 2 && value_in(g, &then) == value_of(1),
+		"who holds it then has it over another compaction");
+	sk_is_sound(s);
+	kill_now(copy);
+	generation_let_go(g);
+	generation_unref(g);
+	must(store_checkpoint(s, false) == 0);
+	ok(n_saved(s) == 1 && !is_there(s, no),
+		"what is let go leaves the next manifest, without a change");
+	collection_unref(c);
+	store_close(s);
+
+	s = sk_open(copy, &plain);
+	c = sk_get(s, "c");
+	ok(is_there(s, no), "a second kill leaves it, too");
+	store_settle(s);
+	ok(!is_there(s, no), "which goes when nobody wanted it");
+	must(store_checkpoint(s, false) == 0);
+	ok(n_saved(s) == 1, "and its files with the next manifest");
+	collection_unref(c);
+	store_close(s);
+}
+
+/* The files of what a manifest left out may be gone: no later one names it. */
+static void test_left(void)
+{
+	const char *dir = scratch_path("left");
+	struct store *s = sk_open(dir, &plain);
+	struct collection *c = sk_make(s, "c");
+	struct generation *g;
+
+	put(s, c, 1);
+	must(store_checkpoint(s, true) == 0);
+	g = collection_gen(c);
+	put(s, c, 2);
+	must(store_compact(s, c) == 0);
+	must(store_checkpoint(s, true) == 0);
+	generation_hold(g);
+	put(s, c, 3);
+	must(store_checkpoint(s, true) == 0);
+	ok(n_saved(s) == 1, "what was not held in time is not saved again");
+	generation_let_go(g);
+	generation_unref(g);
+	collection_unref(c);
+	store_close(s);
+}
+
+/* A snapshot's generation is held by an open file when the snapshot goes. */
+static void test_snap(void)
+{
+	const char *dir = scratch_path("snap");
+	struct store *s = sk_open(dir, &plain);
+	struct collection *c = sk_make(s, "c");
+	struct generation *g;
+
+	put(s, c, 1);
+	must(sk_snap(s, c, "then") == 0);
+	g = collection_gen(c);
+	generation_hold(g);
+	put(s, c, 2);
+	must(store_compact(s, c) == 0);
+	must(store_checkpoint(s, true) == 0);
+	must(sk_unsnap(s, c, "then") == 0);
+	must(store_checkpoint(s, true) == 0);
+	ok(n_saved(s) == 2, "what a removed snapshot showed stays while held");
+	generation_let_go(g);
+	generation_unref(g);
+	must(store_checkpoint(s, true) == 0);
+	ok(n_saved(s) == 1, "and then goes");
+	collection_unref(c);
+	store_close(s);
+}
+
+/* Files that are there for open files alone refuse no mount. */
+static void test_damaged(void)
+{
+	const char *dir = scratch_path("damaged");
+	struct store *s = sk_open(dir, &plain);
+	struct collection *c = sk_make(s, "c");
+	struct manifest m;
+	struct look look, now;
+	char path[600], sub[33];
+	uint32_t no;
+
+	look_behind(s, c, &look);
+	no = look.gen->no;
+	must(manifest_load(s->io, s->dirfd, s->checkpoint.number, &m) == 0);
+	must(m.n_colls == 2 && m.coll[1].gen == no);
+	manifest_dir_format(c->uuid, sub);
+	kill_now(dir);
+	snprintf(path, sizeof(path), "%s/c/%s/version.%04u", copy, sub,
+		m.coll[1].version.part[0].number);
+	manifest_fini(&m);
+	look_fini(&look);
+	collection_unref(c);
+	store_close(s);
+
+	must(unlink(path) == 0);
+	s = sk_open(copy, &plain);
+	c = sk_get(s, "c");
+	ok(!is_there(s, no), "without its files it is lost");
+	look_init(&now, c, store_moments(s));
+	ok(value_in(now.gen, now.moment) == value_of(2),
+		"and the present is there");
+	look_fini(&now);
+	collection_unref(c);
+	store_close(s);
+}
+
+int main(void)
+{
+	plan(14);
+	test_kept();
+	test_left();
+	test_snap();
+	test_damaged();
+	return done();
+}
