@@ -128,8 +128,8 @@ void handle_forget(struct fs *fs, struct handle *h)
 void handle_keep_version(struct fs *fs, struct handle *h,
 	struct generation *gen, const struct version *version)
 {
-	pthread_mutex_lock(&fs->handles_lock);
 	generation_hold(gen);
+	pthread_mutex_lock(&fs->handles_lock);
 	h->gen = generation_ref(gen);
 	h->version = version;
 	pthread_mutex_unlock(&fs->handles_lock);
@@ -230,6 +230,16 @@ static void fill_attr(const struct handle *h, struct arena_attr *attr)
 	kept_put(attr, &kept, sizeof(kept));
 }
 
+/* What the handle shows stays there for the next daemon. */
+static void hold_gen(struct fs *fs, struct handle *h, struct generation *gen)
+{
+	assert(!h->gen);
+	generation_hold(gen);
+	pthread_mutex_lock(&fs->handles_lock);
+	h->gen = generation_ref(gen);
+	pthread_mutex_unlock(&fs->handles_lock);
+}
+
 static int save_look(
 	struct fs *fs, const struct handle *h, const struct look *look)
 {
@@ -295,6 +305,8 @@ int handle_keep(
 	if (arena_file_new(fs->arena, &attr, &h->file) < 0)
 		return -ENFILE;
 	h->number |= h->file;
+	if (h->answer && h->answer->rows)
+		hold_gen(fs, h, rowfile_look(h->answer->rows)->gen);
 	h->has_body = save_body(fs, h);
 	if (h->has_body)
 		handle_save(fs, h);
@@ -499,6 +511,12 @@ static int load_look(struct fs *fs, struct handle *h)
 		generation_unref(look.gen);
 		return rc;
 	}
+	/* What a crash undid is not looked for again. */
+	if (look.gen->no != kept.gen) {
+		kept.gen = look.gen->no;
+		arena_pwrite(fs->arena, h->file, ARENA_BODY, 0, &kept,
+			sizeof(kept));
+	}
 	memcpy(look.moment->seq, kept.seq, sizeof(kept.seq));
 	look.coll = collection_ref(h->coll);
 	look.cell = atomic_load(&look.gen->cell);
@@ -598,8 +616,8 @@ static int load_dir(struct fs *fs, struct handle *h)
 	return 0;
 }
 
-/* A version of the present by its id and begin: its number was in a generation
- * that a crash undid. VERSION_NONE: it was compacted away. */
+/* A version by its id and begin: its number was in a generation that a crash
+ * undid. VERSION_NONE: g has it not. */
 static uint32_t find_kept_version(
 	struct fs *fs, const struct handle *h, const struct generation *g)
 {
@@ -627,7 +645,7 @@ static uint32_t find_kept_version(
 static int load_version(struct fs *fs, struct handle *h)
 {
 	struct ops_node node;
-	struct generation *g;
+	struct generation *g = NULL;
 	uint32_t no;
 	int rc = ops_node_get(fs, h->ino, &node);
 
@@ -639,11 +657,14 @@ static int load_version(struct fs *fs, struct handle *h)
 	}
 	if (rc != -ESTALE || !h->coll || h->coll->of)
 		return rc;
-	g = collection_gen(h->coll);
-	no = find_kept_version(fs, h, g);
-	if (no != VERSION_NONE &&
-		!generation_version(g, no)->cell->is_gone)
-		handle_keep_version(fs, h, g, generation_version(g, no));
+	while (!h->version &&
+		(g = collection_next_gen(h->coll, g, GENS_KEPT))) {
+		no = find_kept_version(fs, h, g);
+		if (no != VERSION_NONE &&
+			!generation_version(g, no)->cell->is_gone)
+			handle_keep_version(
+				fs, h, g, generation_version(g, no));
+	}
 	generation_unref(g);
 	return h->version ? 0 : -ESTALE;
 }

@@ -59,7 +59,8 @@ struct handle {
 	struct query_open *opened;   /* BYTES of a leaf: its place there */
 	struct qnode *node;	     /* BYTES of a leaf, RUN: referenced */
 	struct stage *stage;	     /* STAGE: referenced */
-	struct generation *gen; /* fs->handles_lock: VERSION: referenced */
+	struct generation *gen; /* fs->handles_lock: held and referenced:
+				   VERSION; BYTES of rows */
 	const struct version *version; /* VERSION: borrowed of gen */
 	bool is_sync;		     /* STAGE: opened with O_SYNC */
 	bool is_writer;		     /* STAGE: opened for writing */

@@ -408,12 +408,10 @@ static void take_moment(struct rowfile *rf, const struct rowfile_spec *spec)
 	pthread_mutex_unlock(&c->lock);
 	if (!spec->look) {
 		look_init(&rf->look, c, store_moments(rf->store));
-		look_hold(&rf->look);
 		return;
 	}
 	rf->look = *spec->look;
 	rf->look.is_held = false;
-	look_hold(&rf->look);
 	collection_ref(rf->look.coll);
 	generation_ref(rf->look.gen);
 	moment_ref(rf->look.moment);

@@ -244,35 +244,40 @@ fini_fs:
 }
 
 /* In the arena's small region, behind the stages' part. */
-enum { KEPT_UNKNOWN, KEPT_URING, KEPT_PWRITE };
-#define KEPT_HOW_OFF 16384u
-static_assert(STAGE_MISSES_OFF + sizeof(struct stage_misses) <= KEPT_HOW_OFF,
+enum { LEFT_UNKNOWN, LEFT_URING, LEFT_PWRITE };
+#define LEFT_OFF 16384u
+static_assert(STAGE_MISSES_OFF + sizeof(struct stage_misses) <= LEFT_OFF,
 	"it has a place of its own");
 
-/* How the store writes was measured at the first start: that takes longer than
- * all else of a restart. */
-static uint8_t *kept_how(struct arena *arena)
-{
-	void *small;
-
-	if (arena_get_region(arena, ARENA_SMALL, 0, &small) < 0)
-		return NULL;
-	return (uint8_t *)small + KEPT_HOW_OFF;
-}
+/* What one daemon leaves to the next, that is no file; zeros at first. */
+struct left {
+	uint8_t how; /* the store writes: to measure it takes longer than all
+			else of a restart */
+	_Atomic uint32_t next_gen; /* the store's */
+};
 
 static int open_store(
-	struct holder_env *env, uint8_t *how, struct store **out)
+	struct holder_env *env, struct arena *arena, struct store **out)
 {
 	static const enum store_durability modes[] = {
 		[OPTIONS_CLOSE] = STORE_CLOSE,
 		[OPTIONS_FSYNC] = STORE_FSYNC,
 		[OPTIONS_ASYNC] = STORE_ASYNC};
+	void *small;
+	int rc = arena_get_region(arena, ARENA_SMALL, 0, &small);
+
+	if (rc < 0)
+		return rc;
+
+	struct left *left = (void *)((char *)small + LEFT_OFF);
 	struct store_config cfg = {
 		.dir = env->options->data_dir,
 		.durability = modes[env->options->durability],
 		.wait_ms = OWNER_WAIT_MS,
-		.try_uring = !how || *how == KEPT_UNKNOWN,
-		.no_uring = how && *how == KEPT_PWRITE,
+		.try_uring = left->how == LEFT_UNKNOWN,
+		.no_uring = left->how == LEFT_PWRITE,
+		.next_gen = &left->next_gen,
+		.will_settle = true,
 		.checkpoint_bytes = env->options->checkpoint,
 		.segment_size = VG_MIN(env->options->checkpoint, 64ull << 20),
 		.has_grace = true,
@@ -280,14 +285,13 @@ static int open_store(
 		.is_recovery = env->options->is_recovery,
 	};
 	struct store_report rep;
-	int rc = store_open(&cfg, &rep, out);
 
+	rc = store_open(&cfg, &rep, out);
 	if (rc < 0) {
 		snprintf(env->why, sizeof(env->why), "%s", rep.error);
 		return rc;
 	}
-	if (how)
-		*how = rep.uring ? KEPT_URING : KEPT_PWRITE;
+	left->how = rep.uring ? LEFT_URING : LEFT_PWRITE;
 	log_info("opened data=%s manifest=%llu replayed=%llu log=%s",
 		env->options->data_dir, (unsigned long long)rep.manifest,
 		(unsigned long long)rep.replayed,
@@ -324,7 +328,7 @@ int serve(void *ctx, struct holder_env *env)
 	rc = arena_open(env->arena_fd, &fs->arena);
 	if (rc < 0)
 		goto free_fs;
-	rc = open_store(env, kept_how(fs->arena), &fs->store);
+	rc = open_store(env, fs->arena, &fs->store);
 	if (rc < 0)
 		goto close_arena;
 	rc = inflight_open(fs->arena, &fs->inflight);

@@ -178,6 +178,13 @@ static int enter_gen_locked(
 	return 0;
 }
 
+void catalogue_skip_gens(struct catalogue *cat, uint32_t next)
+{
+	pthread_rwlock_wrlock(&cat->lock);
+	cat->next_gen = VG_MIN(VG_MAX(cat->next_gen, next), GENERATION_END);
+	pthread_rwlock_unlock(&cat->lock);
+}
+
 int catalogue_add_gen(
 	struct catalogue *cat, struct collection *c, uint32_t *no)
 {

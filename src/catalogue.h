@@ -93,6 +93,9 @@ struct collection *catalogue_next_no(struct catalogue *cat, uint32_t *no);
 /* The generation by number, referenced, or NULL. Any thread. */
 struct generation *catalogue_find_gen(struct catalogue *cat, uint32_t no);
 
+/* No generation gets a number below next from now on. */
+void catalogue_skip_gens(struct catalogue *cat, uint32_t next);
+
 /* A number for c's next generation. -ENOMEM, -ENOSPC. Any thread. */
 int catalogue_add_gen(
 	struct catalogue *cat, struct collection *c, uint32_t *no);

@@ -100,8 +100,10 @@ static void check_collection(struct check *ck, struct collection *c)
 			check_say(ck, true,
 				"collection '%s': %s cannot be used; "
 				"derived: it is rebuilt",
-				name, is_first ? "its graph"
-					       : "a graph of its snapshots");
+				name, is_first ? "its graph" :
+				atomic_load(&g->n_snaps) > 0
+					? "a graph of its snapshots"
+					: "a graph of what open files showed");
 	}
 	/* A graph does not fit to damaged vectors, which the files' lines tell. */
 	if (collection_check(c, &why) < 0 && !is_damaged)

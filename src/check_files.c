@@ -26,6 +26,8 @@ const char *check_name_of(const struct check_look *at)
 
 const char *check_part_of(const struct check_look *at)
 {
+	if (manifest_is_held(at->mc))
+		return "what open files showed of collection";
 	return manifest_is_past(at->mc) ? "snapshots of collection"
 					: "collection";
 }

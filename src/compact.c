@@ -199,6 +199,9 @@ static int make_generation(struct compaction *cp, struct collection *c)
 	uint32_t no;
 	int rc = catalogue_add_gen(&cp->s->catalogue, c, &no);
 
+	/* Before anybody can see the number. */
+	if (rc == 0 && cp->s->next_gen)
+		atomic_store(cp->s->next_gen, no + 1);
 	if (rc == 0)
 		rc = generation_new(c, no, &cp->new);
 	if (rc < 0)
@@ -405,7 +408,7 @@ static void *compact_main(void *arg)
 		pthread_mutex_unlock(&cp->lock);
 		drop_old(s, false);
 		/* Files are of use only when they say so. */
-		if (look_at_all(s))
+		if (atomic_load(&s->is_settled) && look_at_all(s))
 			store_checkpoint(s, true);
 		pthread_mutex_lock(&cp->lock);
 	}

@@ -27,7 +27,8 @@
  * Snapshots keep the generation that they were taken of, as it is: what they
  * show stays searchable in its own graph, and out of the present's way.
  *
- * A crash at any time finds the old generation, in files and log.
+ * A crash at any time finds the old generation, in files and log. What open
+ * files show is looked for by the next life before it compacts: store_settle.
  */
 
 /* A generation that was replaced, kept for who has just looked a name up. */

@@ -119,6 +119,8 @@ static struct store *store_alloc(const struct store_config *cfg)
 	if (!s)
 		return NULL;
 	s->durability = cfg->durability;
+	s->next_gen = cfg->next_gen;
+	atomic_init(&s->is_settled, !cfg->will_settle);
 	s->dirfd = s->lockfd = s->waldirfd = -1;
 	pthread_mutex_init(&s->queue_lock, NULL);
 	pthread_cond_init(&s->queue_cond, NULL);
@@ -236,6 +238,9 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 		rc = find_identity(s, rep);
 	if (rc == 0)
 		rc = checkpoint_load(s, cfg, rep, &from);
+	if (rc == 0 && s->next_gen)
+		catalogue_skip_gens(
+			&s->catalogue, atomic_load(s->next_gen));
 	if (rc == 0)
 		rc = replay_log(s, cfg, &from, rep);
 	if (rc == 0)
@@ -265,6 +270,7 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 
 void store_settle(struct store *s)
 {
+	atomic_store(&s->is_settled, true);
 	checkpoint_settle(&s->checkpoint);
 }
 

@@ -62,6 +62,12 @@ struct store_config {
 	bool try_uring; /* measure, and use it only where it is not slower */
 	struct io *io; /* borrowed: the disk, for tests, which serves several
 			  threads; NULL: the system's */
+	_Atomic uint32_t *next_gen; /* borrowed: outlives a kill of the process;
+			  0 at first. No number of a generation is given that
+			  was given over it before. NULL: after a kill the
+			  next life may give some of the last one's again */
+	bool will_settle; /* store_settle is called: before it no compaction
+			     begins by itself */
 	bool has_dirfd; /* dir is not looked at, nor locked, but... */
 	int dirfd;	/* ...this, borrowed from io */
 };

@@ -61,6 +61,8 @@ struct store {
 	bool uring;
 	bool is_open; /* a checkpoint may be made */
 	bool is_recovery;
+	_Atomic bool is_settled; /* store_settle was called, or will not be */
+	_Atomic uint32_t *next_gen; /* of store_config */
 	uint32_t n_losses; /* is_recovery: noted so far */
 	struct identity identity;
 	enum identity_state identity_state; /* as it was found */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "src/store_int.h"
@@ -219,9 +220,69 @@ static void test_damaged(void)
 	store_close(s);
 }
 
+/* A kill undoes a compaction; no generation after it is called as that was. */
+static void test_numbers(void)
+{
+	const char *dir = scratch_path("numbers");
+	_Atomic uint32_t next_gen = 0;
+	struct store_config cfg = plain;
+	struct collection *c;
+	struct store *s;
+	uint32_t no;
+
+	cfg.next_gen = &next_gen;
+	s = sk_open(dir, &cfg);
+	c = sk_make(s, "c");
+	put(s, c, 1);
+	must(store_compact(s, c) == 0);
+	no = c->gen->no;
+	kill_now(dir);
+	collection_unref(c);
+	store_close(s);
+
+	s = sk_open(copy, &cfg);
+	c = sk_get(s, "c");
+	must(store_compact(s, c) == 0);
+	ok(c->gen->no > no, "a number that was given is not given again");
+	collection_unref(c);
+	store_close(s);
+}
+
+static uint64_t n_compactions(struct store *s)
+{
+	struct store_stat st;
+
+	store_stat(s, &st);
+	return st.compactions;
+}
+
+/* What open files show may be in the newest generation that there is. */
+static void test_settle(void)
+{
+	const struct timespec tenth = {.tv_nsec = 100000000};
+	struct store_config cfg = {
+		.durability = STORE_ASYNC, .will_settle = true};
+	struct store *s = sk_open(scratch_path("settle"), &cfg);
+	struct collection *c = sk_make(s, "c");
+
+	for (unsigned i = 0; i < COMPACT_MIN + 10; i++)
+		put(s, c, i);
+	for (unsigned i = 0; i < 25; i++)
+		nanosleep(&tenth, NULL);
+	ok(n_compactions(s) == 0, "nothing is compacted before it is settled");
+	store_settle(s);
+	for (unsigned i = 0; i < 300 && n_compactions(s) == 0; i++)
+		nanosleep(&tenth, NULL);
+	ok(n_compactions(s) == 1, "and then what is due");
+	collection_unref(c);
+	store_close(s);
+}
+
 int main(void)
 {
-	plan(14);
+	plan(17);
+	test_numbers();
+	test_settle();
 	test_kept();
 	test_left();
 	test_snap();
