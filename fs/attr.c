@@ -208,7 +208,9 @@ void attr_stage(struct fs *fs, struct stage *stage, struct stat *st)
 	if (stage->area == STAGE_TX_DIR) {
 		begin(st, S_IFDIR | (owner.mode & 07777), stage->uid, owner.gid);
 		st->st_ino = ino_of_stage(stage);
+		pthread_mutex_lock(&stage->lock);
 		set_time(st, stage->touched_ns);
+		pthread_mutex_unlock(&stage->lock);
 		return;
 	}
 	begin(st, S_IFREG | (owner.mode & 0666), stage->uid, owner.gid);

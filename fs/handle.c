@@ -106,6 +106,7 @@ void handle_forget(struct fs *fs, struct handle *h)
 			&h->stage->n_open, 1, memory_order_relaxed);
 	if (h->stage)
 		stages_unref(&fs->stages, h->stage);
+	hold_fini(&h->hold);
 	answer_unref(h->answer);
 	answer_unref(h->run.answer);
 	free(h->run.request);
@@ -117,8 +118,6 @@ void handle_forget(struct fs *fs, struct handle *h)
 		h->chunks = next;
 	}
 	look_fini(&h->look);
-	if (h->gen)
-		generation_let_go(h->gen);
 	generation_unref(h->gen);
 	collection_unref(h->coll);
 	pthread_mutex_destroy(&h->lock);
@@ -126,12 +125,12 @@ void handle_forget(struct fs *fs, struct handle *h)
 }
 
 void handle_keep_version(struct fs *fs, struct handle *h,
-	struct generation *gen, const struct version *version)
+	struct generation *gen, uint32_t version)
 {
-	generation_hold(gen);
+	hold_init(&h->hold, gen, version);
 	pthread_mutex_lock(&fs->handles_lock);
 	h->gen = generation_ref(gen);
-	h->version = version;
+	h->version = generation_version(gen, version);
 	pthread_mutex_unlock(&fs->handles_lock);
 }
 
@@ -230,16 +229,6 @@ static void fill_attr(const struct handle *h, struct arena_attr *attr)
 	kept_put(attr, &kept, sizeof(kept));
 }
 
-/* What the handle shows stays there for the next daemon. */
-static void hold_gen(struct fs *fs, struct handle *h, struct generation *gen)
-{
-	assert(!h->gen);
-	generation_hold(gen);
-	pthread_mutex_lock(&fs->handles_lock);
-	h->gen = generation_ref(gen);
-	pthread_mutex_unlock(&fs->handles_lock);
-}
-
 static int save_look(
 	struct fs *fs, const struct handle *h, const struct look *look)
 {
@@ -306,7 +295,8 @@ int handle_keep(
 		return -ENFILE;
 	h->number |= h->file;
 	if (h->answer && h->answer->rows)
-		hold_gen(fs, h, rowfile_look(h->answer->rows)->gen);
+		hold_init(&h->hold, rowfile_look(h->answer->rows)->gen,
+			VERSION_NONE);
 	h->has_body = save_body(fs, h);
 	if (h->has_body)
 		handle_save(fs, h);
@@ -651,7 +641,8 @@ static int load_version(struct fs *fs, struct handle *h)
 
 	if (rc == 0) {
 		if (node.version)
-			handle_keep_version(fs, h, node.gen, node.version);
+			handle_keep_version(
+				fs, h, node.gen, (uint32_t)node.ref.low);
 		ops_node_put(fs, &node);
 		return h->version ? 0 : -ESTALE;
 	}
@@ -662,8 +653,7 @@ static int load_version(struct fs *fs, struct handle *h)
 		no = find_kept_version(fs, h, g);
 		if (no != VERSION_NONE &&
 			!generation_version(g, no)->cell->is_gone)
-			handle_keep_version(
-				fs, h, g, generation_version(g, no));
+			handle_keep_version(fs, h, g, no);
 	}
 	generation_unref(g);
 	return h->version ? 0 : -ESTALE;

@@ -59,9 +59,9 @@ struct handle {
 	struct query_open *opened;   /* BYTES of a leaf: its place there */
 	struct qnode *node;	     /* BYTES of a leaf, RUN: referenced */
 	struct stage *stage;	     /* STAGE: referenced */
-	struct generation *gen; /* fs->handles_lock: held and referenced:
-				   VERSION; BYTES of rows */
+	struct generation *gen; /* fs->handles_lock: VERSION: referenced */
 	const struct version *version; /* VERSION: borrowed of gen */
+	struct hold hold; /* VERSION; BYTES of rows */
 	bool is_sync;		     /* STAGE: opened with O_SYNC */
 	bool is_writer;		     /* STAGE: opened for writing */
 	bool has_body;		     /* the arena has what it reads as */
@@ -103,7 +103,7 @@ void handle_free(struct fs *fs, struct handle *h);
 /* The handle, which nobody else has yet, keeps a version and references its
  * generation. */
 void handle_keep_version(struct fs *fs, struct handle *h,
-	struct generation *gen, const struct version *version);
+	struct generation *gen, uint32_t version);
 
 /* A generation by its number that is open by its records, though its
  * collection was removed, referenced, or NULL. */

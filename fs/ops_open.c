@@ -126,7 +126,7 @@ static int open_record(fuse_req_t req, const struct ops_node *node,
 
 	if (!h)
 		return -ENOMEM;
-	handle_keep_version(fs, h, node->gen, node->version);
+	handle_keep_version(fs, h, node->gen, (uint32_t)node->ref.low);
 	reply_open(req, h, node_encode(node->ref), fi);
 	return 0;
 }

@@ -411,7 +411,7 @@ static void take_moment(struct rowfile *rf, const struct rowfile_spec *spec)
 		return;
 	}
 	rf->look = *spec->look;
-	rf->look.is_held = false;
+	rf->look.hold = (struct hold){0};
 	collection_ref(rf->look.coll);
 	generation_ref(rf->look.gen);
 	moment_ref(rf->look.moment);

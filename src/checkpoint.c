@@ -510,26 +510,27 @@ static int sweep_locked(struct store *s)
 
 int checkpoint_hold(struct checkpointer *cp, struct generation *g)
 {
-	struct generation **grown =
-		realloc(cp->held, (cp->n_held + 1) * sizeof(struct generation *));
+	struct checkpoint_held *held = calloc(1, sizeof(*held));
 
-	if (!grown)
+	if (!held)
 		return -ENOMEM;
-	cp->held = grown;
-	cp->held[cp->n_held++] = generation_ref(g);
-	generation_hold(g);
+	held->gen = generation_ref(g);
+	hold_init(&held->hold, g, VERSION_NONE);
+	held->next = cp->held;
+	cp->held = held;
 	return 0;
 }
 
 void checkpoint_settle(struct checkpointer *cp)
 {
-	for (uint32_t i = 0; i < cp->n_held; i++) {
-		generation_let_go(cp->held[i]);
-		generation_unref(cp->held[i]);
+	while (cp->held) {
+		struct checkpoint_held *held = cp->held;
+
+		cp->held = held->next;
+		hold_fini(&held->hold);
+		generation_unref(held->gen);
+		free(held);
 	}
-	free(cp->held);
-	cp->held = NULL;
-	cp->n_held = 0;
 }
 
 /* Whether a generation that the newest manifest has for who held it is not held

@@ -29,7 +29,7 @@
  * every manifest that he finds as new.
  *
  * WHAT IS HELD. An older generation that no snapshot shows is in a manifest
- * because somebody held it (generation_hold): an open file that is read on
+ * because somebody held it (struct hold): an open file that is read on
  * after a crash. The open holds it as well, until who knows of such files has
  * held what they need: checkpoint_settle.
  */
@@ -39,6 +39,13 @@ struct store;
 struct checkpoint_kept {
 	uint64_t number;
 	double since_s; /* monotonic: when the next one was made */
+};
+
+/* A generation that is held until it is settled. */
+struct checkpoint_held {
+	struct checkpoint_held *next;
+	struct generation *gen; /* referenced */
+	struct hold hold;
 };
 
 struct checkpointer {
@@ -61,9 +68,7 @@ struct checkpointer {
 	uint32_t n_kept, cap_kept;
 	double grace_s;
 	bool is_swept;
-	struct generation **held; /* that the open holds, referenced; the
-				     opener's, owned */
-	uint32_t n_held;
+	struct checkpoint_held *held; /* by the open; the opener's, owned */
 	_Atomic uint32_t n_held_saved; /* relaxed: in the newest manifest */
 
 	uint64_t reach; /* lsn that the log has to go on to: what the newest

@@ -175,18 +175,91 @@ struct generation *collection_find_gen(struct collection *c, uint32_t no)
 	return g;
 }
 
-void generation_hold(struct generation *g)
+static void hold_add_locked(struct hold *h, struct generation *g,
+	uint32_t version)
 {
-	atomic_fetch_add_explicit(&g->n_held, 1, memory_order_relaxed);
+	h->gen = g;
+	h->coll = g->coll;
+	h->version = version;
+	h->next = g->holds;
+	h->link = &g->holds;
+	if (h->next)
+		h->next->link = &h->next;
+	g->holds = h;
 }
 
-void generation_let_go(struct generation *g)
+static void hold_del_locked(struct hold *h)
 {
-	uint32_t before = atomic_fetch_sub_explicit(
-		&g->n_held, 1, memory_order_relaxed);
+	*h->link = h->next;
+	if (h->next)
+		h->next->link = h->link;
+}
 
-	assert(before > 0);
-	(void)before;
+/* What version of the newest generation is the one of g; VERSION_NONE: none. */
+static uint32_t find_carried(const struct generation *newest,
+	const struct generation *g, uint32_t version)
+{
+	const struct version *v = generation_version(g, version);
+	uint32_t no = generation_find_newest(newest, version_id(v));
+
+	while (no != VERSION_NONE &&
+		generation_version(newest, no)->begin != v->begin)
+		no = generation_version(newest, no)->older;
+	return no;
+}
+
+void hold_init(struct hold *h, struct generation *g, uint32_t version)
+{
+	struct collection *c = g->coll;
+
+	pthread_mutex_lock(&c->lock);
+	if (version != VERSION_NONE && g != c->gen &&
+		atomic_load_explicit(&c->gen->ids, memory_order_acquire)) {
+		uint32_t no = find_carried(c->gen, g, version);
+
+		version = no == VERSION_NONE ? version : no;
+		g = no == VERSION_NONE ? g : c->gen;
+	}
+	generation_ref(g);
+	hold_add_locked(h, g, version);
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* It may go over to another generation of the collection until it is locked. */
+void hold_fini(struct hold *h)
+{
+	struct collection *c = h->coll;
+	struct generation *g;
+
+	if (!c)
+		return;
+	pthread_mutex_lock(&c->lock);
+	g = h->gen;
+	hold_del_locked(h);
+	pthread_mutex_unlock(&c->lock);
+	*h = (struct hold){0};
+	generation_unref(g);
+}
+
+void hold_move(struct generation *old, const uint32_t *to)
+{
+	struct collection *c = old->coll;
+	struct hold *h, *next;
+	uint32_t n = 0;
+
+	pthread_mutex_lock(&c->lock);
+	for (h = old->holds; h; h = next) {
+		next = h->next;
+		if (h->version == VERSION_NONE ||
+			to[h->version] == VERSION_NONE)
+			continue;
+		hold_del_locked(h);
+		hold_add_locked(h, generation_ref(c->gen), to[h->version]);
+		n++;
+	}
+	pthread_mutex_unlock(&c->lock);
+	while (n-- > 0) /* the last reference is the caller's */
+		generation_unref(old);
 }
 
 /* Whether an older generation is one of those; the collection's lock is held. */
@@ -196,7 +269,7 @@ static bool is_of_gens(struct generation *g, enum gens which)
 		return true;
 	if (which == GENS_SHOWN || g->is_left)
 		return false;
-	if (atomic_load_explicit(&g->n_held, memory_order_relaxed) > 0)
+	if (g->holds)
 		return true;
 	g->is_left = which == GENS_CUT;
 	return false;
@@ -401,17 +474,15 @@ void look_init(struct look *look, struct collection *c, struct moments *ms)
 
 void look_hold(struct look *look)
 {
-	assert(!look->is_held);
-	generation_hold(look->gen);
-	look->is_held = true;
+	assert(!look->hold.coll);
+	hold_init(&look->hold, look->gen, VERSION_NONE);
 }
 
 void look_fini(struct look *look)
 {
 	if (!look->gen)
 		return;
-	if (look->is_held)
-		generation_let_go(look->gen);
+	hold_fini(&look->hold);
 	generation_unref(look->gen);
 	moment_unref(look->moments, look->moment);
 	collection_unref(look->coll);

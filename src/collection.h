@@ -116,7 +116,7 @@ struct generation {
 	struct collection *coll; /* borrowed; referenced by who has it */
 	_Atomic uint32_t n_snaps; /* snapshots that show it; changed by apply
 				     under coll->lock, relaxed */
-	_Atomic uint32_t n_held; /* of generation_hold, relaxed */
+	struct hold *holds; /* coll->lock */
 	bool is_left; /* coll->lock: older, and a checkpoint left it out */
 
 	struct column versions;	     /* struct version */
@@ -226,11 +226,23 @@ void generation_unref(struct generation *g); /* NULL is allowed */
 
 /*
  * While it is held, a generation that was replaced stays in checkpoints, for
- * who would read it on after a crash. One that a checkpoint has left out is in
- * none again: its files may go. A reference is another matter. Any thread.
+ * who would read it on after a crash. Who holds one version holds the newest
+ * generation that has it: where a compaction carries it over, the hold goes
+ * with it. A generation that a checkpoint has left out is in none again: its
+ * files may go. Any thread.
  */
-void generation_hold(struct generation *g);
-void generation_let_go(struct generation *g);
+struct hold {
+	struct collection *coll; /* borrowed of gen; NULL: nothing */
+	struct generation *gen;	 /* referenced; coll->lock, as all below */
+	uint32_t version;	/* VERSION_NONE: all of it */
+	struct hold *next, **link;
+};
+void hold_init(struct hold *h, struct generation *g, uint32_t version);
+void hold_fini(struct hold *h); /* of zeros: nothing */
+
+/* Lets holds on versions of old go over to the newest: to[version] is what they
+ * are there, or VERSION_NONE. The leader, between two groups. */
+void hold_move(struct generation *old, const uint32_t *to);
 
 /*
  * The newest (g NULL), then the next older one behind g, whose reference it
@@ -272,10 +284,11 @@ struct look {
 	uint32_t tail_from;
 	struct moment *moment;
 	struct moments *moments;
-	bool is_held; /* look_fini lets gen go */
+	struct hold hold; /* look_hold */
 };
 void look_init(struct look *look, struct collection *c, struct moments *ms);
-void look_hold(struct look *look); /* generation_hold until look_fini; once */
+void look_hold(struct look *look); /* holds gen until look_fini; once; it must
+				      not be moved then */
 void look_fini(struct look *look); /* of zeros: nothing */
 
 /*

@@ -146,6 +146,7 @@ static void swap(struct commit *commit)
 		return;
 	carry_ends(cp);
 	put_new(cp);
+	hold_move(old, cp->version);
 }
 
 /* ---- generations that were replaced ---- */

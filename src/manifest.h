@@ -52,7 +52,7 @@ struct manifest_snap {
  * A generation of a collection: the newest, then older ones, each with the
  * snapshots that show it. These have no name of their own: no cursor, and
  * name_len 0; all else that is no row's is as their collection's. One without
- * snapshots is there for open files alone (generation_hold).
+ * snapshots is there for open files alone (struct hold).
  */
 struct manifest_collection {
 	uint32_t no;  /* as nodeids name it */

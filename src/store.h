@@ -104,7 +104,7 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 void store_close(struct store *s);
 
 /* To be called once who knows of files that were open before a crash has held
- * what they show (generation_hold): the rest of that may go. */
+ * what they show (struct hold): the rest of that may go. */
 void store_settle(struct store *s);
 
 /* Waits until every commit was answered, also those that wait for the

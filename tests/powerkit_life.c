@@ -159,12 +159,11 @@ bool life_is_known(struct life *l, uint32_t lo, const char *when)
 
 void life_hold(struct life *l, struct generation *g)
 {
-	if (l->held)
-		generation_let_go(l->held);
+	hold_fini(&l->hold);
 	generation_unref(l->held);
 	l->held = g;
 	if (g)
-		generation_hold(g);
+		hold_init(&l->hold, g, VERSION_NONE);
 }
 
 bool life_open(struct life *l, uint32_t lo, const char *when)

@@ -35,6 +35,7 @@ struct life {
 	struct io *wrapped; /* NULL: the disk's own table is used */
 	struct store *s;    /* NULL: closed, or being opened */
 	struct generation *held; /* referenced, as by an open file; or NULL */
+	struct hold hold;
 	struct history h;
 	uint64_t dice;
 	uint32_t next_n;	/* of a vector */

@@ -120,6 +120,7 @@ static void make_base(bool is_cut)
 	struct store_config cfg = config_of(sim);
 	struct collection *last, *other;
 	struct generation *held;
+	struct hold hold = {0};
 	struct store *s;
 
 	cfg.checkpoint_bytes = 1 << 30;
@@ -145,10 +146,10 @@ static void make_base(bool is_cut)
 	steps(s, 30);
 	other = sk_get(s, names[1]);
 	held = collection_gen(other);
-	generation_hold(held);
+	hold_init(&hold, held, VERSION_NONE);
 	compact(s, names[1]);
 	must(store_checkpoint(s, true) == 0);
-	generation_let_go(held);
+	hold_fini(&hold);
 	generation_unref(held);
 	collection_unref(other);
 	steps(s, 200);

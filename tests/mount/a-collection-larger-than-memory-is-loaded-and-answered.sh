@@ -4,7 +4,7 @@
 # loads them, checkpoints, starts again and answers.
 . "$(dirname "$0")/lib.sh"
 need_numpy 1 >/dev/null || skip_all "no Python with numpy"
-grep -q libasan "$VECGRIDFS" && skip_all "a sanitizer has memory of its own"
+grep -q "libasan\|libtsan" "$VECGRIDFS" && skip_all "a sanitizer has memory of its own"
 LIMIT_MB=100
 ROWS=400000 # of 128 floats: 205 MB
 if [ -d /sys/fs/cgroup/memory ]; then

@@ -86,6 +86,7 @@ static void test_kept(void)
 	struct store *s = sk_open(dir, &plain);
 	struct collection *c = sk_make(s, "c");
 	struct generation *g;
+	struct hold hold = {0};
 	struct moment then;
 	struct look look;
 	uint32_t no;
@@ -107,7 +108,7 @@ static void test_kept(void)
 	put(s, c, 3);
 	must(store_checkpoint(s, true) == 0);
 	ok(n_saved(s) == 2, "until somebody has looked for it");
-	generation_hold(g);
+	hold_init(&hold, g, VERSION_NONE);
 	store_settle(s);
 	must(store_compact(s, c) == 0);
 	must(store_checkpoint(s, true) == 0);
@@ -115,7 +116,7 @@ static void test_kept(void)
 		"who holds it then has it over another compaction");
 	sk_is_sound(s);
 	kill_now(copy);
-	generation_let_go(g);
+	hold_fini(&hold);
 	generation_unref(g);
 	must(store_checkpoint(s, false) == 0);
 	ok(n_saved(s) == 1 && !is_there(s, no),
@@ -141,6 +142,7 @@ static void test_left(void)
 	struct store *s = sk_open(dir, &plain);
 	struct collection *c = sk_make(s, "c");
 	struct generation *g;
+	struct hold hold = {0};
 
 	put(s, c, 1);
 	must(store_checkpoint(s, true) == 0);
@@ -148,12 +150,56 @@ static void test_left(void)
 	put(s, c, 2);
 	must(store_compact(s, c) == 0);
 	must(store_checkpoint(s, true) == 0);
-	generation_hold(g);
+	hold_init(&hold, g, VERSION_NONE);
 	put(s, c, 3);
 	must(store_checkpoint(s, true) == 0);
 	ok(n_saved(s) == 1, "what was not held in time is not saved again");
-	generation_let_go(g);
+	hold_fini(&hold);
 	generation_unref(g);
+	collection_unref(c);
+	store_close(s);
+}
+
+/* Who holds a version holds what a compaction carried it to, and only once it
+ * has ended what a compaction left behind. */
+static void test_version(void)
+{
+	const char *dir = scratch_path("version");
+	struct store *s = sk_open(dir, &plain);
+	struct collection *c = sk_make(s, "c");
+	struct hold hold = {0}, late = {0};
+	struct generation *first, *last;
+	uint32_t no;
+
+	put(s, c, 1);
+	first = collection_gen(c);
+	no = sk_find(s, c, "a");
+	hold_init(&hold, first, no);
+	must(store_compact(s, c) == 0);
+	must(store_checkpoint(s, true) == 0);
+	hold_init(&late, first, no);
+	ok(n_saved(s) == 1 && hold.gen == c->gen && late.gen == c->gen &&
+			late.version == hold.version,
+		"a version that was carried over is held where it is now");
+	generation_unref(first);
+	put(s, c, 2);
+	must(store_compact(s, c) == 0);
+	must(store_checkpoint(s, true) == 0);
+	last = collection_gen(c);
+	ok(n_saved(s) == 2 && hold.gen != last &&
+			version_vec(generation_version(
+				hold.gen, hold.version))[0] == value_of(1),
+		"one that ended is held where it was the last time");
+	must(store_compact(s, c) == 0);
+	must(store_checkpoint(s, true) == 0);
+	ok(n_saved(s) == 2, "over further compactions");
+	generation_unref(last);
+	hold_fini(&hold);
+	must(store_checkpoint(s, true) == 0);
+	ok(n_saved(s) == 2, "until all who hold it");
+	hold_fini(&late);
+	must(store_checkpoint(s, true) == 0);
+	ok(n_saved(s) == 1, "have let it go");
 	collection_unref(c);
 	store_close(s);
 }
@@ -165,18 +211,19 @@ static void test_snap(void)
 	struct store *s = sk_open(dir, &plain);
 	struct collection *c = sk_make(s, "c");
 	struct generation *g;
+	struct hold hold = {0};
 
 	put(s, c, 1);
 	must(sk_snap(s, c, "then") == 0);
 	g = collection_gen(c);
-	generation_hold(g);
+	hold_init(&hold, g, VERSION_NONE);
 	put(s, c, 2);
 	must(store_compact(s, c) == 0);
 	must(store_checkpoint(s, true) == 0);
 	must(sk_unsnap(s, c, "then") == 0);
 	must(store_checkpoint(s, true) == 0);
 	ok(n_saved(s) == 2, "what a removed snapshot showed stays while held");
-	generation_let_go(g);
+	hold_fini(&hold);
 	generation_unref(g);
 	must(store_checkpoint(s, true) == 0);
 	ok(n_saved(s) == 1, "and then goes");
@@ -280,7 +327,8 @@ static void test_settle(void)
 
 int main(void)
 {
-	plan(17);
+	plan(22);
+	test_version();
 	test_numbers();
 	test_settle();
 	test_kept();
