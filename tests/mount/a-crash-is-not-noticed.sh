@@ -9,7 +9,7 @@ pause_ms=4000
 if [ "${VG_SOAK:-0}" = 1 ]; then
 	: "${VG_DAEMON_KILLS:=100}"
 	pause_ms=15000
-	VG_TEST_TIMEOUT=36000 # before lib.sh: it starts the clock
+	VG_TEST_TIMEOUT=36000
 fi
 . "$(dirname "$0")/lib.sh"
 kills=${VG_DAEMON_KILLS:-3}

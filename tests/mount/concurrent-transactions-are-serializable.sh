@@ -4,9 +4,9 @@
 # random transactions make a history that some order of them explains, also
 # when the daemon is killed under them. What a transaction took is in it.
 . "$(dirname "$0")/lib.sh"
-plan 8
 ADDS=10 TXS=25 ENDS=100
 [ "$VG_SOAK" = 1 ] && ADDS=200 TXS=600 ENDS=3000 && VG_TEST_TIMEOUT=3600
+plan 8
 seed=${VG_SEED:-$RANDOM}
 diag "VG_SEED=$seed"
 vgmount durability=async

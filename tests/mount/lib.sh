@@ -48,9 +48,10 @@ WATCHDOG=
 
 # ---- assertions
 
-plan() { # N: how many assertions follow
+plan() { # N: how many assertions follow; within VG_TEST_TIMEOUT from now on
 	planned=$1
 	echo "1..$1"
+	start_watchdog
 }
 
 skip_all() { # WHY
@@ -393,5 +394,4 @@ mkfifo "$S/never"
 exec {NEVER}<>"$S/never"
 trap clean_up EXIT
 trap 'exit 130' INT TERM HUP
-start_watchdog
 cd "$S" || exit 99

@@ -2,12 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # What was overwritten or deleted is compacted away: the data directory is soon
 # at most three times a fresh one with the same records, and they are all there.
-ROUNDS=25
-if [ "${VG_SOAK:-0}" = 1 ]; then
-	ROUNDS=1000
-	VG_TEST_TIMEOUT=7200 # before lib.sh: it starts the clock
-fi
 . "$(dirname "$0")/lib.sh"
+ROUNDS=25
+[ "$VG_SOAK" = 1 ] && ROUNDS=1000 && VG_TEST_TIMEOUT=7200
 plan 8
 vgmount backup_grace=0,durability=async
 mkdir "$M/c" "$M/d"

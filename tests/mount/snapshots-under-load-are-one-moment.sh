@@ -4,9 +4,9 @@
 # a snapshot is of one moment: its files, exports, tar and searches; so it stays
 # over compactions, restarts and in copies of the data directory.
 . "$(dirname "$0")/lib.sh"
-plan 12
 ROUNDS=4
 [ "$VG_SOAK" = 1 ] && ROUNDS=40 && VG_TEST_TIMEOUT=3600
+plan 12
 vgmount durability=async,backup_grace=0
 mkdir "$M/c"
 put "$M/c/.config/metric" l2
