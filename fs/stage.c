@@ -144,7 +144,6 @@ static int save_attr(struct stages *ss, struct stage *st, bool is_made,
 {
 	struct arena_attr attr = {
 		.serial = st->serial,
-		.ctime_ns = st->touched_ns,
 		.uid = st->uid,
 		.area = (uint8_t)st->area,
 		.name_len = (uint8_t)st->name_len,
@@ -156,6 +155,7 @@ static int save_attr(struct stages *ss, struct stage *st, bool is_made,
 	memcpy(attr.uuid, st->coll->uuid, sizeof(attr.uuid));
 	memcpy(attr.name, st->name, st->name_len);
 	pthread_mutex_lock(&st->lock);
+	attr.ctime_ns = st->touched_ns;
 	attr.mtime_ns = st->mtime_ns;
 	attr.flags = flags_locked(st);
 	attr.extra[0] = st->original;
