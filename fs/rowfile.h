@@ -22,7 +22,8 @@
  *   ALL     rows as answer.h has them, without distances
  *
  * Rows of the first four stand in one order, that in which their vectors were
- * written, so that row i of NPY is line i of the others. ALL is sorted by the
+ * written, or, behind a compaction, their records changed last; so that row i of
+ * NPY is line i of the others. ALL is sorted by the
  * bytes of the ids.
  *
  * The exact size is known when it is open, for which text is rendered once,

@@ -40,7 +40,8 @@ facts() {
 		sort && getfattr -dhR -m - . &&
 		find . -type f -print0 | sort -z | xargs -0 md5sum )
 	cat "$M"/*/.config/{metric,m,dim,index,ef_search}
-	cat "$M"/*/.export/{ids,all.ndjson}
+	# Sorted: a compaction puts a record where it was changed last.
+	cat "$M"/*/.export/{ids,all.ndjson} | sort
 	cat "$M/l2/query/k=50/exact=1/id=v100" "$M/cos/query/1,1"
 }
 facts >"$S/before" 2>&1
