@@ -615,7 +615,6 @@ static uint32_t find_kept_version(
 	struct vg_id id;
 	const char *body;
 	size_t len;
-	uint32_t no;
 
 	body = arena_bytes(fs->arena, h->file, ARENA_BODY, &len);
 	if (!h->has_body || len <= sizeof(kept))
@@ -623,11 +622,7 @@ static uint32_t find_kept_version(
 	memcpy(&kept, body, sizeof(kept));
 	id = (struct vg_id){
 		body + sizeof(kept), (uint32_t)(len - sizeof(kept))};
-	no = generation_find_newest(g, id);
-	while (no != VERSION_NONE &&
-		generation_version(g, no)->begin != kept.begin)
-		no = generation_version(g, no)->older;
-	return no;
+	return generation_find_begun(g, id, kept.begin);
 }
 
 /* Its nodeid says which it is, or, where that is of no generation that is

@@ -514,7 +514,6 @@ int checkpoint_hold(struct checkpointer *cp, struct generation *g)
 
 	if (!held)
 		return -ENOMEM;
-	held->gen = generation_ref(g);
 	hold_init(&held->hold, g, VERSION_NONE);
 	held->next = cp->held;
 	cp->held = held;
@@ -528,7 +527,6 @@ void checkpoint_settle(struct checkpointer *cp)
 
 		cp->held = held->next;
 		hold_fini(&held->hold);
-		generation_unref(held->gen);
 		free(held);
 	}
 }

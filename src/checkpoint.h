@@ -44,7 +44,6 @@ struct checkpoint_kept {
 /* A generation that is held until it is settled. */
 struct checkpoint_held {
 	struct checkpoint_held *next;
-	struct generation *gen; /* referenced */
 	struct hold hold;
 };
 

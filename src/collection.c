@@ -195,27 +195,15 @@ static void hold_del_locked(struct hold *h)
 		h->next->link = h->link;
 }
 
-/* What version of the newest generation is the one of g; VERSION_NONE: none. */
-static uint32_t find_carried(const struct generation *newest,
-	const struct generation *g, uint32_t version)
-{
-	const struct version *v = generation_version(g, version);
-	uint32_t no = generation_find_newest(newest, version_id(v));
-
-	while (no != VERSION_NONE &&
-		generation_version(newest, no)->begin != v->begin)
-		no = generation_version(newest, no)->older;
-	return no;
-}
-
 void hold_init(struct hold *h, struct generation *g, uint32_t version)
 {
 	struct collection *c = g->coll;
 
 	pthread_mutex_lock(&c->lock);
-	if (version != VERSION_NONE && g != c->gen &&
-		atomic_load_explicit(&c->gen->ids, memory_order_acquire)) {
-		uint32_t no = find_carried(c->gen, g, version);
+	if (version != VERSION_NONE && g != c->gen) {
+		const struct version *v = generation_version(g, version);
+		uint32_t no = generation_find_begun(
+			c->gen, version_id(v), v->begin);
 
 		version = no == VERSION_NONE ? version : no;
 		g = no == VERSION_NONE ? g : c->gen;

@@ -214,7 +214,6 @@ struct collection *collection_find_snap(
 	struct collection *c, struct vg_id name);
 struct collection *collection_get_snap(struct collection *c, uint32_t nth);
 
-
 /* Copies of what the lock guards. Any thread. */
 struct op_config collection_config(struct collection *c);
 struct op_attr collection_attr(struct collection *c);
@@ -340,8 +339,13 @@ bool version_is_kept(const struct version *v);
 uint32_t generation_find(const struct generation *g, struct vg_id id,
 	const struct moment *m);
 
-/* The newest version of id, ended or not, or VERSION_NONE. The committer. */
+/* The newest version of id, ended or not, or VERSION_NONE. Any thread. */
 uint32_t generation_find_newest(const struct generation *g, struct vg_id id);
+
+/* The version of id that began then, in whatever generation; VERSION_NONE: g has
+ * it not. Any thread. */
+uint32_t generation_find_begun(
+	const struct generation *g, struct vg_id id, uint64_t begin);
 
 /* The first version from number `from` on that m sees, or VERSION_NONE: for
  * listings, whose cursors survive deletion. Any thread. */

@@ -102,6 +102,16 @@ uint32_t generation_find_newest(const struct generation *g, struct vg_id id)
 		generation_head(g, table, id), memory_order_acquire);
 }
 
+uint32_t generation_find_begun(
+	const struct generation *g, struct vg_id id, uint64_t begin)
+{
+	uint32_t no = generation_find_newest(g, id);
+
+	while (no != VERSION_NONE && generation_version(g, no)->begin != begin)
+		no = generation_version(g, no)->older;
+	return no;
+}
+
 uint32_t generation_find(const struct generation *g, struct vg_id id,
 	const struct moment *m)
 {
