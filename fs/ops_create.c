@@ -39,7 +39,7 @@ bool ops_stage_is_taken(
 	fuse_req_t req, struct stage *st, const struct fuse_file_info *fi)
 {
 	struct stages *ss = &fs_of(req)->stages;
-	bool is_trunc, is;
+	bool is_trunc, is, is_second;
 
 	if (!ops_wants_write(fi) || st->name[0] == '.' || st->area == STAGE_TX)
 		return false;
@@ -47,7 +47,8 @@ bool ops_stage_is_taken(
 	/* Without its name, its bytes are in and the name leads to them: who
 	 * looked it up before that comes too late. */
 	is = stages_has_name(ss, st) ? is : is_committed(st);
-	is = is && !stages_take_miss(ss, fuse_req_ctx(req)->pid, &is_trunc);
+	is_second = stages_take_miss(ss, fuse_req_ctx(req)->pid, &is_trunc);
+	is = is && !is_second;
 	if (is)
 		atomic_fetch_sub_explicit(
 			&st->n_open, 1, memory_order_relaxed);

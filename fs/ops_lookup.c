@@ -131,6 +131,7 @@ static int find_record(
 	char buf[VG_ID_MAX];
 	struct look look;
 	struct vg_id id;
+	bool is_trunc;
 	uint32_t no;
 	int rc;
 
@@ -145,6 +146,9 @@ static int find_record(
 	rc = no == VERSION_NONE ? find_stage(fs, place, f)
 				: find_version(fs, place, &look, no, f);
 	look_fini(&look);
+	if (rc == -ENOENT) /* there is nothing to try again */
+		stages_take_miss(&fs->stages, fuse_req_ctx(f->req)->pid,
+			&is_trunc);
 	return rc;
 }
 
@@ -378,14 +382,12 @@ static int find_if(
 {
 	char buf[VG_ID_MAX];
 	struct look look;
-	struct stage *st;
+	struct stage *st = NULL;
 	struct vg_id id;
 	uint64_t begin = 0;
 	uint32_t no;
 	int rc;
 
-	if (find_writer(fs, place, f) == 0)
-		return 0;
 	if (ops_is_dotted(place) || ops_place_id(place, buf, &id) < 0)
 		return -ENOENT;
 	look_init(&look, place->coll, store_moments(fs->store));
@@ -397,9 +399,11 @@ static int find_if(
 	else if (no == VERSION_NONE)
 		rc = find_stage(fs, place, f);
 	else
+		rc = find_writer(fs, place, f);
+	if (rc == -ENOENT && no != VERSION_NONE)
 		rc = ops_offer_stage(f->req, place,
 			generation_version(look.gen, no), false, &st);
-	if (rc == 0 && no != VERSION_NONE)
+	if (rc == 0 && st)
 		rc = found_stage(fs, st, f);
 	look_fini(&look);
 	return rc;

@@ -175,6 +175,11 @@ static int open_stage(fuse_req_t req, struct ops_node *node,
 	struct handle *h;
 	int rc = 0;
 
+	/* His open for writing was cut off; who reads reads the version. The
+	 * others are offered to whoever looks. */
+	if (!ops_wants_write(fi) && st->area != STAGE_IF &&
+		stages_withdraw(&fs->stages, st))
+		return -ESTALE;
 	if (st->area == STAGE_TX) {
 		rc = tx_open(req, st, fi);
 		if (rc <= 0)

@@ -55,7 +55,17 @@ void stages_fini(struct stages *ss)
 	*ss = (struct stages){0};
 }
 
-#define OFFER_NS (5 * 1000000000LL)
+/* The rest of an open follows the offer at once. This is longer than any disk,
+ * machine or restart keeps it waiting: then it would fail. */
+#define OFFER_NS (300 * 1000000000LL)
+
+/* Callers of pid namespaces that are not ours all have the pid 0. */
+#define PID_FOREIGN (-1)
+
+static int caller_of(int pid)
+{
+	return pid ? pid : PID_FOREIGN;
+}
 
 static bool is_place(const struct stage *st, const struct stage_place *p)
 {
@@ -329,19 +339,60 @@ int stages_load(struct stages *ss, struct catalogue *cat)
 	return arena_each(ss->arena, load_stage, &l);
 }
 
+/* Takes st out of the list if nobody has it and no name keeps it. */
+static bool leave_locked(struct stages *ss, struct stage *st)
+{
+	struct stage **link = &ss->list;
+
+	if (st->n_refs || st->is_named || st->offered_pid)
+		return false;
+	while (*link != st)
+		link = &(*link)->next;
+	*link = st->next;
+	return true;
+}
+
+/* What that caller was offered; place: NULL is any. */
+static struct stage *find_offer_locked(
+	struct stages *ss, int pid, const struct stage_place *place)
+{
+	struct stage *st = ss->list;
+
+	while (st && (st->offered_pid != pid || (place && !is_place(st, place))))
+		st = st->next;
+	return st;
+}
+
+/* An offer that is not taken. Returns it if it is to be freed. */
+static struct stage *withdraw_locked(struct stages *ss, struct stage *st)
+{
+	if (!st)
+		return NULL;
+	st->offered_pid = 0;
+	if (leave_locked(ss, st))
+		return st;
+	save_attr(ss, st, true, NULL);
+	return NULL;
+}
+
 int stages_offer(struct stages *ss, const struct stage_place *place,
 	uint32_t uid, int pid, struct stage **out)
 {
-	struct stage *st;
+	struct stage *st, *gone;
 	int rc = stages_add(ss, place, false, uid, &st);
 
 	if (rc < 0)
 		return rc;
 	pthread_mutex_lock(&ss->lock);
-	st->offered_pid = pid;
+	/* A thread opens one file at a time. */
+	gone = pid ? withdraw_locked(ss, find_offer_locked(ss, pid, NULL))
+		   : NULL;
+	st->offered_pid = caller_of(pid);
 	st->offered_ns = st->used_ns;
 	save_attr(ss, st, true, NULL);
 	pthread_mutex_unlock(&ss->lock);
+	if (gone)
+		stage_free(ss, gone);
 	*out = st;
 	return 0;
 }
@@ -352,9 +403,7 @@ struct stage *stages_get_offer(
 	struct stage *st;
 
 	pthread_mutex_lock(&ss->lock);
-	st = ss->list;
-	while (st && (st->offered_pid != pid || !is_place(st, place)))
-		st = st->next;
+	st = find_offer_locked(ss, caller_of(pid), place);
 	if (st && clock_now_ns() - st->offered_ns > OFFER_NS)
 		st = NULL;
 	if (st)
@@ -369,31 +418,48 @@ void stages_put_miss(struct stages *ss, int pid, bool is_trunc)
 
 	pthread_mutex_lock(&ss->lock);
 	ss->misses->miss[ss->misses->n++ % STAGE_MISSES] =
-		(struct stage_miss){pid, is_trunc, at};
-	pthread_mutex_unlock(&ss->lock);
+		(struct stage_miss){caller_of(pid), is_trunc, at};
 	atomic_store_explicit(&ss->miss_ns, at, memory_order_relaxed);
+	pthread_mutex_unlock(&ss->lock);
 }
 
 bool stages_take_miss(struct stages *ss, int pid, bool *is_trunc)
 {
 	int64_t last = atomic_load_explicit(&ss->miss_ns, memory_order_relaxed);
-	int64_t now = last ? clock_now_ns() : 0;
+	int64_t now = last ? clock_now_ns() : 0, left = 0;
 	bool is_found = false;
 
 	if (!last || now - last > OFFER_NS)
 		return false;
 	pthread_mutex_lock(&ss->lock);
-	for (uint32_t i = 0; i < STAGE_MISSES && !is_found; i++) {
+	for (uint32_t i = 0; i < STAGE_MISSES; i++) {
 		struct stage_miss *miss = &ss->misses->miss[i];
 
-		if (miss->pid != pid || now - miss->at_ns > OFFER_NS)
+		if (!miss->pid || now - miss->at_ns > OFFER_NS)
 			continue;
+		if (is_found || miss->pid != caller_of(pid)) {
+			left = VG_MAX(left, miss->at_ns);
+			continue;
+		}
 		*is_trunc = miss->is_trunc;
 		miss->pid = 0;
 		is_found = true;
 	}
+	atomic_store_explicit(&ss->miss_ns, left, memory_order_relaxed);
 	pthread_mutex_unlock(&ss->lock);
 	return is_found;
+}
+
+bool stages_withdraw(struct stages *ss, struct stage *st)
+{
+	bool is;
+
+	pthread_mutex_lock(&ss->lock);
+	is = st->offered_pid != 0;
+	if (is)
+		withdraw_locked(ss, st); /* the caller's reference keeps it */
+	pthread_mutex_unlock(&ss->lock);
+	return is;
 }
 
 void stages_accept(struct stages *ss, struct stage *st)
@@ -402,19 +468,6 @@ void stages_accept(struct stages *ss, struct stage *st)
 	st->offered_pid = 0;
 	save_attr(ss, st, true, NULL);
 	pthread_mutex_unlock(&ss->lock);
-}
-
-/* Takes st out of the list if nobody has it and no name keeps it. */
-static bool leave_locked(struct stages *ss, struct stage *st)
-{
-	struct stage **link = &ss->list;
-
-	if (st->n_refs || st->is_named || st->offered_pid)
-		return false;
-	while (*link != st)
-		link = &(*link)->next;
-	*link = st->next;
-	return true;
 }
 
 void stages_unref(struct stages *ss, struct stage *st)

@@ -60,7 +60,8 @@ struct stage {
 	uint32_t n_refs;  /* stages->lock: handles and work on it */
 	_Atomic uint32_t n_open; /* relaxed: handles that write to it */
 	bool is_named;	  /* stages->lock: the name resolves to it */
-	int offered_pid;  /* stages->lock: whose next open it awaits; 0: none */
+	int offered_pid;  /* stages->lock: whose next open it awaits; 0: none,
+			   * -1: of another pid namespace */
 	int64_t offered_ns; /* stages->lock: since when, clock_now_ns */
 	uint32_t name_len; /* stages->lock: rename moves it */
 	char name[NAME_LEN_MAX + 1];
@@ -119,7 +120,7 @@ struct stage_misses {
 struct stages {
 	pthread_mutex_t lock;
 	struct stage_misses *misses; /* lock; borrowed of the arena */
-	_Atomic int64_t miss_ns; /* of the last; relaxed: 0 or old mostly */
+	_Atomic int64_t miss_ns; /* of the last; relaxed: 0 mostly */
 	struct stage *list;
 	struct arena *arena; /* borrowed */
 };
@@ -159,14 +160,18 @@ struct stage *stages_get(struct stages *ss, uint64_t serial);
 
 /*
  * Makes a stage without a name for what pid is about to open for writing: he
- * finds it by stages_get_offer until he opens it (stages_accept), for a few
- * seconds at most. Referenced. Errors as stages_add.
+ * finds it by stages_get_offer until he opens it (stages_accept), is offered
+ * another, or minutes are over. pid is the thread's; 0: of another pid
+ * namespace. Referenced. Errors as stages_add.
  */
 int stages_offer(struct stages *ss, const struct stage_place *place,
 	uint32_t uid, int pid, struct stage **out);
 struct stage *stages_get_offer(
 	struct stages *ss, const struct stage_place *place, int pid);
 void stages_accept(struct stages *ss, struct stage *st);
+
+/* st is not opened for writing after all. Returns whether it was offered. */
+bool stages_withdraw(struct stages *ss, struct stage *st);
 
 /* pid's open for writing is refused because its stage is gone; and whether one
  * of his was just now (taken: it is told once). */

@@ -113,12 +113,14 @@ mount_tests = \
 	%D%/mount/an-empty-file-is-staged-and-not-listed.sh \
 	%D%/mount/an-exclusive-create-inserts-only-when-absent.sh \
 	%D%/mount/an-export-is-one-moment.sh \
+	%D%/mount/a-slow-daemon-does-not-refuse-writers.sh \
 	%D%/mount/a-snapshot-is-the-collection-as-it-was.sh \
 	%D%/mount/a-transaction-goes-in-whole-or-not-at-all.sh \
 	%D%/mount/concurrent-transactions-are-serializable.sh \
 	%D%/mount/snapshots-under-load-are-one-moment.sh \
 	%D%/mount/an-import-keeps-memory-constant.sh \
 	%D%/mount/an-open-handle-keeps-its-version.sh \
+	%D%/mount/callers-of-another-pid-namespace-overwrite.sh \
 	%D%/mount/configuration-is-fixed-by-the-first-vector.sh \
 	%D%/mount/copying-programs-write-vectors.sh \
 	%D%/mount/delete-where-all-empties-a-collection.sh \

@@ -113,6 +113,7 @@ static void test_rename(void)
 static void test_offers(void)
 {
 	struct stage_place a = place_of(coll, STAGE_RECORD, "a");
+	struct stage_place b = place_of(coll, STAGE_RECORD, "b");
 	struct stage *st, *mine;
 	bool is_trunc = false;
 
@@ -128,11 +129,39 @@ static void test_offers(void)
 	ok(n_files() == 0, "and it goes with its handle");
 
 	must(stages_offer(&ss, &a, 0, 77, &st) == 0);
-	st->offered_ns -= 10 * 1000000000LL;
+	st->offered_ns -= 60 * 1000000000LL;
 	stages_unref(&ss, st);
-	ok(!stages_get_offer(&ss, &a, 77), "an old offer does not stand");
-	stages_expire(&ss, st->used_ns + 10 * 1000000000LL);
+	mine = stages_get_offer(&ss, &a, 77);
+	ok(mine == st, "an offer outlasts a minute's standstill");
+	stages_unref(&ss, mine);
+	st->offered_ns -= 240 * 1000000000LL;
+	ok(!stages_get_offer(&ss, &a, 77), "but not five");
+	stages_expire(&ss, st->used_ns + 300 * 1000000000LL);
 	ok(n_files() == 0, "and is tidied up");
+
+	must(stages_offer(&ss, &a, 0, 77, &st) == 0);
+	stages_unref(&ss, st);
+	must(stages_offer(&ss, &b, 0, 77, &st) == 0);
+	ok(!stages_get_offer(&ss, &a, 77) && n_files() == 1,
+		"the next one offered to the same thread is instead of it");
+	ok(stages_withdraw(&ss, st) && !stages_withdraw(&ss, st),
+		"an offer is withdrawn once");
+	stages_unref(&ss, st);
+	ok(n_files() == 0, "and goes");
+
+	must(stages_offer(&ss, &a, 0, 0, &st) == 0);
+	stages_unref(&ss, st);
+	must(stages_offer(&ss, &b, 0, 0, &st) == 0);
+	stages_unref(&ss, st);
+	mine = stages_get_offer(&ss, &a, 0);
+	ok(mine && !stages_get_offer(&ss, &a, 77),
+		"threads of other pid namespaces, who look alike, share theirs");
+	stages_accept(&ss, mine);
+	stages_unref(&ss, mine);
+	st = stages_get_offer(&ss, &b, 0);
+	ok(st, "and do not take each other's away");
+	stages_accept(&ss, st);
+	stages_unref(&ss, st);
 
 	ok(!stages_take_miss(&ss, 5, &is_trunc), "nobody missed anything yet");
 	stages_put_miss(&ss, 5, true);
@@ -140,6 +169,11 @@ static void test_offers(void)
 	ok(stages_take_miss(&ss, 5, &is_trunc) && is_trunc,
 		"who is told how he opened");
 	ok(!stages_take_miss(&ss, 5, &is_trunc), "once");
+	stages_put_miss(&ss, 0, false);
+	stages_put_miss(&ss, 5, true);
+	ok(stages_take_miss(&ss, 0, &is_trunc) && !is_trunc &&
+			stages_take_miss(&ss, 5, &is_trunc) && is_trunc,
+		"each has his own");
 }
 
 static void test_expiry(void)
@@ -318,7 +352,7 @@ int main(void)
 {
 	int fd;
 
-	plan(54);
+	plan(61);
 	fd = arena_create(64u << 20);
 	must(fd >= 0 && arena_open(fd, &arena) == 0);
 	must(stages_init(&ss, arena) == 0);
