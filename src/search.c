@@ -174,15 +174,20 @@ static bool is_scan(const struct cell *cell, const struct search *q,
 	       (uint64_t)VG_MAX(ef, q->k) * SCAN_SHARE >= n_slots;
 }
 
-/* Whether the graph gave up among rows that are not seen though there are
- * more that are: it walks over what was deleted for so long only. */
+/*
+ * Whether the graph may have given up among rows that are not seen: it walks
+ * over what was deleted for so long only. How many are seen is known of a
+ * snapshot; the present's count may be of a later moment than the look's. Of
+ * the present so few are there that a graph was walked at all (is_scan) only
+ * where most rows are deleted, and compaction is due.
+ */
 static bool is_short(const struct reader *rd, const struct topk *top)
 {
-	uint64_t n_live = atomic_load_explicit(
-		&rd->coll->n_live, memory_order_relaxed);
+	uint64_t n_seen = rd->coll->of ? atomic_load_explicit(&rd->coll->n_live,
+						 memory_order_relaxed)
+				       : UINT64_MAX;
 
-	return top->n < top->cap &&
-	       top->n + (rd->leave_out.len > 0) < n_live;
+	return top->n < top->cap && top->n + (rd->leave_out.len > 0) < n_seen;
 }
 
 static int run(const struct search *q, uint32_t ef, struct reader *rd,

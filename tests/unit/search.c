@@ -263,6 +263,48 @@ static void test_cost(struct store *s)
 	collection_unref(c);
 }
 
+/* ---- few are seen ---- */
+
+/* A walk that begins among deleted rows gives up before it comes to the others;
+ * deletes behind the look do not hide that from it. */
+static void test_few(void)
+{
+	struct store_config cfg = {
+		.durability = STORE_FSYNC, .no_compaction = true};
+	struct store *s = sk_open(scratch_path("few"), &cfg);
+	struct collection *c = make_l2(s, "c");
+	float v[SK_DIM_MAX];
+	struct search q = {.vec = sk_vec(1, DIM, v), .dim = DIM, .k = 10,
+		.ef = 10};
+	struct search_hit hits[10];
+	struct look look;
+	char id[16];
+	uint32_t n;
+
+	for (unsigned i = 0; i < 3000 + 5; i++) {
+		snprintf(id, sizeof(id), "%u", i);
+		must(sk_put(s, c, (struct sk_put){id, i, DIM, 0}) == 0);
+	}
+	sk_wait_linked(s);
+	for (unsigned i = 0; i < 3000; i++) {
+		snprintf(id, sizeof(id), "%u", i);
+		must(sk_del(s, c, id) == 0);
+	}
+	ok(sk_search(s, c, &q, hits, &n) == 0 && n == 5,
+		"five among three thousand deleted are found");
+	look_init(&look, c, store_moments(s));
+	for (unsigned i = 3000; i < 3005; i++) {
+		snprintf(id, sizeof(id), "%u", i);
+		must(sk_del(s, c, id) == 0);
+	}
+	ok(store_search(s, &look, &q, hits, &n) == 0 && n == 5,
+		"also by who looked before they were deleted");
+	look_fini(&look);
+	ok(sk_search(s, c, &q, hits, &n) == 0 && n == 0, "then none is");
+	collection_unref(c);
+	store_close(s);
+}
+
 /* ---- beside writers ---- */
 
 static _Atomic bool is_over;
@@ -357,7 +399,7 @@ int main(void)
 {
 	struct store *s;
 
-	plan(26);
+	plan(29);
 	s = sk_open(scratch_path("data"),
 		&(struct store_config){.durability = STORE_FSYNC});
 	test_mixture(s);
@@ -365,6 +407,7 @@ int main(void)
 	test_edges(s);
 	test_cost(s);
 	store_close(s);
+	test_few();
 	test_overwritten();
 	return done();
 }
