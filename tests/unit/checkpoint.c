@@ -56,6 +56,7 @@ static void test_clean(void)
 				.name = sk_id("link"),
 				.target = sk_id("c")}) == 0);
 	collection_unref(c);
+	sk_wait_linked(s); /* or the next one links, and saves that */
 	store_close(s);
 	s = open_dir(dir, &cfg, &rep);
 	must(s);
