@@ -119,6 +119,18 @@ static float scalar_dot(const float *a, const float *b, uint32_t dim)
 	return fold_fast(sum);
 }
 
+static uint32_t scalar_u8_l2sq(const uint8_t *a, const uint8_t *b, uint32_t len)
+{
+	uint32_t sum = 0;
+
+	for (uint32_t i = 0; i < len; i++) {
+		int d = a[i] - b[i];
+
+		sum += (uint32_t)(d * d);
+	}
+	return sum;
+}
+
 static const struct dist_kernels scalar_kernels = {
 	.name = "scalar",
 	.l2sq = scalar_l2sq,
@@ -126,6 +138,7 @@ static const struct dist_kernels scalar_kernels = {
 	.l2sq_exact = scalar_l2sq_exact,
 	.dot_exact = scalar_dot_exact,
 	.dot_norm_exact = scalar_dot_norm_exact,
+	.u8_l2sq = scalar_u8_l2sq,
 };
 
 #if defined(__x86_64__)
@@ -307,6 +320,60 @@ static float avx2_dot(const float *a, const float *b, uint32_t dim)
 	return avx2_fold_fast(sum);
 }
 
+/* Squares of the differences of 32 bytes, added to 8 sums. No sum overflows:
+ * each takes 4 squares of 32 bytes, and 65,535 bytes have 2^31 / 255^2 / 4. */
+TARGET_AVX2
+static inline __m256i avx2_u8_square(__m256i sum, __m256i a, __m256i b)
+{
+	__m256i zero = _mm256_setzero_si256();
+	__m256i d = _mm256_or_si256(
+		_mm256_subs_epu8(a, b), _mm256_subs_epu8(b, a));
+	__m256i low = _mm256_unpacklo_epi8(d, zero);
+	__m256i high = _mm256_unpackhi_epi8(d, zero);
+
+	sum = _mm256_add_epi32(sum, _mm256_madd_epi16(low, low));
+	return _mm256_add_epi32(sum, _mm256_madd_epi16(high, high));
+}
+
+TARGET_AVX2
+static inline uint32_t avx2_fold_u32(__m256i s)
+{
+	__m128i t = _mm_add_epi32(_mm256_castsi256_si128(s),
+		_mm256_extracti128_si256(s, 1));
+
+	t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0x4e));
+	t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0xb1));
+	return (uint32_t)_mm_cvtsi128_si32(t);
+}
+
+TARGET_AVX2
+static uint32_t avx2_u8_l2sq(const uint8_t *a, const uint8_t *b, uint32_t len)
+{
+	__m256i sum[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+	uint32_t i = 0;
+
+	for (; i + 64 <= len; i += 64) {
+#pragma GCC unroll 2
+		for (uint32_t g = 0; g < 2; g++)
+			sum[g] = avx2_u8_square(sum[g],
+				_mm256_loadu_si256((const __m256i_u *)(a + i +
+								       32 * g)),
+				_mm256_loadu_si256((const __m256i_u *)(b + i +
+								       32 * g)));
+	}
+	for (; i < len; i += 32) {
+		uint8_t rest[2][32] = {{0}};
+		uint32_t left = VG_MIN(len - i, 32u);
+
+		memcpy(rest[0], a + i, left);
+		memcpy(rest[1], b + i, left);
+		sum[0] = avx2_u8_square(sum[0],
+			_mm256_loadu_si256((const __m256i_u *)rest[0]),
+			_mm256_loadu_si256((const __m256i_u *)rest[1]));
+	}
+	return avx2_fold_u32(_mm256_add_epi32(sum[0], sum[1]));
+}
+
 static const struct dist_kernels avx2_kernels = {
 	.name = "avx2",
 	.l2sq = avx2_l2sq,
@@ -314,6 +381,7 @@ static const struct dist_kernels avx2_kernels = {
 	.l2sq_exact = avx2_l2sq_exact,
 	.dot_exact = avx2_dot_exact,
 	.dot_norm_exact = avx2_dot_norm_exact,
+	.u8_l2sq = avx2_u8_l2sq,
 };
 
 /* ---- AVX-512: 4 registers of 8 doubles; 4 of 16 floats ---- */
@@ -491,6 +559,47 @@ static float avx512_dot(const float *a, const float *b, uint32_t dim)
 		_mm512_add_ps(sum[2], sum[3])));
 }
 
+TARGET_AVX512
+static inline __m512i avx512_u8_square(__m512i sum, __m512i a, __m512i b)
+{
+	__m512i zero = _mm512_setzero_si512();
+	__m512i d = _mm512_or_si512(
+		_mm512_subs_epu8(a, b), _mm512_subs_epu8(b, a));
+	__m512i low = _mm512_unpacklo_epi8(d, zero);
+	__m512i high = _mm512_unpackhi_epi8(d, zero);
+
+	sum = _mm512_add_epi32(sum, _mm512_madd_epi16(low, low));
+	return _mm512_add_epi32(sum, _mm512_madd_epi16(high, high));
+}
+
+TARGET_AVX512
+static uint32_t avx512_u8_l2sq(
+	const uint8_t *a, const uint8_t *b, uint32_t len)
+{
+	__m512i sum[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+	uint32_t i = 0;
+
+	for (; i + 128 <= len; i += 128) {
+#pragma GCC unroll 2
+		for (uint32_t g = 0; g < 2; g++)
+			sum[g] = avx512_u8_square(sum[g],
+				_mm512_loadu_si512(a + i + 64 * g),
+				_mm512_loadu_si512(b + i + 64 * g));
+	}
+	for (; i < len; i += 64) {
+		uint32_t left = len - i;
+		__mmask64 mask = left >= 64 ? ~0ull : (1ull << left) - 1;
+
+		sum[0] = avx512_u8_square(sum[0],
+			_mm512_maskz_loadu_epi8(mask, a + i),
+			_mm512_maskz_loadu_epi8(mask, b + i));
+	}
+	sum[0] = _mm512_add_epi32(sum[0], sum[1]);
+	return avx2_fold_u32(
+		_mm256_add_epi32(_mm512_castsi512_si256(sum[0]),
+			_mm512_extracti64x4_epi64(sum[0], 1)));
+}
+
 static const struct dist_kernels avx512_kernels = {
 	.name = "avx512",
 	.l2sq = avx512_l2sq,
@@ -498,6 +607,7 @@ static const struct dist_kernels avx512_kernels = {
 	.l2sq_exact = avx512_l2sq_exact,
 	.dot_exact = avx512_dot_exact,
 	.dot_norm_exact = avx512_dot_norm_exact,
+	.u8_l2sq = avx512_u8_l2sq,
 };
 
 static bool has_avx2(void)

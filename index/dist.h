@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* dist.h: how far two vectors are apart, exactly and fast. */
+/* dist.h: how far two vectors, or their codes, are apart: exactly and fast. */
 #ifndef INDEX_DIST_H
 #define INDEX_DIST_H
 
@@ -22,6 +22,9 @@
  * fast		What steers a walk through a graph. Float sums in whatever
  *		order is quick; relative error below (dim / 16 + 8) * 2^-24
  *		of the sum of the absolute terms (dist_fast_error).
+ *
+ * Codes are bytes without a sign (quant.h); what is computed of them are whole
+ * numbers, and right.
  *
  * Distances ascend from best to worst:
  *
@@ -56,6 +59,8 @@ struct dist_kernels {
 	/* a.b, and b.b to *bb, reading b once. */
 	double (*dot_norm_exact)(const float *a, const float *b, uint32_t dim,
 		double *bb);
+	/* sum((a - b)^2) of two codes of up to VG_DIM_MAX bytes. */
+	uint32_t (*u8_l2sq)(const uint8_t *a, const uint8_t *b, uint32_t len);
 };
 
 /* The kernels in use: the widest that this processor has. For good. */

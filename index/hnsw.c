@@ -12,6 +12,8 @@
 #define CHUNK_NODES 16384u /* at least: bounds the table of chunks */
 #define GOLDEN 0x9e3779b97f4a7c15u
 #define DRAWS (1ull << 53)
+#define ALPHA 1.1f	/* of squared distances: is_covered */
+#define FORWARD_PART 2 /* links of a new node on level 0: m and such a part */
 
 static_assert(HNSW_SLOT_MAX == LINK_SLOT, "~0 and the mark are no slots");
 static_assert(HNSW_SLOT_MAX < UINT32_MAX - PLACE_BASE, "a place fits a u32");
@@ -24,13 +26,13 @@ static_assert(CHUNK_NODES % (HUGE_PAGE / CACHE_LINE / 2) == 0,
 
 /* ---- memory ---- */
 
-/* Nodes (a multiple of huge pages), then a place and two bits for each. */
+/* Nodes (a multiple of huge pages), then a place and three bits for each. */
 static size_t chunk_len(const struct hnsw *h)
 {
 	size_t places = sizeof(hnsw_link) << h->shift;
 
 	return ((size_t)h->node_len << h->shift) + places +
-	       2 * ((size_t)1 << h->shift) / 8;
+	       3 * ((size_t)1 << h->shift) / 8;
 }
 
 /*
@@ -41,10 +43,15 @@ static void plan_layout(struct hnsw *h)
 {
 	const struct hnsw_config *c = &h->config;
 	uint32_t term_len = c->metric == VG_COSINE ? sizeof(float) : 0;
-	uint32_t len = term_len + 2 * c->m * (uint32_t)sizeof(hnsw_link);
+	uint32_t code_len = c->has_codes && c->metric != VG_IP ?
+				    VG_ALIGN_UP(c->dim, 4u) :
+				    0;
+	uint32_t len = code_len + term_len +
+		       2 * c->m * (uint32_t)sizeof(hnsw_link);
 	uint32_t nodes;
 
-	h->links_at = term_len;
+	h->code_len = code_len;
+	h->links_at = code_len + term_len;
 	h->record_len = len;
 	h->node_len = VG_ALIGN_UP(len, CACHE_LINE);
 	nodes = VG_MAX(CHUNK_NODES,
@@ -111,6 +118,7 @@ int hnsw_new(const struct hnsw_config *config, const struct rows *rows,
 	atomic_init(&h->entry, ENTRY_NONE);
 	pthread_mutex_init(&h->grow, NULL);
 	pthread_mutex_init(&h->entry_lock, NULL);
+	pthread_mutex_init(&h->train, NULL);
 	for (uint32_t i = 0; i < N_STRIPES; i++)
 		pthread_mutex_init(&h->stripe[i], NULL);
 	*out = h;
@@ -141,6 +149,7 @@ void hnsw_free(struct hnsw *h)
 		pthread_mutex_destroy(&h->stripe[i]);
 	pthread_mutex_destroy(&h->grow);
 	pthread_mutex_destroy(&h->entry_lock);
+	pthread_mutex_destroy(&h->train);
 	munmap(h->chunk, h->n_chunks * sizeof(*h->chunk));
 	free(h);
 }
@@ -340,8 +349,9 @@ static void mark(struct hnsw *h, uint32_t slot)
 static bool is_covered(const struct probe *p, struct hit c, struct hit chosen)
 {
 	uint32_t a = c.slot & LINK_SLOT, b = chosen.slot & LINK_SLOT;
+	float alpha = p->h->config.metric == VG_IP ? 1 : ALPHA;
 
-	return probe_pair(p, a, b, c.dist) < c.dist ||
+	return alpha * probe_pair(p, a, b, c.dist / alpha) < c.dist ||
 	       (c.dist == chosen.dist && hnsw_is_equal(p->h, a, b));
 }
 
@@ -404,10 +414,10 @@ static bool prune_locked(const struct probe *p, uint32_t slot, uint32_t level,
 		c[i].slot = link_get(links, i);
 	c[cap].slot = link;
 	for (uint32_t i = 0; i < 3 && i < cap; i++)
-		hnsw_prefetch_row(p->h, c[i].slot & LINK_SLOT);
+		hnsw_prefetch(p->h, c[i].slot & LINK_SLOT);
 	for (uint32_t i = 0; i <= cap; i++) {
 		if (i + 3 <= cap)
-			hnsw_prefetch_row(p->h, c[i + 3].slot & LINK_SLOT);
+			hnsw_prefetch(p->h, c[i + 3].slot & LINK_SLOT);
 		c[i].dist =
 			probe_pair(p, slot, c[i].slot & LINK_SLOT, INFINITY);
 		if (isnan(c[i].dist)) /* damaged: the last to be chosen */
@@ -563,7 +573,11 @@ static void plan_links(struct put *put, uint64_t entry)
 		for (uint32_t i = 0; i < w.pool.n; i++)
 			s->hits[i].slot &= LINK_SLOT;
 		at = s->hits[0];
-		s->n_plan[level] = choose(&put->probe, s->hits, w.pool.n, m);
+		if (level == 0 && put->probe.code && !put->h->quant.is_whole &&
+			w.pool.n > m && hnsw_has_code(put->h, s->hits[m].slot))
+			hnsw_judge(put->h, put->slot, s->hits[m]);
+		s->n_plan[level] = choose(&put->probe, s->hits, w.pool.n,
+			level == 0 ? m + m / FORWARD_PART : m);
 		memcpy(s->plan[level], s->hits,
 			s->n_plan[level] * sizeof(struct hit));
 	}
@@ -658,7 +672,14 @@ int hnsw_put(struct hnsw *h, uint32_t slot, struct hnsw_scratch *s)
 	rc = add_node(h, slot, put.level);
 	if (rc < 0)
 		return rc;
-	probe_init(&put.probe, h, hnsw_row(h, slot));
+	probe_init(&put.probe, h, hnsw_row(h, slot),
+		h->code_len > 0 ? hnsw_code(h, slot) : NULL);
+	if (put.probe.code)
+		atomic_fetch_or_explicit(hnsw_coded(h, slot),
+			1ull << slot % 64, memory_order_release);
+	else
+		atomic_fetch_add_explicit(
+			&h->n_uncoded, 1, memory_order_relaxed);
 	add_norm(h, &put.probe, slot);
 	s->n_plan[0] = 0;
 	write_lists(&put);
@@ -671,8 +692,16 @@ int hnsw_put(struct hnsw *h, uint32_t slot, struct hnsw_scratch *s)
 			raise_entry(h, slot, put.level);
 	}
 	mark(h, slot);
+	/* Either who chooses codes sees that the slot is linked, or we see that
+	 * they were chosen: seq_cst. */
 	atomic_fetch_or_explicit(hnsw_linked(h, slot), 1ull << slot % 64,
-		memory_order_release);
-	atomic_fetch_add_explicit(&h->linked, 1, memory_order_relaxed);
+		memory_order_seq_cst);
+	if (!put.probe.has_quant && h->code_len > 0 &&
+		atomic_load_explicit(&h->quant_state, memory_order_seq_cst) ==
+			QUANT_ON)
+		hnsw_add_code(h, slot);
+	hnsw_train(h, atomic_fetch_add_explicit(&h->linked, 1,
+			      memory_order_relaxed) +
+			      1);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "index/heap.h"
+#include "index/quant.h"
 #include "index/rows.h"
 #include "src/vg.h"
 
@@ -34,6 +35,11 @@
  * - The lists of a new node are planned on all levels first, written, and only
  *   then published, level 0 first: a search that meets a new node on some
  *   level finds it complete on all levels below.
+ * - A new node gets up to 3 m / 2 links on level 0, and a candidate is dropped
+ *   (algorithm 4) only if it is nearer to a chosen one by a tenth (of squared
+ *   distances; but under ip): so fewer candidates make as good a graph.
+ * - Walks go by codes (quant.h) that stand in the nodes, where rows have
+ *   them; the rows themselves are read for what is answered alone.
  * - A level follows from (seed, slot), so it is not stored.
  * - Levels end at HNSW_LEVEL_MAX.
  *
@@ -44,13 +50,22 @@
  *	| code	           | term f32      | links u32 x 2m          | pad |
  *	+------------------+---------------+-------------------------+-----+
  *
- * node_len is a multiple of 64. An f32 row is its own code (code_len 0). term
- * is the inverse norm of the row. A link is the slot of a neighbour, its top
- * bit the mark of the tree; the first ~0 ends the list. The lists of levels 1
+ * node_len is a multiple of 64. code is the row's (of a row of length 1 under
+ * cosine), dim bytes, and pads of zeros up to a multiple of 4; without codes
+ * code_len is 0. term is the inverse norm of the row. A link is the slot of a
+ * neighbour, its top bit the mark of the tree; the first ~0 ends the list. The
+ * lists of levels 1
  * and up (m links each, 1/m of the nodes have any) stand elsewhere; a table
- * beside the chunk says where, 4 bytes a node, 0 for a slot never linked. Two
- * bits a node stand beside it, too: whether it is linked, and whether its lists
- * were written since they were saved.
+ * beside the chunk says where, 4 bytes a node, 0 for a slot never linked. Three
+ * bits a node stand beside it, too: whether it is linked, whether it was
+ * written since it was saved, and whether it has its code.
+ *
+ * CODES. What elements are coded by is chosen once, from HNSW_TRAIN rows, or
+ * later where those do not serve; the rows before are coded then. A row that no
+ * code stands for (quant.h) has none: it is compared itself, for good. So a
+ * walk is right whatever comes, and the faster the more rows have codes. Where
+ * rows come to lie too close for what codes round off, codes are left for good.
+ * ip has none.
  *
  * INVARIANTS, while no put runs; hnsw_check says which one broke
  *
@@ -62,7 +77,7 @@
  *	    if a's link to b is marked, so is b's link to a.
  *	I5  Marked links lead from the entry to every linked slot, and there
  *	    are 2 (linked - 1) of them: they are a tree.
- *	I6  term is the inverse norm of the row.
+ *	I6  term is the inverse norm of the row, and code is the row's code.
  *	I7  As many slots are linked as puts returned 0.
  *
  * CONCURRENCY. Any number of puts and searches at once. A put writes a list
@@ -72,8 +87,8 @@
  * a list while it is rewritten sees old and new links mixed, each of them
  * valid. The entry is one atomic word, changed under its own lock.
  *
- * NUMBERS. Walks use the fast kernels of dist.h; what a search returns is
- * computed anew, exactly. Rows (or queries) so long or short that their
+ * NUMBERS. Walks use codes, or the fast kernels of dist.h; what a search returns
+ * is computed anew, exactly. Rows (or queries) so long or short that their
  * squares leave a float's comfortable range turn the walk to exact kernels,
  * slower but right.
  *
@@ -84,6 +99,7 @@ struct hnsw_scratch;
 
 #define HNSW_SLOT_MAX 0x7fffffffu /* the top bit of a link is a mark */
 #define HNSW_LEVEL_MAX 15	  /* 2^15 nodes on level 0 a node up there */
+#define HNSW_TRAIN 1024u	  /* rows that codes are chosen from */
 
 struct hnsw_config {
 	uint32_t dim;		  /* 1..VG_DIM_MAX */
@@ -91,6 +107,7 @@ struct hnsw_config {
 	uint32_t m;		  /* links on the upper levels, 2..VG_M_MAX */
 	uint32_t ef_construction; /* candidates of a put, 1..VG_EF_MAX */
 	uint64_t seed;		  /* of the levels */
+	bool has_codes;		  /* rows get codes, but under ip */
 };
 
 /*
@@ -105,7 +122,7 @@ int hnsw_new(const struct hnsw_config *config, const struct rows *rows,
 void hnsw_free(struct hnsw *h);
 
 /*
- * What one search or put at a time works in: visited marks (2 bytes a slot),
+ * What one search or put at a time works in: visited marks (a byte a slot),
  * pool, lists. Serves any graph. Grows when a search or put begins, never
  * during one; hnsw_scratch_reserve does it beforehand for an ef and the graph
  * as large as it is now. Returns owned. -ENOMEM: the scratch is as it was.
@@ -144,7 +161,9 @@ struct hnsw_query {
  * Fills out[0..*n) (room for max(k, ef)) with visible rows near vec: the k
  * nearest found, and behind them every other candidate that could be equally
  * far as the k-th, so that the caller can order ties his own way and cut (of
- * rows that equal one another max(k, ef / 4) are candidates at most). All
+ * rows that equal one another max(k, ef / 4) are candidates at most). Where
+ * codes round off, the nearest 2 k + 16 candidates by codes (ef at most) are
+ * compared, and those that are as far as the k-th by codes. All
  * distances are exact (dist.h), the order is (dist, slot). *n is below k when
  * the graph has no more rows, or when hardly any is visible: the walk gives up
  * after it kept 16 ef + 1024 rows (32,768 at most, or ef) that are not, so a
@@ -169,7 +188,7 @@ bool hnsw_is_linked(const struct hnsw *h, uint32_t slot);
 uint32_t hnsw_count(const struct hnsw *h);
 
 /*
- * SAVING. A graph is a stream of bytes (index/hnsw_file.c's head has them) that
+ * SAVING. A graph is a stream of bytes (index/hnsw_stream.h has them) that
  * the caller carries to a file and back. A base is the whole graph, a delta
  * the nodes that changed since the last save, base or delta. A base is saved
  * in two steps so that puts hardly wait: hnsw_save_base writes all nodes while
@@ -227,6 +246,9 @@ struct hnsw_stat {
 	uint32_t linked;  /* slots in the graph */
 	uint32_t levels;  /* 0: empty */
 	uint64_t n_links; /* on level 0 */
+	uint32_t coded;	  /* of linked: they have codes */
+	bool has_quant;	  /* walks go by codes... */
+	struct quant quant; /* ...as this says */
 	size_t bytes;	  /* memory of nodes, lists and the graph itself */
 };
 

@@ -14,6 +14,7 @@ struct check {
 	uint64_t n_marked;
 	uint32_t *seen;
 	uint32_t *queue;
+	uint8_t *code; /* of a row */
 	const char *why;
 };
 
@@ -86,6 +87,22 @@ static int check_list(struct check *c, uint32_t slot, uint32_t level,
 	return 0;
 }
 
+static int check_code(struct check *c, uint32_t slot)
+{
+	const struct hnsw *h = c->h;
+	float scale = h->config.metric == VG_COSINE ? *hnsw_term(h, slot) : 1;
+
+	if (h->code_len == 0 || !hnsw_has_code(h, slot))
+		return 0;
+	if (atomic_load_explicit(&h->quant_state, memory_order_acquire) ==
+			QUANT_NONE ||
+		!quant_code(&h->quant, hnsw_row(h, slot), scale, h->config.dim,
+			c->code) ||
+		memcmp(c->code, hnsw_code(h, slot), h->config.dim) != 0)
+		return fail(c, "I6: a code is not its row's");
+	return 0;
+}
+
 static int check_term(struct check *c, uint32_t slot)
 {
 	const struct hnsw *h = c->h;
@@ -93,7 +110,7 @@ static int check_term(struct check *c, uint32_t slot)
 
 	if (h->config.metric != VG_COSINE)
 		return 0;
-	probe_init(&p, h, hnsw_row(h, slot));
+	probe_init(&p, h, hnsw_row(h, slot), NULL);
 	/* Equal bits: every set of kernels computes the same norm. */
 	if (memcmp(&p.scale, hnsw_term(h, slot), sizeof(p.scale)) != 0)
 		return fail(c, "I6: a term is not its row's inverse norm");
@@ -119,6 +136,8 @@ static int check_nodes(struct check *c)
 			rc = check_list(c, slot, l, ++stamp);
 		if (rc == 0)
 			rc = check_term(c, slot);
+		if (rc == 0)
+			rc = check_code(c, slot);
 	}
 	assert(rc < 0 || c->linked <= c->bound);
 	return rc;
@@ -170,7 +189,8 @@ int hnsw_check(const struct hnsw *h, const char **why)
 	c.bound = atomic_load_explicit(&h->bound, memory_order_acquire);
 	c.seen = calloc((size_t)c.bound + 1, sizeof(*c.seen));
 	c.queue = calloc((size_t)c.bound + 1, sizeof(*c.queue));
-	if (!c.seen || !c.queue)
+	c.code = malloc(VG_MAX(h->code_len, 1u));
+	if (!c.seen || !c.queue || !c.code)
 		goto free_arrays;
 	rc = check_nodes(&c);
 	if (rc == 0)
@@ -183,6 +203,7 @@ int hnsw_check(const struct hnsw *h, const char **why)
 free_arrays:
 	free(c.seen);
 	free(c.queue);
+	free(c.code);
 	return rc;
 }
 
@@ -193,12 +214,17 @@ void hnsw_stat(const struct hnsw *h, struct hnsw_stat *out)
 	struct hnsw_stat st = {.bytes = sizeof(*h)};
 
 	st.linked = atomic_load_explicit(&h->linked, memory_order_relaxed);
+	st.has_quant = atomic_load_explicit(&h->quant_state,
+			       memory_order_acquire) == QUANT_ON;
+	if (st.has_quant)
+		st.quant = h->quant;
 	st.levels = entry == ENTRY_NONE ? 0 : (uint32_t)(entry >> 32) + 1;
 	for (uint32_t slot = 0; slot < bound; slot++) {
 		if (!is_linked(h, slot, bound))
 			continue;
 		hnsw_link *links = hnsw_links(h, slot, 0);
 
+		st.coded += h->code_len > 0 && hnsw_has_code(h, slot);
 		for (uint32_t i = 0; i < 2 * h->config.m; i++) {
 			if (link_at(links, i) == LINK_END)
 				break;
@@ -208,7 +234,7 @@ void hnsw_stat(const struct hnsw *h, struct hnsw_stat *out)
 			h->node_len + sizeof(hnsw_link) +
 			hnsw_level(h, slot) * h->config.m * sizeof(hnsw_link);
 	}
-	st.bytes += st.linked / 4; /* two bits each */
+	st.bytes += st.linked * 3ull / 8; /* three bits each */
 	assert(st.n_links <= (uint64_t)bound * 2 * h->config.m);
 	*out = st;
 }

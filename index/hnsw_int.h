@@ -30,7 +30,13 @@
 typedef _Atomic uint32_t hnsw_link;
 typedef _Atomic uint64_t hnsw_word; /* bits of 64 slots, the lowest first */
 
-/* Which save may come next: hnsw_file.c. */
+enum quant_state {
+	QUANT_NONE, /* not chosen yet */
+	QUANT_ON,
+	QUANT_OFF, /* rows lie too close for them, for good */
+};
+
+/* Which save may come next: hnsw_save.c. */
 enum hnsw_save {
 	SAVE_BASE, /* there is none yet, or one failed */
 	SAVE_REST, /* of a base that was begun */
@@ -42,6 +48,7 @@ struct hnsw {
 	const struct rows *rows; /* borrowed */
 	uint32_t node_len;	 /* bytes, a multiple of 64 */
 	uint32_t record_len;	 /* of them without the pad */
+	uint32_t code_len;	 /* of them, the code's; 0: there are none */
 	uint32_t links_at;	 /* offset in a node */
 	uint32_t shift;		 /* nodes of a chunk: 1 << shift */
 	uint32_t n_chunks;	 /* length of the table */
@@ -52,7 +59,8 @@ struct hnsw {
 
 	/*
 	 * Chunk i, then for its nodes: places, bits of linked ones, bits of
-	 * those to be saved. Set once under grow, release.
+	 * those to be saved, bits of those that have codes. Set once under
+	 * grow, release.
 	 */
 	_Atomic(char *) *chunk;
 	/* Blocks of upper lists; set once under grow, release. */
@@ -71,6 +79,15 @@ struct hnsw {
 	_Atomic uint32_t bound;
 	_Atomic uint32_t claimed; /* relaxed: a count */
 	_Atomic uint32_t linked;  /* relaxed: a count */
+	/* Nodes that have no code. One more before a link names such a node,
+	 * one less, release, behind its code; who reads 0, acquire, behind the
+	 * links that it goes by, finds a code in each node that they name. */
+	_Atomic uint32_t n_uncoded;
+	/* Written before quant_state leaves QUANT_NONE, by who has train. */
+	struct quant quant;
+	_Atomic uint32_t quant_state; /* enum quant_state; seq_cst: hnsw_put */
+	pthread_mutex_t train;	/* who chooses codes; before stripes */
+	_Atomic uint32_t n_close; /* hnsw_judge's; relaxed: a hint */
 	/* Bits of the longest row's length, a float. Relaxed: only widens. */
 	_Atomic uint32_t longest;
 	/* Some row needs exact kernels. Relaxed: a walk that misses it drops
@@ -83,7 +100,8 @@ struct hnsw {
 
 /*
  * Whoever asks for distances: a query or a new row, prepared. Fast distances
- * are squared under l2; a wild probe uses exact ones, which sort alike.
+ * are squared under l2; a wild probe uses exact ones, which sort alike. With
+ * codes they are sums of codes: those of rows are turned into such by unit.
  */
 struct probe {
 	const struct hnsw *h;
@@ -91,19 +109,26 @@ struct probe {
 	const struct dist_kernels *kernels;
 	float scale; /* inverse norm, cosine */
 	bool is_wild;
+	bool has_quant; /* distances are of codes' scale */
+	float unit;	/* from a row's distance to a code's; else 1 */
+	float bound_unit; /* and back */
+	const uint8_t *code; /* of vec, borrowed; NULL: it has none */
+	uint32_t ahead; /* so many are prefetched */
 	struct dist_query exact;
 };
 
 struct hnsw_scratch {
-	uint16_t *seen; /* == epoch: visited by this walk */
+	uint8_t *seen; /* == epoch: visited by this walk */
 	uint32_t n_seen;
-	uint16_t epoch;
+	uint8_t epoch;
 	uint32_t n_hits;
 	struct hit *hits;  /* n_hits: the pool */
 	struct hit *found; /* n_hits: the answers, when rows may be hidden */
-	uint32_t fresh[2 * VG_M_MAX];
+	uint32_t fresh[2 * VG_M_MAX + 1]; /* one is written behind the last */
+	uint8_t *code; /* n_code: of a query */
+	uint32_t n_code;
 	/* A put's new lists, by level. */
-	struct hit plan[HNSW_LEVEL_MAX + 1][VG_M_MAX];
+	struct hit plan[HNSW_LEVEL_MAX + 1][2 * VG_M_MAX];
 	uint32_t n_plan[HNSW_LEVEL_MAX + 1];
 };
 
@@ -119,6 +144,14 @@ struct walk {
 	void *ctx;
 	const _Atomic bool *cancel;
 };
+
+/* Whether the slot's chunk is there: before anything else of a slot that may
+ * never have been put. */
+static inline bool hnsw_has_chunk(const struct hnsw *h, uint32_t slot)
+{
+	return atomic_load_explicit(&h->chunk[slot >> h->shift],
+		       memory_order_acquire) != NULL;
+}
 
 static inline char *hnsw_node(const struct hnsw *h, uint32_t slot)
 {
@@ -163,6 +196,26 @@ static inline hnsw_word *hnsw_dirty(const struct hnsw *h, uint32_t slot)
 	return hnsw_linked(h, slot) + ((1u << h->shift) / 64);
 }
 
+/* The word of its third bit: whether the node has its code. Release behind the
+ * code, acquire: who sees it sees the code, which does not change. */
+static inline hnsw_word *hnsw_coded(const struct hnsw *h, uint32_t slot)
+{
+	return hnsw_linked(h, slot) + 2 * ((1u << h->shift) / 64);
+}
+
+static inline bool hnsw_has_code(const struct hnsw *h, uint32_t slot)
+{
+	return atomic_load_explicit(hnsw_coded(h, slot),
+		       memory_order_acquire) >>
+			       slot % 64 &
+	       1;
+}
+
+static inline uint8_t *hnsw_code(const struct hnsw *h, uint32_t slot)
+{
+	return (uint8_t *)hnsw_node(h, slot);
+}
+
 /* Most links that a list of the level holds. */
 static inline uint32_t hnsw_list_cap(const struct hnsw *h, uint32_t level)
 {
@@ -205,9 +258,14 @@ static inline float *hnsw_term(const struct hnsw *h, uint32_t slot)
 	return (float *)(void *)(hnsw_node(h, slot) + h->links_at) - 1;
 }
 
-/* Whether two rows have the same bytes. */
+/* Whether two rows have the same code, or the same bytes. */
 static inline bool hnsw_is_equal(const struct hnsw *h, uint32_t a, uint32_t b)
 {
+	if (atomic_load_explicit(&h->quant_state, memory_order_acquire) ==
+			QUANT_ON &&
+		hnsw_has_code(h, a) && hnsw_has_code(h, b))
+		return memcmp(hnsw_code(h, a), hnsw_code(h, b),
+			       h->config.dim) == 0;
 	return memcmp(hnsw_row(h, a), hnsw_row(h, b), h->rows->stride) == 0;
 }
 
@@ -229,7 +287,9 @@ void hnsw_use_huge(struct hnsw *h);
 /* Raises an atomic to at least `to`. Relaxed: see the fields. */
 void hnsw_raise(_Atomic uint32_t *value, uint32_t to);
 
-void probe_init(struct probe *p, const struct hnsw *h, const float *vec);
+/* code: where vec is coded, code_len bytes; NULL: it is not. */
+void probe_init(struct probe *p, const struct hnsw *h, const float *vec,
+	uint8_t *code);
 
 /* Whether a squared norm leaves no room for float squares and sums. */
 bool probe_is_wild_norm(double norm2);
@@ -240,7 +300,21 @@ float probe_dist(const struct probe *p, uint32_t slot, float bound);
 /* Distance of two rows, on the same scale. */
 float probe_pair(const struct probe *p, uint32_t a, uint32_t b, float bound);
 
+/* What a distance to slot reads. */
+void hnsw_prefetch(const struct hnsw *h, uint32_t slot);
 void hnsw_prefetch_row(const struct hnsw *h, uint32_t slot);
+
+/* Codes a linked slot, if it has no code and there is one: hnsw_code.c. Any
+ * thread, beside puts and searches. */
+void hnsw_add_code(struct hnsw *h, uint32_t slot);
+
+/* Told of each put by codes that round off: its slot, and the one of those near
+ * it that as many are nearer than as get links. Leaves codes where rows have
+ * come too close for them. */
+void hnsw_judge(struct hnsw *h, uint32_t slot, struct hit near);
+
+/* Chooses codes, if it is time: n slots are linked. */
+void hnsw_train(struct hnsw *h, uint32_t n);
 
 /*
  * Moves *at to where no neighbour is nearer, on each level from `from` down,

@@ -6,9 +6,12 @@
 
 #include "index/hnsw_int.h"
 
-#define ROW_AHEAD 3u	       /* rows prefetched before the one computed */
+#define LINES_AHEAD 32u /* of codes or rows are prefetched before their use... */
+#define AHEAD_MIN 3u	/* ...but of so many at least */
+
 #define ROW_PREFETCH_MAX 4096u /* bytes; the processor follows from there */
 #define SEEN_MIN 1024u	       /* slots a scratch has room for at least */
+#define RERANK_MORE 16u /* rows beside 2 k that are compared themselves */
 #define POOL_FACTOR 16u /* pool of a walk among hidden rows: see hnsw.h */
 #define POOL_MORE 1024u
 #define POOL_MAX 32768u
@@ -32,6 +35,7 @@ void hnsw_scratch_free(struct hnsw_scratch *s)
 	free(s->seen);
 	free(s->hits);
 	free(s->found);
+	free(s->code);
 	free(s);
 }
 
@@ -39,7 +43,7 @@ static int grow_seen(struct hnsw_scratch *s, uint32_t n)
 {
 	/* Half as much again, or a growing graph would grow it each time. */
 	uint32_t more = VG_MAX(n + n / 2, SEEN_MIN);
-	uint16_t *seen = calloc(more, sizeof(*seen));
+	uint8_t *seen = calloc(more, sizeof(*seen));
 
 	if (!seen)
 		return -ENOMEM;
@@ -69,6 +73,18 @@ static int grow_hits(struct hnsw_scratch *s, uint32_t n)
 	return 0;
 }
 
+static int grow_code(struct hnsw_scratch *s, uint32_t n)
+{
+	uint8_t *code = calloc(1, n);
+
+	if (!code)
+		return -ENOMEM;
+	free(s->code);
+	s->code = code;
+	s->n_code = n;
+	return 0;
+}
+
 /* Room of the pool when some rows may be hidden. */
 static uint32_t wide_pool(uint32_t ef)
 {
@@ -86,10 +102,12 @@ int hnsw_scratch_reserve(struct hnsw_scratch *s, const struct hnsw *h,
 		rc = grow_seen(s, n);
 	if (rc == 0 && n_hits > s->n_hits)
 		rc = grow_hits(s, n_hits);
+	if (rc == 0 && h->code_len > s->n_code)
+		rc = grow_code(s, h->code_len);
 	return rc;
 }
 
-/* Forgets what was visited: a new epoch, or every 65,535 walks a new start. */
+/* Forgets what was visited: a new epoch, or every 255 walks a new start. */
 static void forget_seen(struct hnsw_scratch *s)
 {
 	if (++s->epoch == 0) {
@@ -111,7 +129,17 @@ bool probe_is_wild_norm(double norm2)
 	return norm2 != 0 && (norm2 > 0x1p100 || norm2 < 0x1p-60);
 }
 
-void probe_init(struct probe *p, const struct hnsw *h, const float *vec)
+/* From the distance of two rows to that of their codes: of vectors of length 1
+ * the squared distance is twice the cosine's. */
+static float unit_of(const struct hnsw *h)
+{
+	float step2 = h->quant.step * h->quant.step;
+
+	return h->config.metric == VG_COSINE ? 2 / step2 : 1 / step2;
+}
+
+void probe_init(struct probe *p, const struct hnsw *h, const float *vec,
+	uint8_t *code)
 {
 	dist_query_init(&p->exact, h->config.metric, h->config.dim, vec);
 	p->h = h;
@@ -121,39 +149,70 @@ void probe_init(struct probe *p, const struct hnsw *h, const float *vec)
 		     atomic_load_explicit(&h->is_wild, memory_order_relaxed);
 	p->scale = p->exact.norm2 > 0 ? (float)(1 / sqrt(p->exact.norm2)) : 0;
 	assert(p->scale >= 0);
+	p->ahead = VG_MAX(LINES_AHEAD * CACHE_LINE / h->rows->stride, AHEAD_MIN);
+	p->code = NULL;
+	p->unit = p->bound_unit = 1;
+	p->has_quant = !p->is_wild && code &&
+		       atomic_load_explicit(&h->quant_state,
+			       memory_order_seq_cst) == QUANT_ON;
+	if (!p->has_quant)
+		return;
+	p->unit = unit_of(h);
+	p->bound_unit = 1 / p->unit;
+	if (quant_code(&h->quant, vec,
+		    h->config.metric == VG_COSINE ? p->scale : 1,
+		    h->config.dim, code))
+		p->code = code;
+	p->ahead = VG_MAX(LINES_AHEAD * CACHE_LINE / h->code_len, AHEAD_MIN);
+}
+
+static float code_dist(const struct probe *p, const uint8_t *a,
+	const uint8_t *b)
+{
+	assert(p->has_quant);
+	return (float)p->kernels->u8_l2sq(a, b, p->h->config.dim);
 }
 
 float probe_dist(const struct probe *p, uint32_t slot, float bound)
 {
 	const struct hnsw *h = p->h;
-	const float *row = hnsw_row(h, slot);
+	const float *row;
 	float dot;
 
+	if (p->code && hnsw_has_code(h, slot))
+		return code_dist(p, p->code, hnsw_code(h, slot));
+	row = hnsw_row(h, slot);
 	if (p->is_wild)
 		return dist_query_exact(&p->exact, row);
 	if (h->config.metric == VG_L2)
-		return p->kernels->l2sq(p->vec, row, h->config.dim, bound);
+		return p->unit * p->kernels->l2sq(p->vec, row, h->config.dim,
+					 bound * p->bound_unit);
 	dot = p->kernels->dot(p->vec, row, h->config.dim);
 	if (h->config.metric == VG_IP)
 		return -dot;
-	return 1 - dot * p->scale * *hnsw_term(h, slot);
+	return p->unit * (1 - dot * p->scale * *hnsw_term(h, slot));
 }
 
 float probe_pair(const struct probe *p, uint32_t a, uint32_t b, float bound)
 {
 	const struct hnsw *h = p->h;
-	const float *x = hnsw_row(h, a), *y = hnsw_row(h, b);
 	uint32_t dim = h->config.dim;
+	const float *x, *y;
 	float dot;
 
+	if (p->has_quant && hnsw_has_code(h, a) && hnsw_has_code(h, b))
+		return code_dist(p, hnsw_code(h, a), hnsw_code(h, b));
+	x = hnsw_row(h, a);
+	y = hnsw_row(h, b);
 	if (p->is_wild)
 		return dist_exact(h->config.metric, dim, x, y);
 	if (h->config.metric == VG_L2)
-		return p->kernels->l2sq(x, y, dim, bound);
+		return p->unit *
+		       p->kernels->l2sq(x, y, dim, bound * p->bound_unit);
 	dot = p->kernels->dot(x, y, dim);
 	if (h->config.metric == VG_IP)
 		return -dot;
-	return 1 - dot * *hnsw_term(h, a) * *hnsw_term(h, b);
+	return p->unit * (1 - dot * *hnsw_term(h, a) * *hnsw_term(h, b));
 }
 
 /* All lines of a row: a line left out costs what the whole prefetch gains. */
@@ -170,13 +229,28 @@ void hnsw_prefetch_row(const struct hnsw *h, uint32_t slot)
 		__builtin_prefetch(hnsw_term(h, slot));
 }
 
+void hnsw_prefetch(const struct hnsw *h, uint32_t slot)
+{
+	const uint8_t *code;
+
+	if (h->code_len == 0 || !hnsw_has_code(h, slot)) {
+		hnsw_prefetch_row(h, slot);
+		return;
+	}
+	code = hnsw_code(h, slot);
+	for (uint32_t i = 0; i < VG_MIN(h->config.dim, ROW_PREFETCH_MAX);
+		i += CACHE_LINE)
+		__builtin_prefetch(code + i);
+}
+
 /* ---- walks ---- */
 
 static void prefetch_links(const struct hnsw *h, uint32_t slot)
 {
 	const char *node = hnsw_node(h, slot);
 
-	for (uint32_t i = 0; i < h->node_len; i += CACHE_LINE)
+	for (uint32_t i = h->code_len & (0u - CACHE_LINE); i < h->node_len;
+		i += CACHE_LINE)
 		__builtin_prefetch(node + i);
 }
 
@@ -189,22 +263,27 @@ void hnsw_descend(const struct probe *p, struct hit *at, uint32_t from,
 {
 	uint32_t cap = p->h->config.m, moved_from;
 
-	assert(from >= to);
+	assert(from >= to && from <= HNSW_LEVEL_MAX);
+	assert(p->ahead > 0);
 	for (uint32_t level = from; level > to; level--) {
 		do {
 			hnsw_link *links = hnsw_links(p->h, at->slot, level);
+			uint32_t slots[VG_M_MAX], n = 0;
 
 			moved_from = at->slot;
-			for (uint32_t i = 0; i < cap; i++) {
-				uint32_t slot = atomic_load_explicit(&links[i],
-					memory_order_acquire);
-
-				if (slot == LINK_END)
+			for (; n < cap; n++) {
+				slots[n] = atomic_load_explicit(
+					&links[n], memory_order_acquire);
+				if (slots[n] == LINK_END)
 					break;
-				float dist = probe_dist(p, slot, at->dist);
+				if (n < p->ahead)
+					hnsw_prefetch(p->h, slots[n]);
+			}
+			for (uint32_t i = 0; i < n; i++) {
+				float dist = probe_dist(p, slots[i], at->dist);
 
 				if (dist < at->dist)
-					*at = (struct hit){dist, slot};
+					*at = (struct hit){dist, slots[i]};
 			}
 		} while (at->slot != moved_from);
 	}
@@ -217,7 +296,9 @@ static uint32_t gather(struct walk *w, uint32_t slot)
 	struct hnsw_scratch *s = w->scratch;
 	hnsw_link *links = hnsw_links(h, slot, w->level);
 	uint32_t cap = hnsw_list_cap(h, w->level), n = 0;
+	uint8_t epoch = s->epoch;
 
+	/* Without a branch that depends on what was seen: nothing foretells it. */
 	for (uint32_t i = 0; i < cap; i++) {
 		uint32_t link =
 			atomic_load_explicit(&links[i], memory_order_acquire);
@@ -225,10 +306,11 @@ static uint32_t gather(struct walk *w, uint32_t slot)
 		if (link == LINK_END)
 			break;
 		link &= LINK_SLOT;
-		if (link >= s->n_seen || s->seen[link] == s->epoch)
+		if (link >= s->n_seen)
 			continue;
-		s->seen[link] = s->epoch;
-		s->fresh[n++] = link;
+		s->fresh[n] = link;
+		n += s->seen[link] != epoch;
+		s->seen[link] = epoch;
 	}
 	assert(n <= VG_ARRAY_LEN(s->fresh));
 	return n;
@@ -266,8 +348,11 @@ static void put_candidate(const struct walk *w, struct pool *p, bool is_counted,
 {
 	uint32_t at = pool_find(p, hit.dist);
 
-	if (!is_counted || !is_one_too_many(w, p, at, hit))
-		pool_put(p, at, hit);
+	if (is_counted && is_one_too_many(w, p, at, hit))
+		return;
+	pool_put(p, at, hit);
+	if (p->next == at && p == &w->pool) /* is expanded next, as yet */
+		prefetch_links(w->probe->h, hit.slot);
 }
 
 /*
@@ -282,16 +367,48 @@ static void take(struct walk *w, struct hit hit)
 		put_candidate(w, &w->found, true, hit);
 }
 
+static void prefetch_code(const struct hnsw *h, uint32_t slot)
+{
+	const uint8_t *code = hnsw_code(h, slot);
+
+	for (uint32_t i = 0; i < VG_MIN(h->config.dim, ROW_PREFETCH_MAX);
+		i += CACHE_LINE)
+		__builtin_prefetch(code + i);
+}
+
+/* The same where every node has a code, without asking each. */
+static void evaluate_codes(struct walk *w, uint32_t n)
+{
+	const struct probe *p = w->probe;
+	const uint32_t *fresh = w->scratch->fresh;
+	uint32_t dim = p->h->config.dim;
+
+	assert(p->code && p->has_quant);
+
+	for (uint32_t i = 0; i < n && i < p->ahead; i++)
+		prefetch_code(p->h, fresh[i]);
+	for (uint32_t i = 0; i < n; i++) {
+		if (i + p->ahead < n)
+			prefetch_code(p->h, fresh[i + p->ahead]);
+		float dist = (float)p->kernels->u8_l2sq(
+			p->code, hnsw_code(p->h, fresh[i]), dim);
+
+		if (dist < walk_bound(w))
+			take(w, (struct hit){dist, fresh[i]});
+	}
+}
+
 static void evaluate(struct walk *w, uint32_t n)
 {
 	const struct hnsw *h = w->probe->h;
 	const uint32_t *fresh = w->scratch->fresh;
+	uint32_t ahead = w->probe->ahead;
 
-	for (uint32_t i = 0; i < n && i < ROW_AHEAD; i++)
-		hnsw_prefetch_row(h, fresh[i]);
+	for (uint32_t i = 0; i < n && i < ahead; i++)
+		hnsw_prefetch(h, fresh[i]);
 	for (uint32_t i = 0; i < n; i++) {
-		if (i + ROW_AHEAD < n)
-			hnsw_prefetch_row(h, fresh[i + ROW_AHEAD]);
+		if (i + ahead < n)
+			hnsw_prefetch(h, fresh[i + ahead]);
 		float bound = walk_bound(w);
 		float dist = probe_dist(w->probe, fresh[i], bound);
 
@@ -307,6 +424,7 @@ static void evaluate(struct walk *w, uint32_t n)
 int hnsw_walk(struct walk *w, struct hit start)
 {
 	struct hit c;
+	uint32_t n;
 
 	assert(w->pool.n == 0 && w->pool.cap <= w->scratch->n_hits);
 	assert(w->level == 0 || !w->is_visible); /* answers are on level 0 */
@@ -329,7 +447,13 @@ int hnsw_walk(struct walk *w, struct hit start)
 		if (w->cancel &&
 			atomic_load_explicit(w->cancel, memory_order_relaxed))
 			return -EINTR;
-		evaluate(w, gather(w, c.slot));
+		n = gather(w, c.slot);
+		if (w->probe->code &&
+			atomic_load_explicit(&w->probe->h->n_uncoded,
+				memory_order_acquire) == 0)
+			evaluate_codes(w, n);
+		else
+			evaluate(w, n);
 		if (w->pool.next < w->pool.n)
 			prefetch_links(w->probe->h,
 				w->pool.hits[w->pool.next].slot & LINK_SLOT);
@@ -350,7 +474,7 @@ static float margin(const struct probe *p, float kth)
 	double error = dist_fast_error(h->config.dim), limit = kth;
 
 	/* A wild row put while this walk ran may lie infinitely near. */
-	if (p->is_wild || isinf(kth))
+	if (p->is_wild || isinf(kth) || (p->has_quant && !h->quant.is_whole))
 		return kth;
 	switch (h->config.metric) {
 	case VG_L2:
@@ -374,26 +498,41 @@ static float margin(const struct probe *p, float kth)
 	return (float)limit;
 }
 
+/* The exact distance: whole numbers' codes say it, else the row does. */
+static float finish_dist(const struct probe *p, uint32_t slot)
+{
+	const struct hnsw *h = p->h;
+
+	if (p->code && h->quant.is_whole && hnsw_has_code(h, slot))
+		return (float)sqrt((double)p->kernels->u8_l2sq(p->code,
+			hnsw_code(h, slot), h->config.dim));
+	return dist_query_exact(&p->exact, hnsw_row(h, slot));
+}
+
 /* The first n candidates and all in their margin, with exact distances. */
 static uint32_t finish(const struct probe *p, const struct pool *found,
 	uint32_t k, struct hit *out)
 {
+	const struct hnsw *h = p->h;
 	uint32_t n = VG_MIN(k, found->n);
+	bool is_rough = p->has_quant && !h->quant.is_whole;
 	struct topk top;
 
 	if (n > 0) {
 		float limit = margin(p, found->hits[n - 1].dist);
 
+		if (is_rough)
+			n = VG_MIN(2 * k + RERANK_MORE, found->n);
 		while (n < found->n && found->hits[n].dist <= limit)
 			n++;
 	}
+	for (uint32_t i = 0; is_rough && i < n; i++)
+		hnsw_prefetch_row(h, found->hits[i].slot & LINK_SLOT);
 	topk_init(&top, out, n, NULL, NULL);
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t slot = found->hits[i].slot & LINK_SLOT;
 
-		topk_put(&top, (struct hit){dist_query_exact(&p->exact,
-						    hnsw_row(p->h, slot)),
-				       slot});
+		topk_put(&top, (struct hit){finish_dist(p, slot), slot});
 	}
 	topk_sort(&top);
 	assert(top.n == n);
@@ -418,7 +557,7 @@ int hnsw_search(const struct hnsw *h, const struct hnsw_query *q,
 	rc = hnsw_scratch_reserve(s, h, ef);
 	if (rc < 0)
 		return rc;
-	probe_init(&probe, h, q->vec);
+	probe_init(&probe, h, q->vec, h->code_len > 0 ? s->code : NULL);
 	struct walk w = {
 		.probe = &probe,
 		.scratch = s,

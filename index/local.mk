@@ -12,7 +12,12 @@ libvgindex_a_SOURCES = \
 	%D%/hnsw.c \
 	%D%/hnsw.h \
 	%D%/hnsw_check.c \
-	%D%/hnsw_file.c \
+	%D%/hnsw_code.c \
 	%D%/hnsw_int.h \
+	%D%/hnsw_load.c \
+	%D%/hnsw_save.c \
 	%D%/hnsw_search.c \
+	%D%/hnsw_stream.h \
+	%D%/quant.c \
+	%D%/quant.h \
 	%D%/rows.h

@@ -23,6 +23,7 @@ struct hnsw_config cell_graph_config(const struct cell *cell)
 		.metric = cell->metric,
 		.m = cell->m,
 		.ef_construction = cell->ef_construction,
+		.has_codes = true,
 	};
 
 	memcpy(&config.seed, cell->gen->coll->uuid, sizeof(config.seed));

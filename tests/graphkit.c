@@ -58,7 +58,8 @@ const struct hnsw_config gk_plain = {.dim = 6,
 	.metric = VG_L2,
 	.m = 8,
 	.ef_construction = 40,
-	.seed = 11};
+	.seed = 11,
+	.has_codes = true};
 
 void gk_ground_init(struct gk_ground *g, const struct hnsw_config *config,
 	uint32_t n)
@@ -130,6 +131,11 @@ static bool is_same_node(const struct hnsw *a, const struct hnsw *b,
 			    (void *)hnsw_links(b, slot, l),
 			    hnsw_list_cap(a, l) * sizeof(hnsw_link)) != 0)
 			return false;
+	if (a->code_len > 0 && hnsw_has_code(a, slot) != hnsw_has_code(b, slot))
+		return false;
+	if (a->code_len > 0 && hnsw_has_code(a, slot) &&
+		memcmp(hnsw_code(a, slot), hnsw_code(b, slot), a->code_len) != 0)
+		return false;
 	return a->config.metric != VG_COSINE ||
 	       *hnsw_term(a, slot) == *hnsw_term(b, slot);
 }
@@ -150,7 +156,10 @@ bool gk_is_same(const struct hnsw *a, const struct hnsw *b, uint32_t n)
 	return x.linked == y.linked && x.levels == y.levels &&
 	       x.n_links == y.n_links && x.bytes == y.bytes &&
 	       hnsw_count(a) == x.linked && a->entry == b->entry &&
-	       a->longest == b->longest && a->is_wild == b->is_wild;
+	       a->longest == b->longest && a->is_wild == b->is_wild &&
+	       a->quant_state == b->quant_state && x.coded == y.coded &&
+	       a->quant.lo == b->quant.lo && a->quant.step == b->quant.step &&
+	       a->quant.is_whole == b->quant.is_whole;
 }
 
 bool gk_is_alike(struct gk_ground *g, const struct hnsw *other)

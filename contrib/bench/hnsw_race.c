@@ -16,9 +16,12 @@
 /*
  * Both graphs stand in this process over the same vectors and answer the same
  * queries in turn: a pass asks each side, for each ef, all queries, one side
- * right after the other. Printed are medians over the passes, and the rates
- * at given recalls, interpolated (log rate over recall) between the two efs
- * around them. Recall counts by distance. Builds take turns too (-b).
+ * right after the other. Vectors of a cosine are made of length 1 for both, and
+ * the peer compares them by l2, which orders them alike. Printed are medians
+ * over the passes, and the rates at given recalls, interpolated (log rate over
+ * recall) between the two efs around them; where the least ef is better than
+ * the recall, its rate, as there is none faster. Recall counts by distance.
+ * Builds take turns too (-b).
  */
 #define K 10
 #define N_EF 12
@@ -32,9 +35,13 @@ enum side { OURS, PEER, N_SIDES };
 static const char *const side_name[N_SIDES] = {"ours", "hnswlib"};
 
 struct race {
-	uint32_t n, n_queries, m, ef_construction, threads, passes, builds;
-	bool is_small, is_alone, is_cpu, is_asked;
+	uint32_t n, n_queries, m, ef_construction, peer_ef_construction;
+	uint32_t threads, passes, builds;
+	bool is_small, is_alone, is_cpu, is_asked, is_plain;
 	struct data base, queries;
+	enum vg_metric metric;
+	const char *name; /* of the data */
+	bool is_random;	  /* rows in random order */
 	struct truth truth;
 	float *nearest;
 	struct hnsw *ours;
@@ -126,17 +133,19 @@ static double build(struct race *r, enum side side)
 	if (side == PEER) {
 		if (r->peer)
 			peer_free(r->peer);
-		r->peer = peer_new(r->base.dim, r->n, r->m, r->ef_construction);
+		r->peer = peer_new(r->base.dim, r->n, r->m,
+			r->peer_ef_construction);
 		start = now();
 		peer_put(r->peer, base_vec(r, 0), 0);
 		next = 1;
 	} else {
 		struct hnsw_config config = {
 			.dim = r->base.dim,
-			.metric = VG_L2,
+			.metric = r->metric,
 			.m = r->m,
 			.ef_construction = r->ef_construction,
 			.seed = 1,
+			.has_codes = !r->is_plain,
 		};
 
 		hnsw_free(r->ours);
@@ -207,7 +216,7 @@ static uint64_t ask_all(struct race *r, enum side side, uint32_t ef)
 		if (r->nearest == NULL)
 			continue;
 		for (uint32_t i = 0; side == PEER && i < n; i++)
-			hits[i].dist = dist_exact(VG_L2, r->base.dim, vec,
+			hits[i].dist = dist_exact(r->metric, r->base.dim, vec,
 				base_vec(r, hits[i].slot));
 		right += truth_count(&r->truth, r->nearest, q, hits, n);
 		right--;
@@ -241,9 +250,11 @@ static void search_all(struct race *r)
 	r->nearest = nearest;
 }
 
-/* The rate at a recall; 0 where the efs do not reach around it. */
+/* The rate at a recall; 0 where no ef reaches it. */
 static double rate_at(const struct race *r, enum side side, double recall)
 {
+	if (r->recall[side][0] >= recall)
+		return median(r->qps[side][0], r->passes);
 	for (uint32_t e = 1; e < N_EF; e++) {
 		double low = r->recall[side][e - 1];
 		double high = r->recall[side][e];
@@ -275,7 +286,7 @@ static void print_all(const struct race *r)
 		double ours = rate_at(r, OURS, levels[i]);
 		double peer = r->is_alone ? 0 : rate_at(r, PEER, levels[i]);
 
-		/* 0: no ef of that side is below the recall, or none above. */
+		/* 0: no ef of that side reaches it. */
 		printf("qps at recall %.3f: ours %.0f", levels[i], ours);
 		if (ours > 0 && peer > 0)
 			printf(", hnswlib %.0f, ratio %.2f", peer, ours / peer);
@@ -290,41 +301,112 @@ static void print_all(const struct race *r)
 			median(r->build_cpu_s[OURS], r->builds) /
 				median(r->build_cpu_s[PEER], r->builds));
 	hnsw_stat(r->ours, &st);
-	printf("\nours: %u levels, degree %.1f, %.0f bytes a node, kernels "
-	       "%s\n",
+	printf("\nours: %u levels, degree %.1f, %.0f bytes a node, %.4f have "
+	       "codes%s, kernels %s\n",
 		st.levels, (double)st.n_links / st.linked,
-		(double)st.bytes / st.linked, dist_kernel_name());
+		(double)st.bytes / st.linked, (double)st.coded / st.linked,
+		st.quant.is_whole ? " of whole numbers" : "",
+		dist_kernel_name());
+}
+
+/* Makes every vector of length 1. */
+static void normalise(struct data *d)
+{
+	for (uint32_t i = 0; i < d->n; i++) {
+		float *vec = d->vecs + (size_t)i * d->dim;
+		double norm2 = dist_kernels_get()->dot_exact(vec, vec, d->dim);
+
+		for (uint32_t j = 0; j < d->dim; j++)
+			vec[j] = (float)(vec[j] / sqrt(norm2));
+	}
+}
+
+/* Fisher and Yates, of rows. */
+static void shuffle(struct data *d)
+{
+	float *row = malloc(d->dim * sizeof(*row));
+	size_t len = d->dim * sizeof(*row);
+	uint64_t x = 88172645463325252ull;
+
+	if (!row)
+		abort();
+	for (uint32_t i = d->n; i > 1; i--) {
+		float *last = d->vecs + (size_t)(i - 1) * d->dim, *other;
+
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		other = d->vecs + (size_t)(x % i) * d->dim;
+		memcpy(row, last, len);
+		memmove(last, other, len);
+		memcpy(other, row, len);
+	}
+	free(row);
+}
+
+static const struct {
+	const char *name, *base, *queries; /* below VG_DATA */
+	enum vg_metric metric;
+} sets[] = {
+	{"fashion", "fashion-mnist/train-images-idx3-ubyte.gz",
+		"fashion-mnist/t10k-images-idx3-ubyte.gz", VG_L2},
+	{"patches", "patches_base.fvecs", "patches_query.fvecs", VG_L2},
+	{"cve", "cve/cve_base.fvecs.gz", "cve/cve_query.fvecs.gz", VG_COSINE},
+};
+
+static bool load_file(struct data *d, const char *name, uint32_t n, bool is_huge)
+{
+	const char *dir = getenv("VG_DATA");
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/%s", dir ? dir : ".", name);
+	if (strstr(name, "idx3") ? data_load_idx(d, path, n, is_huge)
+				 : data_load_fvecs(d, path, n))
+		return true;
+	fprintf(stderr, "%s cannot be read; VG_DATA names its directory\n",
+		path);
+	return false;
 }
 
 static bool load(struct race *r)
 {
-	const char *dir = getenv("VG_DATA");
-	char path[2][4096];
-
-	if (!dir) {
-		fprintf(stderr, "VG_DATA is not set\n");
-		return false;
+	for (size_t i = 0; i < VG_ARRAY_LEN(sets); i++) {
+		if (strcmp(r->name, sets[i].name) != 0)
+			continue;
+		if (!load_file(&r->base, sets[i].base, r->n, !r->is_small) ||
+			!load_file(&r->queries, sets[i].queries, r->n_queries,
+				true))
+			return false;
+		r->metric = sets[i].metric;
+		if (r->metric == VG_COSINE) {
+			normalise(&r->base);
+			normalise(&r->queries);
+		}
+		if (r->is_random)
+			shuffle(&r->base);
+		return true;
 	}
-	snprintf(path[0], sizeof(path[0]),
-		"%s/fashion-mnist/train-images-idx3-ubyte.gz", dir);
-	snprintf(path[1], sizeof(path[1]),
-		"%s/fashion-mnist/t10k-images-idx3-ubyte.gz", dir);
-	return data_load_idx(&r->base, path[0], r->n, !r->is_small) &&
-	       data_load_idx(&r->queries, path[1], r->n_queries, true);
+	fprintf(stderr, "no data is called %s\n", r->name);
+	return false;
 }
 
 static const char usage[] =
 	"usage: VG_DATA=DIR hnsw_race [-n ROWS] [-q QUERIES] [-p PASSES]\n"
 	"	[-b BUILDS] [-t BUILD_THREADS] [-m M] [-c EF_CONSTRUCTION]\n"
+	"	[-C PEERS_EF_CONSTRUCTION]\n"
 	"	[-s] [-a]	rows in small pages; ours alone\n"
 	"	[-u] [-v]	per second of processor time; rows may be "
-	"hidden\n";
+	"hidden\n"
+	"	[-f] [-r]	without codes; rows in random order\n"
+	"	[-d DATA]	fashion (784, l2); patches (128, l2), what "
+	"make_patches\n"
+	"			wrote into VG_DATA; cve (256, cosine)\n";
 
 static bool parse(struct race *r, int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "n:q:p:b:t:m:c:sauv")) != -1) {
+	while ((c = getopt(argc, argv, "n:q:p:b:t:m:c:C:sauvfrd:")) != -1) {
 		uint32_t value = optarg ? (uint32_t)atoi(optarg) : 0;
 
 		switch (c) {
@@ -349,6 +431,9 @@ static bool parse(struct race *r, int argc, char **argv)
 		case 'c':
 			r->ef_construction = value;
 			break;
+		case 'C':
+			r->peer_ef_construction = value;
+			break;
 		case 's':
 			r->is_small = true;
 			break;
@@ -357,6 +442,15 @@ static bool parse(struct race *r, int argc, char **argv)
 			break;
 		case 'v':
 			r->is_asked = true;
+			break;
+		case 'd':
+			r->name = optarg;
+			break;
+		case 'r':
+			r->is_random = true;
+			break;
+		case 'f':
+			r->is_plain = true;
 			break;
 		case 'u':
 			r->is_cpu = true;
@@ -371,10 +465,12 @@ static bool parse(struct race *r, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static struct race r = {.n = 60000,
+	static struct race r = {.n = 1000000,
+		.name = "fashion",
 		.n_queries = 2000,
 		.m = 16,
-		.ef_construction = 200,
+		.ef_construction = 128, /* what auto is */
+		.peer_ef_construction = 200,
 		.threads = 2,
 		.passes = 5,
 		.builds = 1};
@@ -389,7 +485,7 @@ int main(int argc, char **argv)
 	r.n_queries = r.queries.n;
 	r.truth = (struct truth){.base = &r.base,
 		.queries = &r.queries,
-		.metric = VG_L2,
+		.metric = r.metric,
 		.k = K,
 		.threads = r.threads};
 	r.nearest = truth_new(&r.truth);

@@ -153,7 +153,8 @@ static void search_all(struct run *r, struct hnsw *h)
 static const struct hnsw_config config = {.dim = DIM,
 	.metric = VG_L2,
 	.m = 4,
-	.ef_construction = 32};
+	.ef_construction = 32,
+	.has_codes = true};
 
 static struct run run_once(long nth, bool forever)
 {
@@ -329,10 +330,10 @@ static void test_check(void)
 {
 	const char *why = NULL;
 	struct hnsw *h;
-	int rc[3];
+	int rc[4];
 
 	must(hnsw_new(&config, &rows, &h) == 0);
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		n_calls = 0;
 		fail_at = i + 1;
 		is_forever = false;
@@ -340,7 +341,8 @@ static void test_check(void)
 		rc[i] = hnsw_check(h, &why);
 		is_armed = false;
 	}
-	ok(rc[0] == -ENOMEM && rc[1] == -ENOMEM && rc[2] == 0 && !why,
+	ok(rc[0] == -ENOMEM && rc[1] == -ENOMEM && rc[2] == -ENOMEM &&
+			rc[3] == 0 && !why,
 		"a check without memory says so, and blames no invariant");
 	hnsw_free(h);
 }

@@ -41,7 +41,8 @@ static void new_graph(struct state *s)
 		.metric = s->metric,
 		.m = 16,
 		.ef_construction = 200,
-		.seed = 1};
+		.seed = 1,
+		.has_codes = true};
 
 	must(hnsw_new(&config, &s->base->rows, &s->h) == 0);
 }

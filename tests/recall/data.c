@@ -48,9 +48,32 @@ void data_fini(struct data *d)
 	d->vecs = NULL;
 }
 
+/* A file's bytes, unzipped where it is gzipped; NULL: it cannot be read. */
+static FILE *open_plain(const char *path)
+{
+	const char *end = strrchr(path, '.');
+	char cmd[4200], buf[65536];
+	FILE *pipe, *f;
+	size_t n;
+
+	if (!end || strcmp(end, ".gz") != 0)
+		return fopen(path, "rb");
+	snprintf(cmd, sizeof(cmd), "gzip -dc '%s'", path);
+	pipe = popen(cmd, "r");
+	f = tmpfile();
+	while (pipe && f && (n = fread(buf, 1, sizeof(buf), pipe)) > 0)
+		if (fwrite(buf, 1, n, f) != n)
+			break;
+	if (pipe)
+		pclose(pipe);
+	if (f)
+		rewind(f);
+	return f;
+}
+
 bool data_load_fvecs(struct data *d, const char *path, uint32_t max)
 {
-	FILE *f = fopen(path, "rb");
+	FILE *f = open_plain(path);
 	int32_t dim;
 	long len;
 	bool is_read = true;

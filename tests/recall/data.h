@@ -30,7 +30,8 @@ struct data {
 void data_init(struct data *d, uint32_t n, uint32_t dim, bool is_huge);
 void data_fini(struct data *d);
 
-/* The first max vectors of an .fvecs file; false if it cannot be read. */
+/* The first max vectors of an .fvecs file, gzipped or not; false if it cannot be
+ * read. */
 bool data_load_fvecs(struct data *d, const char *path, uint32_t max);
 
 /* The first max images of a gzipped idx file, bytes as floats. */

@@ -163,6 +163,44 @@ static bool fast_survives(const struct dist_kernels *k,
 	       k->l2sq(a, a, dim, INFINITY) == 0;
 }
 
+/* By the definition. */
+static uint64_t codes_oracle(const uint8_t *a, const uint8_t *b, uint32_t len)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < len; i++)
+		sum += (uint64_t)((a[i] - b[i]) * (a[i] - b[i]));
+	return sum;
+}
+
+/* All lengths up to 300 and some beyond, as far apart as can be, too. */
+static bool codes_are_right(const struct dist_kernels *k)
+{
+	static const uint32_t more[] = {784, 1000, 4095, 4096, 4097, VG_DIM_MAX};
+	static uint8_t a[VG_DIM_MAX + 8], b[VG_DIM_MAX + 8];
+
+	for (uint32_t i = 0; i < 300 + VG_ARRAY_LEN(more); i++) {
+		uint32_t len = i < 300 ? i + 1 : more[i - 300];
+
+		for (uint32_t r = 0; r < ROUNDS; r++) {
+			uint8_t *x = a + r % 3, *y = b + r;
+
+			for (uint32_t j = 0; j < len; j++) {
+				x[j] = r == 3 ? 255 : (uint8_t)next();
+				y[j] = r == 3 ? 0 : (uint8_t)next();
+			}
+			/* What lies behind a code is not read. */
+			x[len] = (uint8_t)(y[len] + 100);
+			if (k->u8_l2sq(x, y, len) != codes_oracle(x, y, len) ||
+				k->u8_l2sq(y, y, len) != 0) {
+				diag("length %u", len);
+				return false;
+			}
+		}
+	}
+	return true;
+}
+
 static void test_kernels(const char *name)
 {
 	const struct dist_kernels *ref, *k;
@@ -170,7 +208,7 @@ static void test_kernels(const char *name)
 	must(dist_force("scalar") == 0);
 	ref = dist_kernels_get();
 	if (dist_force(name) < 0) {
-		skip(5, "this processor lacks them");
+		skip(6, "this processor lacks them");
 		return;
 	}
 	k = dist_kernels_get();
@@ -182,6 +220,7 @@ static void test_kernels(const char *name)
 		"%s: fast sums are within their error bound", name);
 	ok(check_all(k, ref, bound_is_kept, WHOLE + 1),
 		"%s: a bound shortens only what is above it", name);
+	ok(codes_are_right(k), "%s: sums of codes are right", name);
 	ok(check_all(k, ref, fast_survives, N_KINDS),
 		"%s: extremes give no negative and no lost distance", name);
 }
@@ -356,7 +395,7 @@ static void test_damaged(void)
 
 int main(void)
 {
-	plan(34);
+	plan(37);
 	state = seed();
 	ok(dist_force("neon-sign") == -ENOTSUP, "unknown kernels are refused");
 	test_kernels("scalar");

@@ -180,7 +180,7 @@ static void test_golden(void)
 	static const char want[] =
 		/* base: header */
 		"7667686e730d0a1a"
-		"0100000001000000"
+		"0200000001000000"
 		"0100000002000000"
 		"020000000a000000"
 		"0300000000000000"
@@ -189,6 +189,8 @@ static void test_golden(void)
 		"0200000003000000"
 		"0000000001000000"
 		"06000000000000002000000000000000"
+		/* none has a code */
+		"00000000000000000000000000000000"
 		/* slots 1, 2, 69: term, 4 links */
 		"0000003f0200008045000080ffffffffffffffff"
 		"0000803e0100008045000000ffffffffffffffff"
@@ -201,21 +203,24 @@ static void test_golden(void)
 		"4500000001000000"
 		"0300000000008040"
 		"0000000000000000"
+		"0000000000000000"
 		"7667656e640d0a1a"
 		/* delta: header, 3 nodes before */
 		"7667686e730d0a1a"
-		"0100000002000000"
+		"0200000002000000"
 		"0100000002000000"
 		"020000000a000000"
 		"0300000000000000"
 		"1400000003000000"
-		/* 3 nodes in 2 words */
-		"0200000003000000"
+		/* 4 nodes in 2 words */
+		"0200000004000000"
 		"0000000001000000"
-		"03000000000000002000000000000000"
-		/* slots 0, 1, 69 */
-		"0000803f4500008001000000ffffffffffffffff"
+		"07000000000000002000000000000000"
+		"00000000000000000000000000000000"
+		/* slots 0, 1, 2, 69 */
+		"0000803f450000800100000002000000ffffffff"
 		"0000003f020000804500008000000000ffffffff"
+		"0000803e010000804500000000000000ffffffff"
 		"0000803f010000800200000000000080ffffffff"
 		/* 0 is on levels 1 to 3, 69 on level 1 */
 		"45000000ffffffff"
@@ -225,6 +230,7 @@ static void test_golden(void)
 		/* moment: 0 is the entry */
 		"0000000003000000"
 		"0400000000008040"
+		"0000000000000000"
 		"0000000000000000"
 		"7667656e640d0a1a";
 	struct hnsw_config config = {.dim = 1,
@@ -280,9 +286,9 @@ static void test_deltas(void)
 	ok(is_told, "a delta has the bytes that were told before");
 	ok(is_step, "delta after delta makes the graph that it was saved from");
 	must(hnsw_save_delta(g.h, &delta[4].sink) == 0);
-	ok(delta[4].len == 48 + 8 + 32 && gk_load_delta(&g, h, &delta[4]) &&
+	ok(delta[4].len == 48 + 8 + 40 && gk_load_delta(&g, h, &delta[4]) &&
 			gk_is_same(g.h, h, 2300),
-		"a delta of nothing is 88 bytes and changes nothing");
+		"a delta of nothing is 96 bytes and changes nothing");
 	gk_put_range(&g, h, 1800, 2300);
 	must(hnsw_save_delta(h, &delta[5].sink) == 0);
 	hnsw_free(g.h);

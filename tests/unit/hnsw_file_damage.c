@@ -48,10 +48,10 @@ static void test_config(void)
 		   &h) == -VG_ECORRUPT &&
 			strstr(g.why, "rows that are not there"),
 		"a graph of more rows than there are is refused");
-	g.base.bytes[8] = 2;
+	g.base.bytes[8] = 1;
 	ok(!gk_load(&g, &g.base) && strstr(g.why, "version"),
 		"so is one of another version");
-	g.base.bytes[8] = 1;
+	g.base.bytes[8] = 2;
 	g.base.bytes[56] = 1; /* of words 0 and 1 */
 	ok(!gk_load(&g, &g.base) && strstr(g.why, "no order"),
 		"one that names slots twice");

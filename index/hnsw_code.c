@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hnsw_code.c: codes of a graph: chosen once, and given to what came before. */
+
+#include <string.h>
+
+#include "index/hnsw_int.h"
+
+/* Codes are left once a fourth of some hundred puts in a row, or thirty at once,
+ * found others closer than what codes round off. */
+#define CLOSE_WEIGHT 3u
+#define CLOSE_MAX 96u
+
+static float scale_of(const struct hnsw *h, uint32_t slot)
+{
+	return h->config.metric == VG_COSINE ? *hnsw_term(h, slot) : 1;
+}
+
+void hnsw_add_code(struct hnsw *h, uint32_t slot)
+{
+	pthread_mutex_t *stripe = &h->stripe[slot % N_STRIPES];
+	bool is_new = false;
+
+	assert(hnsw_is_linked(h, slot));
+	pthread_mutex_lock(stripe);
+	if (!hnsw_has_code(h, slot))
+		is_new = quant_code(&h->quant, hnsw_row(h, slot),
+			scale_of(h, slot), h->config.dim, hnsw_code(h, slot));
+	if (is_new)
+		atomic_fetch_or_explicit(hnsw_coded(h, slot), 1ull << slot % 64,
+			memory_order_release);
+	pthread_mutex_unlock(stripe);
+	if (!is_new)
+		return;
+	atomic_fetch_sub_explicit(&h->n_uncoded, 1, memory_order_release);
+	atomic_fetch_or_explicit(hnsw_dirty(h, slot), 1ull << slot % 64,
+		memory_order_release);
+}
+
+/* Rows from all over the graph. */
+static bool choose(struct hnsw *h, struct quant *out)
+{
+	uint32_t bound = atomic_load_explicit(&h->bound, memory_order_acquire);
+	const float *rows[HNSW_TRAIN];
+	float scale[HNSW_TRAIN];
+	struct quant_sample sample = {
+		.rows = rows, .scale = scale, .dim = h->config.dim};
+
+	for (uint32_t i = 0; i < HNSW_TRAIN; i++) {
+		uint32_t slot = (uint32_t)((uint64_t)i * bound / HNSW_TRAIN);
+
+		if (!hnsw_is_linked(h, slot))
+			continue;
+		rows[sample.n] = hnsw_row(h, slot);
+		scale[sample.n++] = scale_of(h, slot);
+	}
+	return sample.n >= HNSW_TRAIN / 4 && quant_choose(&sample, out);
+}
+
+static void choose_locked(struct hnsw *h)
+{
+	uint32_t bound;
+
+	assert(h->code_len >= h->config.dim);
+	if (!choose(h, &h->quant))
+		return;
+	assert(quant_is_valid(&h->quant));
+	/* seq_cst: a put that does not see it is seen linked: hnsw_put. */
+	atomic_store_explicit(
+		&h->quant_state, QUANT_ON, memory_order_seq_cst);
+	bound = atomic_load_explicit(&h->bound, memory_order_seq_cst);
+	for (uint32_t slot = 0; slot < bound; slot++)
+		if (hnsw_has_chunk(h, slot) &&
+			atomic_load_explicit(hnsw_linked(h, slot),
+				memory_order_seq_cst) >>
+					slot % 64 &
+				1)
+			hnsw_add_code(h, slot);
+}
+
+/* When so many are linked, and twice, four times as many. */
+void hnsw_train(struct hnsw *h, uint32_t n)
+{
+	if (h->code_len == 0 || n < HNSW_TRAIN || (n & (n - 1)) != 0 ||
+		atomic_load_explicit(&h->is_wild, memory_order_relaxed))
+		return;
+	pthread_mutex_lock(&h->train);
+	if (atomic_load_explicit(&h->quant_state, memory_order_relaxed) ==
+		QUANT_NONE)
+		choose_locked(h);
+	pthread_mutex_unlock(&h->train);
+}
+
+/* Among equal rows that is none that tells of steps. */
+void hnsw_judge(struct hnsw *h, uint32_t slot, struct hit near)
+{
+	uint32_t n = atomic_load_explicit(&h->n_close, memory_order_relaxed);
+	bool is_close = (double)near.dist < quant_noise(h->config.dim);
+
+	assert(!h->quant.is_whole);
+	if (near.dist == 0 &&
+		memcmp(hnsw_row(h, slot), hnsw_row(h, near.slot),
+			h->rows->stride) == 0)
+		return;
+	if (!is_close && n == 0)
+		return;
+	n = is_close ? n + CLOSE_WEIGHT : n - 1;
+	atomic_store_explicit(&h->n_close, n, memory_order_relaxed);
+	if (n > CLOSE_MAX)
+		atomic_store_explicit(
+			&h->quant_state, QUANT_OFF, memory_order_seq_cst);
+}
