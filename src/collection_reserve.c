@@ -7,6 +7,7 @@
 
 #include "index/hnsw.h"
 #include "src/collection_int.h"
+#include "src/config.h"
 
 /*
  * The tail of slots that are not linked yet is scanned by every search; it may
@@ -39,7 +40,7 @@ struct cell_shape cell_shape_of(const struct generation *g, uint32_t dim)
 		.index = (enum vg_index)config->index,
 		.dim = dim,
 		.m = config->m,
-		.ef_construction = config->ef_construction,
+		.ef_construction = config_ef_construction(config),
 	};
 }
 
@@ -84,7 +85,7 @@ static bool cell_fits(
 {
 	return cell && cell->dim == dim && cell->metric == config->metric &&
 	       cell->index == config->index && cell->m == config->m &&
-	       cell->ef_construction == config->ef_construction;
+	       cell->ef_construction == config_ef_construction(config);
 }
 
 /* That a PUT behind those that were reserved goes into. */

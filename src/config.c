@@ -31,7 +31,7 @@ static const struct item {
 	[CONFIG_METRIC] = {"metric", "l2, cosine or ip", true},
 	[CONFIG_DTYPE] = {"dtype", "f32", true},
 	[CONFIG_M] = {"m", "2 to 64", true},
-	[CONFIG_EF_CONSTRUCTION] = {"ef_construction", "1 to 100000", true},
+	[CONFIG_EF_CONSTRUCTION] = {"ef_construction", "auto, or 1 to 100000", true},
 	[CONFIG_INDEX] = {"index", "hnsw or flat", true},
 	[CONFIG_EF_SEARCH] = {"ef_search", "1 to 100000", false},
 	[CONFIG_DIM_SOURCE] = {"dim_source", "", false},
@@ -41,12 +41,24 @@ struct op_config config_default(void)
 {
 	return (struct op_config){
 		.m = 16,
-		.ef_construction = 200,
 		.ef_search = 100,
 		.metric = VG_COSINE,
 		.dtype = VG_F32,
 		.index = VG_HNSW,
 	};
+}
+
+/*
+ * With forward links and alpha (index/hnsw.h) 128 candidates make as good a
+ * graph of m 16 as 200 do without: docs/index.md has the figures.
+ */
+#define AUTO_MIN 128u
+#define AUTO_PER_LINK 8u
+
+uint32_t config_ef_construction(const struct op_config *c)
+{
+	return c->ef_construction ? c->ef_construction
+				  : VG_MAX(AUTO_MIN, AUTO_PER_LINK * c->m);
 }
 
 const char *config_name(enum config_item item)
@@ -98,6 +110,12 @@ static int format_source(const struct op_config *c, char *out, size_t cap)
 		word_of(sources, c->dim_source), bytes);
 }
 
+/* A number, of which 0 is auto. */
+static int format_auto(uint32_t n, char *out, size_t cap)
+{
+	return n ? snprintf(out, cap, "%u", n) : snprintf(out, cap, "auto");
+}
+
 int config_format(const struct op_config *c, enum config_item item, char *out,
 	size_t cap)
 {
@@ -113,7 +131,7 @@ int config_format(const struct op_config *c, enum config_item item, char *out,
 	case CONFIG_M:
 		return snprintf(out, cap, "%u", c->m);
 	case CONFIG_EF_CONSTRUCTION:
-		return snprintf(out, cap, "%u", c->ef_construction);
+		return format_auto(c->ef_construction, out, cap);
 	case CONFIG_INDEX:
 		return snprintf(out, cap, "%s", word_of(indexes, c->index));
 	case CONFIG_EF_SEARCH:
@@ -192,7 +210,11 @@ static int parse_item(
 	case CONFIG_M:
 		return parse_number(text, 2, VG_M_MAX, &c->m);
 	case CONFIG_EF_CONSTRUCTION:
-		return parse_number(text, 1, VG_EF_MAX, &c->ef_construction);
+		if (strcmp(text, "auto") != 0)
+			return parse_number(
+				text, 1, VG_EF_MAX, &c->ef_construction);
+		c->ef_construction = 0;
+		return 0;
 	case CONFIG_INDEX:
 		return parse_word(text, indexes, &c->index);
 	case CONFIG_EF_SEARCH:
@@ -244,15 +266,17 @@ int config_parse(struct op_config *c, enum config_item item, struct meta text,
 
 int config_format_json(const struct op_config *c, char *out, size_t cap)
 {
-	char dim[24] = "";
+	char dim[24] = "", ef[16] = "\"auto\"";
 
+	if (c->ef_construction)
+		format_auto(c->ef_construction, ef, sizeof(ef));
 	if (c->dim)
 		snprintf(dim, sizeof(dim), "\"dim\":%u,", c->dim);
 	return snprintf(out, cap,
 		"{%s\"metric\":\"%s\",\"dtype\":\"%s\",\"m\":%u,"
-		"\"ef_construction\":%u,\"index\":\"%s\"}",
+		"\"ef_construction\":%s,\"index\":\"%s\"}",
 		dim, word_of(metrics, c->metric), word_of(dtypes, c->dtype),
-		c->m, c->ef_construction, word_of(indexes, c->index));
+		c->m, ef, word_of(indexes, c->index));
 }
 
 struct each_ctx {

@@ -19,9 +19,12 @@ enum config_item {
 	CONFIG_ITEMS,
 };
 
-/* What a new collection begins with: cosine, f32, m 16, ef_construction 200,
+/* What a new collection begins with: cosine, f32, m 16, ef_construction auto,
  * hnsw, ef_search 100, dim from its first vector. */
 struct op_config config_default(void);
+
+/* What a graph is linked with: ef_construction, or what auto is for this m. */
+uint32_t config_ef_construction(const struct op_config *c);
 
 /* "dim"; never NULL. */
 const char *config_name(enum config_item item);

@@ -103,7 +103,7 @@ static int coll_rows_check(const struct manifest_collection *c)
 	config.index = c->index;
 	config.m = c->m;
 	config.ef_construction = c->ef_construction;
-	rc = op_config_check(&config);
+	rc = c->ef_construction == 0 ? -VG_ECORRUPT : op_config_check(&config);
 	if (rc < 0)
 		return rc;
 	return column_is_valid(&c->vec) && column_is_valid(&c->version) &&

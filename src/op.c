@@ -110,7 +110,7 @@ int op_config_check(const struct op_config *c)
 		c->dim_source > OP_SOURCE_FVECS)
 		return -VG_EFORMAT;
 	if (c->dim > VG_DIM_MAX || c->m == 0 || c->m > VG_M_MAX ||
-		c->ef_construction == 0 || c->ef_construction > VG_EF_MAX ||
+		c->ef_construction > VG_EF_MAX ||
 		c->ef_search == 0 || c->ef_search > VG_EF_MAX ||
 		c->dim_body_len > VG_BODY_MAX)
 		return -VG_ECORRUPT;

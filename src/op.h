@@ -61,7 +61,7 @@ struct op_origin {
 struct op_config {
 	uint32_t dim;		  /* 0: not known yet */
 	uint32_t m;		  /* links of a node on the upper levels */
-	uint32_t ef_construction; /* candidates while linking */
+	uint32_t ef_construction; /* candidates while linking; 0: auto */
 	uint32_t ef_search;	  /* candidates while searching */
 	uint8_t metric;		  /* enum vg_metric */
 	uint8_t dtype;		  /* enum vg_dtype */

@@ -11,8 +11,8 @@ from mounted import (ROOT, Collection, again, check, error_of, nearest,
 # ---- the index
 c = Collection("index", metric="l2")
 check(c.read(".config/m") == b"16\n" and
-      c.read(".config/ef_construction") == b"200\n",
-      "initialization: M is 16, efc 200")
+      c.read(".config/ef_construction") == b"auto\n",
+      "initialization: M is 16, efc is auto, 128")
 rows = random_rows(330, 24)
 c.insert("0", rows[0])
 check(c.size() == 1 and c.found(rows[0], 1) == ["0"], "insert_single")

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # .config/* can be read always, written while the collection is empty.
 . "$(dirname "$0")/lib.sh"
-plan 50
+plan 52
 vgmount
 mkdir "$M/c"
 cd "$M/c/.config" || exit 99
@@ -10,7 +10,7 @@ cd "$M/c/.config" || exit 99
 is "$(cat metric)" cosine "the metric is cosine to begin with"
 is "$(cat dtype)" f32 "the dtype is f32"
 is "$(cat m)" 16 "m is 16"
-is "$(cat ef_construction)" 200 "ef_construction is 200"
+is "$(cat ef_construction)" auto "ef_construction is auto"
 is "$(cat ef_search)" 100 "ef_search is 100"
 is "$(cat index)" hnsw "the index is hnsw"
 for f in metric dtype m ef_construction ef_search index dim; do
@@ -26,6 +26,8 @@ set_to() { # NAME VALUE
 ok "an empty collection takes another metric" set_to metric l2
 ok "another m" set_to m 8
 ok "another ef_construction" set_to ef_construction 64
+ok "auto again" set_to ef_construction auto
+ok "and the other" set_to ef_construction 64
 ok "another index" set_to index flat
 ok "and a dimension" set_to dim 4
 ok "echo writes it as well" put dim 3

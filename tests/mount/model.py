@@ -63,7 +63,7 @@ class Coll:
     def __init__(self):
         self.dim, self.is_written = None, False
         self.config = {"metric": "cosine", "index": "hnsw", "m": "16",
-                       "ef_construction": "200", "ef_search": "100"}
+                       "ef_construction": "auto", "ef_search": "100"}
         self.records = {}  # file name -> Record
         self.stages = {}   # file name -> bytes, xattrs
         self.queries = {}  # name -> array of vectors
@@ -846,7 +846,8 @@ def op_config():
     key, value = rng.choice([
         ("metric", "l2"), ("metric", "ip"), ("metric", "cosine"),
         ("index", "flat"), ("index", "hnsw"), ("m", "8"), ("m", "16"),
-        ("ef_construction", "64"), ("ef_search", "100"), ("ef_search", "7"),
+        ("ef_construction", "64"), ("ef_construction", "auto"),
+        ("ef_search", "100"), ("ef_search", "7"),
         ("dim", "3"), ("dim", "5"), ("m", "1"), ("metric", "far"),
         ("dim", "0"), ("ef_search", "-1"), ("index", ""), ("dim", "3.5")])
     is_bad = (key, value) in [("m", "1"), ("metric", "far"), ("dim", "0"),

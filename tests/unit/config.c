@@ -65,8 +65,12 @@ static void test_default(void)
 	ok(strcmp(get(&c, CONFIG_METRIC), "cosine") == 0, "metric is cosine");
 	ok(strcmp(get(&c, CONFIG_DTYPE), "f32") == 0, "dtype is f32");
 	ok(strcmp(get(&c, CONFIG_M), "16") == 0, "m is 16");
-	ok(strcmp(get(&c, CONFIG_EF_CONSTRUCTION), "200") == 0,
-		"ef_construction is 200");
+	ok(strcmp(get(&c, CONFIG_EF_CONSTRUCTION), "auto") == 0 &&
+			config_ef_construction(&c) == 128,
+		"ef_construction is auto, which is 128");
+	c.m = 64;
+	ok(config_ef_construction(&c) == 512, "or more where m is larger");
+	c.m = 16;
 	ok(strcmp(get(&c, CONFIG_INDEX), "hnsw") == 0, "index is hnsw");
 	ok(strcmp(get(&c, CONFIG_EF_SEARCH), "100") == 0, "ef_search is 100");
 }
@@ -85,7 +89,8 @@ static void test_values(void)
 			{"L2", "euclidean", "", "l22", "0"}},
 		{CONFIG_DTYPE, {"f32"}, {"f16", "i8", "", "F32"}},
 		{CONFIG_M, {"2", "64"}, {"1", "65", "0", "4294967312", "0x10"}},
-		{CONFIG_EF_CONSTRUCTION, {"1", "100000"}, {"0", "100001"}},
+		{CONFIG_EF_CONSTRUCTION, {"1", "100000", "auto", " auto\n"},
+			{"0", "100001", "Auto", "none"}},
 		{CONFIG_INDEX, {"hnsw", "flat"}, {"ivf", "", "hnsw flat"}},
 		{CONFIG_EF_SEARCH, {"1", "100000"},
 			{"0", "100001", "99999999999999999999999"}},
@@ -155,7 +160,7 @@ static void test_json(void)
 	config_format_json(&c, text, sizeof(text));
 	ok(strcmp(text,
 		   "{\"metric\":\"cosine\",\"dtype\":\"f32\",\"m\":16,"
-		   "\"ef_construction\":200,\"index\":\"hnsw\"}") == 0,
+		   "\"ef_construction\":\"auto\",\"index\":\"hnsw\"}") == 0,
 		"as JSON, without a dim that is not known: %s", text);
 	ok(set_json(&c, " { \"dim\" : 12 , \"metric\":\"ip\", \"m\": 4 } ",
 		   false) == 0 &&
@@ -213,7 +218,7 @@ static void test_bytes(void)
 
 int main(void)
 {
-	plan(48);
+	plan(49);
 	test_names();
 	test_default();
 	test_values();
