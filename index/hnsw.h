@@ -144,16 +144,22 @@ int hnsw_put(struct hnsw *h, uint32_t slot, struct hnsw_scratch *s);
  * What is asked. ef (raised to k) is how many candidates a walk keeps: recall
  * and cost grow with it; the pool's moves grow with its square, so beyond some
  * 10,000, or a tenth of the rows, a scan (flat.h) is the better way.
- * is_visible(ctx, slot) says whether a row may be answered, asked only for
- * rows that would enter the answer; NULL: all may. *cancel (NULL: never) is
- * looked at before each expansion.
+ * is_visible(ctx, slot) says whether a row may be answered; NULL: all may.
+ * hidden says about how many rows may not, as a share of all (0..1): where it
+ * is a small one, rows are asked about once the walk is over, and the walk is
+ * done again where it met unexpectedly many that are hidden; else each is that
+ * would enter the answer. So it decides upon speed alone. look_ahead (NULL is
+ * legal) is told of rows before is_visible is asked about each of them.
+ * *cancel (NULL: never) is looked at before each expansion.
  */
 struct hnsw_query {
 	const float *vec; /* dim finite floats, borrowed */
 	uint32_t k;	  /* 1..VG_K_MAX */
 	uint32_t ef;	  /* ..VG_EF_MAX */
 	bool (*is_visible)(void *ctx, uint32_t slot);
+	void (*look_ahead)(void *ctx, const struct hit *hits, uint32_t n);
 	void *ctx;
+	float hidden;
 	const _Atomic bool *cancel;
 };
 

@@ -15,6 +15,8 @@
 #define POOL_FACTOR 16u /* pool of a walk among hidden rows: see hnsw.h */
 #define POOL_MORE 1024u
 #define POOL_MAX 32768u
+#define LATE_HIDDEN .2f /* share up to which who is visible is asked late */
+#define LATE_PART 16u	/* of ef, that may turn out to be hidden in excess */
 
 /* ---- scratch ---- */
 
@@ -384,7 +386,6 @@ static void evaluate_codes(struct walk *w, uint32_t n)
 	uint32_t dim = p->h->config.dim;
 
 	assert(p->code && p->has_quant);
-
 	for (uint32_t i = 0; i < n && i < p->ahead; i++)
 		prefetch_code(p->h, fresh[i]);
 	for (uint32_t i = 0; i < n; i++) {
@@ -539,13 +540,63 @@ static uint32_t finish(const struct probe *p, const struct pool *found,
 	return n;
 }
 
+/* Room of the pool of a walk that asks at its end who is visible. */
+static uint32_t late_pool(const struct hnsw_query *q, uint32_t ef)
+{
+	float more = 2 * q->hidden * (float)ef;
+
+	assert(q->hidden <= LATE_HIDDEN);
+	return q->is_visible && q->hidden > 0 ? ef + 1 + (uint32_t)more : ef;
+}
+
+/*
+ * The visible ones of the pool, into found. False: so many are hidden that the
+ * walk may have seen too little, or that they are a crowd of equal rows which
+ * kept another one out.
+ */
+static bool ask_late(struct walk *w, const struct hnsw_query *q, uint32_t ef)
+{
+	struct pool *all = &w->pool, *found = &w->found;
+	uint32_t room = all->cap - ef + 1 + ef / LATE_PART, n_hidden = 0;
+
+	for (uint32_t i = 0; i < all->n; i++)
+		all->hits[i].slot &= LINK_SLOT;
+	if (q->look_ahead)
+		q->look_ahead(q->ctx, all->hits, all->n);
+	for (uint32_t i = 0; i < all->n && found->n < ef; i++) {
+		if (q->is_visible(q->ctx, all->hits[i].slot))
+			found->hits[found->n++] = all->hits[i];
+		else
+			n_hidden++;
+	}
+	return n_hidden <= VG_MIN(room, w->twin_max - 1);
+}
+
+/* One walk from the entry; is_late: who is visible is not asked in it. */
+static int search(struct walk *w, const struct hnsw_query *q, uint32_t ef,
+	uint64_t entry, bool is_late)
+{
+	struct hnsw_scratch *s = w->scratch;
+	struct hit at = {.slot = (uint32_t)entry};
+
+	w->is_visible = is_late ? NULL : q->is_visible;
+	pool_init(&w->pool, s->hits,
+		is_late ? late_pool(q, ef) : wide_pool(ef));
+	pool_init(&w->found, s->found, ef);
+	at.dist = probe_dist(w->probe, at.slot, INFINITY);
+	if (isnan(at.dist)) /* damaged: every other row is nearer */
+		at.dist = INFINITY;
+	hnsw_descend(w->probe, &at, (uint32_t)(entry >> 32), 0);
+	return hnsw_walk(w, at);
+}
+
 int hnsw_search(const struct hnsw *h, const struct hnsw_query *q,
 	struct hnsw_scratch *s, struct hit *out, uint32_t *n)
 {
 	uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
 	uint32_t ef = VG_MAX(q->k, VG_MIN(q->ef, VG_EF_MAX));
+	bool is_late = !q->is_visible || q->hidden <= LATE_HIDDEN;
 	struct probe probe;
-	struct hit at;
 	int rc;
 
 	if (q->k == 0 || q->k > VG_EF_MAX)
@@ -562,19 +613,13 @@ int hnsw_search(const struct hnsw *h, const struct hnsw_query *q,
 		.probe = &probe,
 		.scratch = s,
 		.twin_max = VG_MAX(q->k, ef / 4),
-		.is_visible = q->is_visible,
 		.ctx = q->ctx,
 		.cancel = q->cancel,
 	};
 
-	pool_init(&w.pool, s->hits, q->is_visible ? wide_pool(ef) : ef);
-	pool_init(&w.found, s->found, ef);
-	at.slot = (uint32_t)entry;
-	at.dist = probe_dist(&probe, at.slot, INFINITY);
-	if (isnan(at.dist)) /* damaged: every other row is nearer */
-		at.dist = INFINITY;
-	hnsw_descend(&probe, &at, (uint32_t)(entry >> 32), 0);
-	rc = hnsw_walk(&w, at);
+	rc = search(&w, q, ef, entry, is_late);
+	if (rc == 0 && is_late && q->is_visible && !ask_late(&w, q, ef))
+		rc = search(&w, q, ef, entry, false);
 	if (rc < 0)
 		return rc;
 	*n = finish(&probe, q->is_visible ? &w.found : &w.pool, q->k, out);

@@ -50,6 +50,35 @@ static bool is_visible(void *ctx, uint32_t slot)
 		       rd->leave_out) != 0;
 }
 
+/* What is_visible reads, of all of them before it reads it of one. */
+static void look_ahead(void *ctx, const struct hit *hits, uint32_t n)
+{
+	const struct reader *rd = ctx;
+
+	for (uint32_t i = 0; i < n; i++)
+		__builtin_prefetch(cell_slot(rd->cell, hits[i].slot));
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t head = atomic_load_explicit(
+			&cell_slot(rd->cell, hits[i].slot)->head,
+			memory_order_acquire);
+
+		if (head > 0)
+			__builtin_prefetch(
+				generation_version(rd->cell->gen, head - 1));
+	}
+}
+
+/* The share of rows that are not seen, but for a few. */
+static float hidden_share(const struct reader *rd)
+{
+	uint32_t n = atomic_load_explicit(
+		&rd->cell->n_slots, memory_order_relaxed);
+	uint64_t live = atomic_load_explicit(
+		&rd->coll->n_live, memory_order_relaxed);
+
+	return n > live ? 1 - (float)live / (float)n : 0;
+}
+
 /* Orders slots by the id that is seen; a slot that is not seen will not be
  * answered, so any id it has had will do. */
 static struct vg_id slot_id(const struct reader *rd, uint32_t slot)
@@ -138,7 +167,9 @@ static int search_graph(const struct search *q, uint32_t ef, struct reader *rd,
 		.k = q->k,
 		.ef = ef,
 		.is_visible = is_visible,
+		.look_ahead = look_ahead,
 		.ctx = rd,
+		.hidden = hidden_share(rd),
 		.cancel = q->cancel,
 	};
 	uint32_t n;

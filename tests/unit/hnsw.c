@@ -337,6 +337,52 @@ static bool is_last(void *ctx, uint32_t slot)
 	return slot == 1999;
 }
 
+static bool is_not_tenth(void *ctx, uint32_t slot)
+{
+	uint32_t *asked = ctx;
+
+	asked[0]++;
+	asked[1] += slot % 10 == 0;
+	return slot % 10 != 0;
+}
+
+static void look_ahead(void *ctx, const struct hit *hits, uint32_t n)
+{
+	uint32_t *asked = ctx;
+
+	for (uint32_t i = 0; i < n; i++)
+		must(hits[i].slot < 2000);
+	asked[2] += n;
+}
+
+/* Where few rows are hidden they are asked about when the walk is over. */
+static void test_late(void)
+{
+	uint32_t asked[3] = {0}, right = 0, hidden = 0;
+	struct hnsw_query q = {.k = 10,
+		.ef = 50,
+		.is_visible = is_not_tenth,
+		.look_ahead = look_ahead,
+		.hidden = .1f,
+		.ctx = asked};
+	struct ground g;
+
+	ground_init(&g, &plain, 2000);
+	put_all(&g);
+	for (uint32_t i = 0; i < 100; i++) {
+		q.vec = row(&g, 10 * i);
+		must(hnsw_search(g.h, &q, g.scratch, g.hits, &g.n_hits) == 0);
+		for (uint32_t j = 0; j < g.n_hits; j++)
+			hidden += g.hits[j].slot % 10 == 0;
+		right += g.n_hits >= 10 && is_exact(&g, q.vec);
+	}
+	ok(right == 100 && hidden == 0, "few hidden rows cost no answers");
+	ok(asked[0] <= 100 * 61 && asked[1] > 100 && asked[2] >= asked[0],
+		"a pool of rows is asked about, all after a look ahead (%u)",
+		asked[0] / 100);
+	ground_fini(&g);
+}
+
 static void test_visible(void)
 {
 	uint32_t asked = 0;
@@ -558,7 +604,7 @@ static void test_damage(void)
 
 int main(void)
 {
-	plan(1 + 8 + 5 * 3 + 2 + 3 * 4 + 2 + 3 * 3 + 4 + 1 + 3 + 2 + 13);
+	plan(1 + 8 + 5 * 3 + 2 + 3 * 4 + 2 + 3 * 3 + 4 + 1 + 3 + 2 + 2 + 13);
 	srand((unsigned)seed());
 	test_config();
 	test_small();
@@ -576,6 +622,7 @@ int main(void)
 	test_wild(1e-20f, "tiny rows");
 	test_wild(5e37f, "huge rows");
 	test_visible();
+	test_late();
 	test_scratch();
 	test_memory();
 	test_levels();
