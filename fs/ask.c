@@ -187,7 +187,7 @@ static int run_search(struct ask *ask, const struct source *src,
 	uint32_t step = VG_MAX(1u, CHUNK_HITS / ch.k);
 	struct answer_spec spec = {
 		.fmt = q->fmt,
-		.metric = (enum vg_metric)collection_config(ask->in).metric,
+		.metric = src->look.cell ? src->look.cell->metric : VG_L2,
 		.fields = q->fields,
 		.n_fields = q->n_fields,
 		.n = src->n,

@@ -41,6 +41,7 @@ libvgfs_a_SOURCES += \
 	%D%/change.c %D%/change.h \
 	%D%/fs.h \
 	%D%/handle.c %D%/handle.h \
+	%D%/explain.c %D%/explain.h \
 	%D%/named.c %D%/named.h \
 	%D%/node.c %D%/node.h \
 	%D%/ops.c %D%/ops.h \

@@ -12,6 +12,7 @@
 
 #include "fs/boards.h"
 #include "fs/change.h"
+#include "fs/explain.h"
 #include "fs/help.h"
 #include "index/dist.h"
 #include "src/config.h"
@@ -50,6 +51,7 @@ static const struct view_info views[VIEWS] = {
 	[VIEW_CONFIG_DIM + CONFIG_EF_CONSTRUCTION] = {"ef_construction",
 		VIEW_CONFIG, FILE_RW},
 	[VIEW_CONFIG_DIM + CONFIG_INDEX] = {"index", VIEW_CONFIG, FILE_RW},
+	[VIEW_CONFIG_DIM + CONFIG_QUANT] = {"quant", VIEW_CONFIG, FILE_RW},
 	[VIEW_CONFIG_DIM + CONFIG_EF_SEARCH] = {"ef_search", VIEW_CONFIG,
 		FILE_RW},
 	[VIEW_CONFIG_DIM + CONFIG_DIM_SOURCE] = {"dim_source", VIEW_CONFIG,
@@ -60,6 +62,7 @@ static const struct view_info views[VIEWS] = {
 	[VIEW_STATS_BYTES] = {"bytes", VIEW_STATS, FILE_R},
 	[VIEW_STATS_DEAD_RATIO] = {"dead_ratio", VIEW_STATS, FILE_R},
 	[VIEW_STATS_INDEXING] = {"indexing", VIEW_STATS, FILE_R},
+	[VIEW_STATS_INDEX] = {"index", VIEW_STATS, FILE_R},
 	[VIEW_STATS_SEARCHES] = {"searches", VIEW_STATS, FILE_R},
 	[VIEW_STATS_SNAPSHOTS] = {"snapshots", VIEW_STATS, FILE_R},
 	[VIEW_STATS_PINNED_BYTES] = {"pinned_bytes", VIEW_STATS, FILE_R},
@@ -313,6 +316,8 @@ int view_render(struct fs *fs, enum view view, struct collection *coll,
 		print_config(view, coll, out);
 	else if (view >= VIEW_STATS_SNAPSHOTS && view <= VIEW_STATS_GRACE_BYTES)
 		print_kept(fs, view, coll, out);
+	else if (view == VIEW_STATS_INDEX)
+		explain_index(fs->store, coll, out);
 	else if (views[view].parent == VIEW_STATS)
 		print_stat(view, coll, out);
 	else if (view == VIEW_IMPORT_STATUS || view == VIEW_IMPORT_ERRORS)

@@ -43,7 +43,8 @@ static void plan_layout(struct hnsw *h)
 {
 	const struct hnsw_config *c = &h->config;
 	uint32_t term_len = c->metric == VG_COSINE ? sizeof(float) : 0;
-	uint32_t code_len = c->has_codes && c->metric != VG_IP ?
+	uint32_t code_len = c->codes != HNSW_CODES_NONE &&
+					    c->metric != VG_IP ?
 				    VG_ALIGN_UP(c->dim, 4u) :
 				    0;
 	uint32_t len = code_len + term_len +

@@ -101,13 +101,19 @@ struct hnsw_scratch;
 #define HNSW_LEVEL_MAX 15	  /* 2^15 nodes on level 0 a node up there */
 #define HNSW_TRAIN 1024u	  /* rows that codes are chosen from */
 
+enum hnsw_codes {
+	HNSW_CODES_AUTO, /* rows get codes, but under ip, and while they serve */
+	HNSW_CODES_NONE,
+	HNSW_CODES_BYTE, /* where one can be chosen at all, but under ip */
+};
+
 struct hnsw_config {
 	uint32_t dim;		  /* 1..VG_DIM_MAX */
 	enum vg_metric metric;	  /* of walks and answers */
 	uint32_t m;		  /* links on the upper levels, 2..VG_M_MAX */
 	uint32_t ef_construction; /* candidates of a put, 1..VG_EF_MAX */
 	uint64_t seed;		  /* of the levels */
-	bool has_codes;		  /* rows get codes, but under ip */
+	enum hnsw_codes codes;
 };
 
 /*
@@ -258,7 +264,22 @@ struct hnsw_stat {
 	size_t bytes;	  /* memory of nodes, lists and the graph itself */
 };
 
-/* Counts; beside puts every figure is of some moment of the call. */
+/* Counts, by a walk over all nodes; beside puts every figure is of some moment
+ * of the call. */
 void hnsw_stat(const struct hnsw *h, struct hnsw_stat *out);
+
+/* What walks go by, at once. */
+struct hnsw_coding {
+	bool has_room;	    /* nodes have room for codes */
+	bool is_chosen;	    /* what they are by... */
+	bool is_left;	    /* ...and that they are not used any more */
+	bool is_wild;	    /* some row turns walks to exact kernels */
+	struct quant quant; /* if is_chosen */
+	uint32_t linked;
+	uint32_t coded; /* of linked */
+	size_t bytes;	/* of nodes and lists that are handed out */
+};
+
+void hnsw_coding(const struct hnsw *h, struct hnsw_coding *out);
 
 #endif

@@ -238,3 +238,29 @@ void hnsw_stat(const struct hnsw *h, struct hnsw_stat *out)
 	assert(st.n_links <= (uint64_t)bound * 2 * h->config.m);
 	*out = st;
 }
+
+void hnsw_coding(const struct hnsw *h, struct hnsw_coding *out)
+{
+	uint32_t state =
+		atomic_load_explicit(&h->quant_state, memory_order_acquire);
+	uint32_t uncoded =
+		atomic_load_explicit(&h->n_uncoded, memory_order_relaxed);
+	uint32_t n_lists =
+		atomic_load_explicit(&h->n_lists, memory_order_relaxed);
+	uint32_t linked = hnsw_count(h);
+
+	*out = (struct hnsw_coding){
+		.has_room = h->code_len > 0,
+		.is_chosen = state != QUANT_NONE,
+		.is_left = state == QUANT_OFF,
+		.is_wild = atomic_load_explicit(
+			&h->is_wild, memory_order_relaxed),
+		.linked = linked,
+		.coded = linked - VG_MIN(uncoded, linked),
+		.bytes = linked * ((size_t)h->node_len + sizeof(hnsw_link)) +
+			 linked * 3ull / 8 +
+			 n_lists * (size_t)h->config.m * sizeof(hnsw_link),
+	};
+	if (out->is_chosen)
+		out->quant = h->quant;
+}

@@ -43,7 +43,10 @@ static bool choose(struct hnsw *h, struct quant *out)
 	const float *rows[HNSW_TRAIN];
 	float scale[HNSW_TRAIN];
 	struct quant_sample sample = {
-		.rows = rows, .scale = scale, .dim = h->config.dim};
+		.rows = rows,
+		.scale = scale,
+		.dim = h->config.dim,
+		.is_asked = h->config.codes == HNSW_CODES_BYTE};
 
 	for (uint32_t i = 0; i < HNSW_TRAIN; i++) {
 		uint32_t slot = (uint32_t)((uint64_t)i * bound / HNSW_TRAIN);
@@ -105,7 +108,7 @@ void hnsw_judge(struct hnsw *h, uint32_t slot, struct hit near)
 		return;
 	n = is_close ? n + CLOSE_WEIGHT : n - 1;
 	atomic_store_explicit(&h->n_close, n, memory_order_relaxed);
-	if (n > CLOSE_MAX)
+	if (n > CLOSE_MAX && h->config.codes == HNSW_CODES_AUTO)
 		atomic_store_explicit(
 			&h->quant_state, QUANT_OFF, memory_order_seq_cst);
 }

@@ -126,7 +126,7 @@ bool quant_choose(const struct quant_sample *s, struct quant *out)
 
 		q.lo = min - margin;
 		q.step = (max - min + 2 * margin) / CODE_MAX;
-		if (!quant_is_valid(&q) || !is_fine(s, &q))
+		if (!quant_is_valid(&q) || (!s->is_asked && !is_fine(s, &q)))
 			return false;
 	}
 	assert(min <= max);

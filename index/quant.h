@@ -34,14 +34,15 @@ bool quant_code(const struct quant *q, const float *vec, float scale,
 /*
  * What to code vectors by that are like the n of a sample: rows[n] of dim
  * elements, each times its scale. False where codes would be of no use: more
- * than a fourth has its nearest of the sample nearer than quant_noise. Computes
- * some 64 n distances.
+ * than a fourth has its nearest of the sample nearer than quant_noise (not
+ * looked for where is_asked). Computes some 64 n distances.
  */
 struct quant_sample {
 	const float *const *rows; /* borrowed, finite */
 	const float *scale;	  /* borrowed */
 	uint32_t n;
 	uint32_t dim;
+	bool is_asked; /* any will do that tell rows apart at all */
 };
 bool quant_choose(const struct quant_sample *sample, struct quant *out);
 

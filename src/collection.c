@@ -306,6 +306,29 @@ void collection_add_old(struct collection *c, struct generation *g)
 
 /* ---- snapshots ---- */
 
+/* A snapshot keeps the rows as they are linked; the collection may wait for
+ * others to be. */
+static struct op_config snap_config(
+	struct collection *c, const struct generation *gen)
+{
+	const struct cell *cell =
+		atomic_load_explicit(&gen->cell, memory_order_acquire);
+	struct op_config config = collection_config(c);
+	struct cell_shape shape;
+
+	if (!cell)
+		return config;
+	shape = cell_shape_of(&config, cell->dim);
+	if (cell_is_shaped(cell, &shape))
+		return config;
+	config.metric = (uint8_t)cell->metric;
+	config.index = (uint8_t)cell->index;
+	config.quant = (uint8_t)cell->quant;
+	config.m = cell->m;
+	config.ef_construction = cell->ef_construction;
+	return config;
+}
+
 int collection_new_snap(struct collection *c, struct generation *gen,
 	uint32_t no, const uint8_t uuid[16], struct vg_id name,
 	struct collection **out)
@@ -324,7 +347,7 @@ int collection_new_snap(struct collection *c, struct generation *gen,
 	snap->no = no;
 	memcpy(snap->uuid, uuid, sizeof(snap->uuid));
 	pthread_mutex_init(&snap->lock, NULL);
-	snap->config = collection_config(c);
+	snap->config = snap_config(c, gen);
 	snap->attr = collection_attr(c);
 	atomic_init(&snap->n_live, atomic_load(&c->n_live));
 	atomic_init(&snap->meta_bytes, atomic_load(&c->meta_bytes));

@@ -68,6 +68,7 @@ struct cell {
 	struct cell *retired;	 /* the cell before this */
 	enum vg_metric metric;
 	enum vg_index index;
+	enum vg_quant quant;
 	uint32_t dim, m, ef_construction;
 	uint32_t number;    /* 0, 1, ... of the collection's cells */
 	bool is_gone; /* loaded without rows: all its versions have ended */
@@ -94,6 +95,20 @@ struct cell {
 	bool is_retired; /* indexer->lock: of a generation that was replaced */
 	struct commit *held;	    /* indexer->lock: done, but answered late */
 };
+
+/* What the rows of a cell are, and how they are linked. */
+struct cell_shape {
+	enum vg_metric metric;
+	enum vg_index index; /* hnsw or flat */
+	enum vg_quant quant;
+	uint32_t dim, m, ef_construction;
+};
+
+/* For vectors of dim, as config says; what it leaves open is chosen. */
+struct cell_shape cell_shape_of(const struct op_config *config, uint32_t dim);
+
+/* Whether the cell's rows are linked so; but for their dim. */
+bool cell_is_shaped(const struct cell *cell, const struct cell_shape *shape);
 
 /* Open addressing over version numbers; replaced as a whole when it grows,
  * the old one kept until the generation is freed: readers take no lock. */

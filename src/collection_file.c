@@ -398,6 +398,7 @@ static int describe(const struct collection_file *f,
 		out->dim = cell->dim;
 		out->metric = (uint8_t)cell->metric;
 		out->index = (uint8_t)cell->index;
+		out->quant = (uint8_t)cell->quant;
 		out->m = cell->m;
 		out->ef_construction = cell->ef_construction;
 		out->cell = cell->number;

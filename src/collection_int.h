@@ -18,16 +18,6 @@ int generation_grow_ids(struct generation *g, uint32_t n);
 /* The settings of a cell's graph. */
 struct hnsw_config cell_graph_config(const struct cell *cell);
 
-/* What the rows of a cell are, and how they are linked. */
-struct cell_shape {
-	enum vg_metric metric;
-	enum vg_index index;
-	uint32_t dim, m, ef_construction;
-};
-
-/* As the collection is set up now, for vectors of dim. The committer. */
-struct cell_shape cell_shape_of(const struct generation *g, uint32_t dim);
-
 /* A cell without rows; nobody knows it yet. -ENOMEM, -EINVAL. The committer,
  * or who makes g. */
 int cell_new(struct generation *g, const struct cell_shape *shape,

@@ -559,6 +559,7 @@ static int make_cells(struct load *ld)
 	struct cell_shape shape = {
 		.metric = (enum vg_metric)m->metric,
 		.index = (enum vg_index)m->index,
+		.quant = (enum vg_quant)m->quant,
 		.dim = m->dim,
 		.m = m->m,
 		.ef_construction = m->ef_construction,

@@ -24,20 +24,25 @@ struct hnsw_config cell_graph_config(const struct cell *cell)
 		.metric = cell->metric,
 		.m = cell->m,
 		.ef_construction = cell->ef_construction,
-		.has_codes = true,
+		.codes = (enum hnsw_codes)cell->quant,
 	};
 
 	memcpy(&config.seed, cell->gen->coll->uuid, sizeof(config.seed));
 	return config;
 }
 
-struct cell_shape cell_shape_of(const struct generation *g, uint32_t dim)
-{
-	const struct op_config *config = &g->coll->config;
+static_assert(VG_QUANT_AUTO == (int)HNSW_CODES_AUTO &&
+		      VG_QUANT_NONE == (int)HNSW_CODES_NONE &&
+		      VG_QUANT_SQ8 == (int)HNSW_CODES_BYTE,
+	"one is cast to the other");
 
+struct cell_shape cell_shape_of(const struct op_config *config, uint32_t dim)
+{
 	return (struct cell_shape){
 		.metric = (enum vg_metric)config->metric,
-		.index = (enum vg_index)config->index,
+		/* Where few rows are, searches scan them (search.c). */
+		.index = config->index == VG_FLAT ? VG_FLAT : VG_HNSW,
+		.quant = (enum vg_quant)config->quant,
 		.dim = dim,
 		.m = config->m,
 		.ef_construction = config_ef_construction(config),
@@ -59,6 +64,7 @@ int cell_new(struct generation *g, const struct cell_shape *shape,
 	cell->number = before ? before->number + 1 : 0;
 	cell->metric = shape->metric;
 	cell->index = shape->index;
+	cell->quant = shape->quant;
 	cell->dim = shape->dim;
 	cell->m = shape->m;
 	cell->ef_construction = shape->ef_construction;
@@ -79,13 +85,26 @@ free_cell:
 	return rc;
 }
 
-/* Whether a vector of dim can go into the cell as it stands. */
-static bool cell_fits(
-	const struct cell *cell, const struct op_config *config, uint32_t dim)
+bool cell_is_shaped(const struct cell *cell, const struct cell_shape *shape)
 {
-	return cell && cell->dim == dim && cell->metric == config->metric &&
-	       cell->index == config->index && cell->m == config->m &&
-	       cell->ef_construction == config_ef_construction(config);
+	return cell->metric == shape->metric && cell->index == shape->index &&
+	       cell->quant == shape->quant && cell->m == shape->m &&
+	       cell->ef_construction == shape->ef_construction;
+}
+
+/*
+ * Whether a vector of dim can go into the cell as it stands: one of other
+ * settings that has rows is linked anew in the background (compact.h).
+ */
+static bool cell_fits(const struct generation *g, const struct cell *cell,
+	uint32_t dim)
+{
+	struct cell_shape shape = cell_shape_of(&g->coll->config, dim);
+
+	return cell && cell->dim == dim &&
+	       (cell_is_shaped(cell, &shape) ||
+		       atomic_load_explicit(&g->coll->n_live,
+			       memory_order_relaxed) > 0);
 }
 
 /* That a PUT behind those that were reserved goes into. */
@@ -101,7 +120,7 @@ bool generation_needs_cell(const struct generation *g, const struct op *op)
 	const struct cell *cell = newest_cell(g);
 
 	assert(op->type == OP_PUT);
-	return !cell_fits(cell, &g->coll->config,
+	return !cell_fits(g, cell,
 		op->vec_len / (uint32_t)sizeof(float));
 }
 
@@ -123,12 +142,12 @@ static int reserve_row(
 	struct generation *g, const struct op *op, struct reservation *r)
 {
 	uint32_t dim = op->vec_len / (uint32_t)sizeof(float);
-	struct cell_shape shape = cell_shape_of(g, dim);
+	struct cell_shape shape = cell_shape_of(&g->coll->config, dim);
 	struct cell *cell = newest_cell(g);
 	int rc;
 
 	assert(op->vec_len % sizeof(float) == 0 && dim > 0);
-	if (!cell_fits(cell, &g->coll->config, dim)) {
+	if (!cell_fits(g, cell, dim)) {
 		rc = cell_new(g, &shape, &cell);
 		if (rc < 0)
 			return rc;

@@ -195,6 +195,7 @@ static void drop_old(struct store *s, bool all)
 
 static int make_generation(struct compaction *cp, struct collection *c)
 {
+	struct op_config config;
 	struct cell_shape shape;
 	struct cell *cell;
 	uint32_t no;
@@ -210,13 +211,8 @@ static int make_generation(struct compaction *cp, struct collection *c)
 	collection_ref(c); /* a reference that we have has one on it */
 	if (!cp->cell)
 		return 0;
-	shape = (struct cell_shape){
-		.metric = cp->cell->metric,
-		.index = cp->cell->index,
-		.dim = cp->cell->dim,
-		.m = cp->cell->m,
-		.ef_construction = cp->cell->ef_construction,
-	};
+	config = collection_config(c);
+	shape = cell_shape_of(&config, cp->cell->dim);
 	rc = cell_new(cp->new, &shape, &cell);
 	if (rc == 0)
 		atomic_store_explicit(
@@ -264,6 +260,44 @@ static int carry_all(struct compaction *cp)
 	return 0;
 }
 
+/* Says what is under way; NULL: nothing is. */
+static void tell_now(struct store *s, struct generation *now)
+{
+	struct compactor *cp = &s->compactor;
+	struct generation *was;
+
+	pthread_mutex_lock(&cp->lock);
+	was = cp->now;
+	cp->now = now ? generation_ref(now) : NULL;
+	cp->now_no = now ? now->coll->no : 0;
+	pthread_mutex_unlock(&cp->lock);
+	generation_unref(was);
+}
+
+bool store_compacting(struct store *s, const struct collection *c,
+	uint32_t *rows, uint32_t *linked)
+{
+	struct compactor *cp = &s->compactor;
+	struct generation *now = NULL;
+	struct cell *cell;
+
+	pthread_mutex_lock(&cp->lock);
+	if (cp->now && cp->now_no == c->no)
+		now = generation_ref(cp->now);
+	pthread_mutex_unlock(&cp->lock);
+	if (!now)
+		return false;
+	cell = atomic_load_explicit(&now->cell, memory_order_acquire);
+	*rows = *linked = 0;
+	if (cell) {
+		*rows = atomic_load_explicit(
+			&cell->n_slots, memory_order_acquire);
+		*linked = *rows - VG_MIN(indexer_pending(cell), *rows);
+	}
+	generation_unref(now);
+	return true;
+}
+
 static int compact_locked(struct store *s, struct collection *c)
 {
 	struct compaction cp = {
@@ -279,8 +313,10 @@ static int compact_locked(struct store *s, struct collection *c)
 	cp.n_ended = atomic_load_explicit(
 		&cp.old->n_ended, memory_order_acquire);
 	rc = make_generation(&cp, c);
-	if (rc == 0)
+	if (rc == 0) {
+		tell_now(s, cp.new);
 		rc = carry_all(&cp);
+	}
 	if (rc == 0)
 		rc = store_commit_wait(s, &cp.commit);
 	if (rc == 0)
@@ -301,6 +337,7 @@ static int compact_locked(struct store *s, struct collection *c)
 		log_info("compacted: collection=%u versions=%u before=%u",
 			c->no, n_versions(cp.new), before);
 	}
+	tell_now(s, NULL);
 	generation_unref(cp.new);
 	generation_unref(cp.old);
 	free(cp.version);
@@ -358,15 +395,32 @@ static bool is_idle(struct collection *c)
 	return now - c->seen_s >= COMPACT_IDLE_S;
 }
 
+/* Whether its rows are to be linked as they are not yet. */
+static bool is_set_anew(struct collection *c, const struct generation *g)
+{
+	const struct cell *cell =
+		atomic_load_explicit(&g->cell, memory_order_acquire);
+	struct op_config config = collection_config(c);
+	struct cell_shape shape;
+
+	if (!cell)
+		return false;
+	shape = cell_shape_of(&config, cell->dim);
+	return !cell_is_shaped(cell, &shape);
+}
+
 static bool is_due(struct collection *c)
 {
 	struct generation *g = collection_gen(c);
+	bool is_other = is_set_anew(c, g);
 	uint64_t live = atomic_load_explicit(&c->n_live, memory_order_relaxed);
 	uint64_t n = n_versions(g), dead = n - VG_MIN(live, n);
 
 	generation_unref(g);
 	if (clock_now_s() < c->not_before_s)
 		return false;
+	if (is_other)
+		return true;
 	if (is_idle(c))
 		return dead > live / 2;
 	return dead > VG_MAX(live, (uint64_t)COMPACT_MIN);

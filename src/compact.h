@@ -16,7 +16,11 @@
  * generation until they end; nodeids name a generation, so a name that the
  * kernel looks up again leads to the new one.
  *
- * When: the dead outnumber the living and COMPACT_MIN, so that the work of it
+ * So the rows come under other settings, too: a collection whose metric, index,
+ * m, ef_construction or quant was written anew is made anew with them, and
+ * searches go by the old ones until then.
+ *
+ * When: settings differ; the dead outnumber the living and COMPACT_MIN, so that the work of it
  * is a part of the work that made it necessary; a collection that nobody
  * changed for COMPACT_IDLE_S seconds sooner: when the dead are half as many.
  *
@@ -54,6 +58,8 @@ struct compactor {
 				     other lock */
 	struct compact_old *old;  /* run_lock: newest first */
 	_Atomic uint64_t n_made;  /* relaxed: since the open */
+	uint32_t now_no;	  /* lock: of the collection that is made anew */
+	struct generation *now;	  /* lock: what becomes of it, referenced; or NULL */
 };
 
 void compact_prepare(struct compactor *cp);
@@ -65,6 +71,11 @@ void compact_fini(struct store *s);
  * meanwhile; -ENOMEM, -ENOSPC (of numbers); -EROFS; -EINTR: it was stopped.
  * Nothing is changed then. Any thread but the leader. */
 int store_compact(struct store *s, struct collection *c);
+
+/* Whether c is being made anew: how many rows there are so far, and how many of
+ * them are linked. Any thread. */
+bool store_compacting(struct store *s, const struct collection *c,
+	uint32_t *rows, uint32_t *linked);
 
 /*
  * The same at once, for a collection with no record, or with one that is about

@@ -17,7 +17,10 @@ static const struct word metrics[] = {
 	{VG_L2, "l2"}, {VG_COSINE, "cosine"}, {VG_IP, "ip"}, {0, NULL}};
 static const struct word dtypes[] = {{VG_F32, "f32"}, {0, NULL}};
 static const struct word indexes[] = {
-	{VG_HNSW, "hnsw"}, {VG_FLAT, "flat"}, {0, NULL}};
+	{VG_INDEX_AUTO, "auto"}, {VG_HNSW, "hnsw"}, {VG_FLAT, "flat"},
+	{0, NULL}};
+static const struct word quants[] = {{VG_QUANT_AUTO, "auto"},
+	{VG_QUANT_NONE, "none"}, {VG_QUANT_SQ8, "sq8"}, {0, NULL}};
 static const struct word sources[] = {{OP_SOURCE_RAW, "raw"},
 	{OP_SOURCE_TEXT, "text"}, {OP_SOURCE_JSON, "json"},
 	{OP_SOURCE_NPY, "npy"}, {OP_SOURCE_FVECS, "fvecs"}, {0, NULL}};
@@ -28,11 +31,13 @@ static const struct item {
 	bool is_fixed; /* once vectors are in */
 } items[CONFIG_ITEMS] = {
 	[CONFIG_DIM] = {"dim", "1 to 65535", true},
-	[CONFIG_METRIC] = {"metric", "l2, cosine or ip", true},
+	[CONFIG_METRIC] = {"metric", "l2, cosine or ip", false},
 	[CONFIG_DTYPE] = {"dtype", "f32", true},
-	[CONFIG_M] = {"m", "2 to 64", true},
-	[CONFIG_EF_CONSTRUCTION] = {"ef_construction", "auto, or 1 to 100000", true},
-	[CONFIG_INDEX] = {"index", "hnsw or flat", true},
+	[CONFIG_M] = {"m", "2 to 64", false},
+	[CONFIG_EF_CONSTRUCTION] = {"ef_construction", "auto, or 1 to 100000",
+		false},
+	[CONFIG_INDEX] = {"index", "auto, hnsw or flat", false},
+	[CONFIG_QUANT] = {"quant", "auto, none or sq8", false},
 	[CONFIG_EF_SEARCH] = {"ef_search", "1 to 100000", false},
 	[CONFIG_DIM_SOURCE] = {"dim_source", "", false},
 };
@@ -44,7 +49,7 @@ struct op_config config_default(void)
 		.ef_search = 100,
 		.metric = VG_COSINE,
 		.dtype = VG_F32,
-		.index = VG_HNSW,
+		.index = VG_INDEX_AUTO,
 	};
 }
 
@@ -134,6 +139,8 @@ int config_format(const struct op_config *c, enum config_item item, char *out,
 		return format_auto(c->ef_construction, out, cap);
 	case CONFIG_INDEX:
 		return snprintf(out, cap, "%s", word_of(indexes, c->index));
+	case CONFIG_QUANT:
+		return snprintf(out, cap, "%s", word_of(quants, c->quant));
 	case CONFIG_EF_SEARCH:
 		return snprintf(out, cap, "%u", c->ef_search);
 	case CONFIG_DIM_SOURCE:
@@ -217,6 +224,8 @@ static int parse_item(
 		return 0;
 	case CONFIG_INDEX:
 		return parse_word(text, indexes, &c->index);
+	case CONFIG_QUANT:
+		return parse_word(text, quants, &c->quant);
 	case CONFIG_EF_SEARCH:
 		return parse_number(text, 1, VG_EF_MAX, &c->ef_search);
 	default:
@@ -226,10 +235,7 @@ static int parse_item(
 
 static bool is_same_fixed(const struct op_config *a, const struct op_config *b)
 {
-	return a->dim == b->dim && a->metric == b->metric &&
-	       a->dtype == b->dtype && a->m == b->m &&
-	       a->ef_construction == b->ef_construction &&
-	       a->index == b->index;
+	return a->dim == b->dim && a->dtype == b->dtype;
 }
 
 int config_parse(struct op_config *c, enum config_item item, struct meta text,
@@ -274,9 +280,10 @@ int config_format_json(const struct op_config *c, char *out, size_t cap)
 		snprintf(dim, sizeof(dim), "\"dim\":%u,", c->dim);
 	return snprintf(out, cap,
 		"{%s\"metric\":\"%s\",\"dtype\":\"%s\",\"m\":%u,"
-		"\"ef_construction\":%s,\"index\":\"%s\"}",
+		"\"ef_construction\":%s,\"index\":\"%s\",\"quant\":\"%s\"}",
 		dim, word_of(metrics, c->metric), word_of(dtypes, c->dtype),
-		c->m, ef, word_of(indexes, c->index));
+		c->m, ef, word_of(indexes, c->index),
+		word_of(quants, c->quant));
 }
 
 struct each_ctx {

@@ -14,13 +14,14 @@ enum config_item {
 	CONFIG_M,
 	CONFIG_EF_CONSTRUCTION,
 	CONFIG_INDEX,
+	CONFIG_QUANT,
 	CONFIG_EF_SEARCH,
 	CONFIG_DIM_SOURCE, /* cannot be written */
 	CONFIG_ITEMS,
 };
 
-/* What a new collection begins with: cosine, f32, m 16, ef_construction auto,
- * hnsw, ef_search 100, dim from its first vector. */
+/* What a new collection begins with: cosine, f32, m 16, ef_construction,
+ * index and quant auto, ef_search 100, dim from its first vector. */
 struct op_config config_default(void);
 
 /* What a graph is linked with: ef_construction, or what auto is for this m. */
@@ -39,14 +40,14 @@ int config_format(const struct op_config *c, enum config_item item, char *out,
 
 /*
  * Sets an item from text (blanks around it do not count). is_filled: vectors
- * are in, so fixed items can only be set to what they are: -EBUSY otherwise.
+ * are in, so dim and dtype can only be set to what they are: -EBUSY otherwise.
  * -EINVAL: no such value; -EACCES: the item cannot be written. why gets a
  * sentence. *c is changed only on success.
  */
 int config_parse(struct op_config *c, enum config_item item, struct meta text,
 	bool is_filled, char why[192]);
 
-/* The fixed items as one JSON object, the value of the directory's xattr
+/* What decides how vectors are kept and linked as one JSON object, the value of the directory's xattr
  * user.vecgridfs.config, like snprintf; an unknown dim is left out. */
 int config_format_json(const struct op_config *c, char *out, size_t cap);
 

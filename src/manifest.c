@@ -23,7 +23,7 @@
  *   COLLECTION  u32 no, gen  uuid[16]  u64 cursor  str name  CONFIG  ATTR
  *               i64 mtime_ns  i64 commit_ns  u32 dim
  *               and if dim is not 0:
- *               u8 metric  u8 index  u32 m, ef_construction, cell
+ *               u8 metric  u8 index  u8 quant  u32 m, ef_construction, cell
  *               COLUMN vec, version, meta, end
  *               FILE graph  u32 n_deltas  n_deltas * FILE
  *               then in any case u32 n_snaps, and for each: SNAP
@@ -51,13 +51,13 @@ static const char magic[8] = {'v', 'g', 'm', 'a', 'n', '\r', '\n', '\x1a'};
 
 /* The fewest bytes of each; the names in them have one byte. */
 #define PART_LEN (3 * 4 + 2 * 8u)
-#define COLL_MIN (8 + 16 + 8 + 4 + 24 + 12 + 2 * 8 + 4 + 4u)
-#define SNAP_MIN (4 + 16 + 5 + 24 + 12 + 4 * 8 + 8u * VG_SEQS)
+#define COLL_MIN (8 + 16 + 8 + 4 + 25 + 12 + 2 * 8 + 4 + 4u)
+#define SNAP_MIN (4 + 16 + 5 + 25 + 12 + 4 * 8 + 8u * VG_SEQS)
 #define ALIAS_MIN (2 * 8 + 2 * 5u)
 #define ORIGIN_LEN (2 * 8 + 4u)
 
-static_assert(sizeof(((struct op_config *)0)->dim_body_len) == 4 &&
-		      sizeof(struct op_config) == 24,
+static_assert(offsetof(struct op_config, quant) == 24 &&
+		      sizeof(struct op_config) == 28,
 	"COLL_MIN knows what a config takes");
 static_assert((MANIFEST_LEN_MAX / COLL_MIN) <
 		      SIZE_MAX / sizeof(struct manifest_collection),
@@ -117,6 +117,7 @@ static void put_rows(struct wire_out *out, const struct manifest_collection *c)
 {
 	wire_put_u8(out, c->metric);
 	wire_put_u8(out, c->index);
+	wire_put_u8(out, c->quant);
 	wire_put_u32(out, c->m);
 	wire_put_u32(out, c->ef_construction);
 	wire_put_u32(out, c->cell);
@@ -312,6 +313,7 @@ static int get_rows(struct wire_in *in, struct manifest_collection *c)
 
 	c->metric = wire_get_u8(in);
 	c->index = wire_get_u8(in);
+	c->quant = wire_get_u8(in);
 	c->m = wire_get_u32(in);
 	c->ef_construction = wire_get_u32(in);
 	c->cell = wire_get_u32(in);

@@ -65,7 +65,7 @@ struct manifest_collection {
 	struct op_attr attr;
 	int64_t mtime_ns, commit_ns;
 	uint32_t dim; /* of its rows; 0: it has no vectors */
-	uint8_t metric, index; /* of its rows, as is what follows */
+	uint8_t metric, index, quant; /* of its rows, as is what follows */
 	uint32_t m, ef_construction;
 	uint32_t cell; /* its number: versions of others have no rows */
 	struct manifest_column vec, version, meta, end;

@@ -101,9 +101,12 @@ static int coll_rows_check(const struct manifest_collection *c)
 	config.dim = c->dim;
 	config.metric = c->metric;
 	config.index = c->index;
+	config.quant = c->quant;
 	config.m = c->m;
 	config.ef_construction = c->ef_construction;
-	rc = c->ef_construction == 0 ? -VG_ECORRUPT : op_config_check(&config);
+	rc = c->ef_construction == 0 || c->index == VG_INDEX_AUTO
+		     ? -VG_ECORRUPT
+		     : op_config_check(&config);
 	if (rc < 0)
 		return rc;
 	return column_is_valid(&c->vec) && column_is_valid(&c->version) &&

@@ -24,6 +24,7 @@
  *   META    str 0..1 MiB       empty: none
  *   CONFIG  u32 dim, m, ef_construction, ef_search
  *           u8 metric, dtype, index, dim_source  u32 dim_body_len
+ *           u8 quant
  *   ATTR    u32 mode, uid, gid
  *   SEEN    uuid[16]  u32 n  n * { u16 partition  u64 seq }: in order
  *
@@ -106,7 +107,8 @@ static bool places_are_valid(const struct op_place *place, uint32_t n)
 int op_config_check(const struct op_config *c)
 {
 	if (c->metric < VG_L2 || c->metric > VG_IP || c->dtype != VG_F32 ||
-		c->index < VG_HNSW || c->index > VG_FLAT ||
+		c->index < VG_HNSW || c->index > VG_INDEX_AUTO ||
+		c->quant > VG_QUANT_SQ8 ||
 		c->dim_source > OP_SOURCE_FVECS)
 		return -VG_EFORMAT;
 	if (c->dim > VG_DIM_MAX || c->m == 0 || c->m > VG_M_MAX ||
@@ -201,6 +203,7 @@ void op_config_put(struct wire_out *out, const struct op_config *c)
 	wire_put_u8(out, c->index);
 	wire_put_u8(out, c->dim_source);
 	wire_put_u32(out, c->dim_body_len);
+	wire_put_u8(out, c->quant);
 }
 
 static void put_body(struct wire_out *out, const struct op *op)
@@ -342,6 +345,7 @@ void op_config_get(struct wire_in *in, struct op_config *c)
 	c->index = wire_get_u8(in);
 	c->dim_source = wire_get_u8(in);
 	c->dim_body_len = wire_get_u32(in);
+	c->quant = wire_get_u8(in);
 }
 
 static void get_fields(struct wire_in *in, unsigned fields,

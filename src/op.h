@@ -68,6 +68,8 @@ struct op_config {
 	uint8_t index;		  /* enum vg_index */
 	uint8_t dim_source;	  /* enum op_source; 0: dim was written */
 	uint32_t dim_body_len;	  /* bytes of the body dim was read from */
+	uint8_t quant;		  /* enum vg_quant */
+	uint8_t zero[3];	  /* so that it has no gaps */
 };
 
 /* Owner and mode of a collection's directory. */

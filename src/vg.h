@@ -52,6 +52,14 @@ enum vg_dtype {
 enum vg_index {
 	VG_HNSW = 1,
 	VG_FLAT = 2,
+	VG_INDEX_AUTO = 3, /* of a configuration, not of rows */
+};
+
+/* What stands for a row while a graph is walked; the values are on disk. */
+enum vg_quant {
+	VG_QUANT_AUTO = 0, /* codes while they serve */
+	VG_QUANT_NONE = 1, /* the row itself */
+	VG_QUANT_SQ8 = 2,  /* a byte an element: index/quant.h */
 };
 
 /* The bytes of an id: not terminated, borrowed from whoever made it. */

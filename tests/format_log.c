@@ -49,7 +49,7 @@ static struct op sample(uint64_t i)
 		.meta = text,
 		.meta_len = (uint32_t)(i * 611 % 3000),
 		.config = {384, 16, 200, 100, VG_COSINE, VG_F32, VG_HNSW, 1,
-			1536},
+			1536, VG_QUANT_SQ8},
 		.attr = {01755, 1000, (uint32_t)i},
 	};
 }
@@ -79,9 +79,10 @@ static void print_places(
 
 static void print_config(const struct op_config *c)
 {
-	printf(", \"config\": [%u, %u, %u, %u, %u, %u, %u, %u, %u]", c->dim,
+	printf(", \"config\": [%u, %u, %u, %u, %u, %u, %u, %u, %u, "
+	       "%u]", c->dim,
 		c->m, c->ef_construction, c->ef_search, c->metric, c->dtype,
-		c->index, c->dim_source, c->dim_body_len);
+		c->index, c->dim_source, c->dim_body_len, c->quant);
 }
 
 static void print_op(uint64_t lsn, const struct op *op)

@@ -98,7 +98,7 @@ def op(b):
             out['source'], out['body_len'] = get('BI')
             out['vec'] = get(f'{get("I")}s').hex()
         elif f == CONFIG:
-            out['config'] = get('IIIIBBBBI')
+            out['config'] = get('IIIIBBBBIB')
         elif f == ATTR:
             out['attr'] = get('III')
         elif f == SEEN:

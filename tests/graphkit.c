@@ -59,7 +59,7 @@ const struct hnsw_config gk_plain = {.dim = 6,
 	.m = 8,
 	.ef_construction = 40,
 	.seed = 11,
-	.has_codes = true};
+	.codes = HNSW_CODES_AUTO};
 
 void gk_ground_init(struct gk_ground *g, const struct hnsw_config *config,
 	uint32_t n)

@@ -121,7 +121,8 @@ mount_tests = \
 	%D%/mount/an-import-keeps-memory-constant.sh \
 	%D%/mount/an-open-handle-keeps-its-version.sh \
 	%D%/mount/callers-of-another-pid-namespace-overwrite.sh \
-	%D%/mount/configuration-is-fixed-by-the-first-vector.sh \
+	%D%/mount/settings-of-a-filled-collection-link-it-anew.sh \
+	%D%/mount/the-dimension-is-fixed-by-the-first-vector.sh \
 	%D%/mount/copying-programs-write-vectors.sh \
 	%D%/mount/delete-where-all-empties-a-collection.sh \
 	%D%/mount/dot-names-resolve-but-are-not-listed.sh \

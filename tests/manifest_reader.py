@@ -10,7 +10,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from xxh3 import u64, xxh3  # noqa: E402: python -I knows no other way
 
-CONFIG, ATTR = 'IIIIBBBBI', 'III'
+CONFIG, ATTR = 'IIIIBBBBIB', 'III'
 STRIDE = {'meta': 8, 'version': 48, 'end': 16}
 
 
@@ -65,7 +65,7 @@ def manifest(root):
         m.get('qq')
         c['dim'] = m.get('I')
         if c['dim']:
-            c['cell'] = m.get('BBIII')[4]
+            c['cell'] = m.get('BBBIII')[5]
             for column in 'vec', 'version', 'meta', 'end':
                 c[column] = m.parts()
             m.get('IQQ')

@@ -25,7 +25,8 @@ static struct colfile_part past_version[] = {
 #define PAST_CONFIG                                                           \
 	{.dim = 3, .m = 8, .ef_construction = 50, .ef_search = 60,            \
 		.metric = VG_IP, .dtype = VG_F32, .index = VG_FLAT,           \
-		.dim_source = OP_SOURCE_TEXT, .dim_body_len = 9}
+		.dim_source = OP_SOURCE_TEXT, .dim_body_len = 9,              \
+		.quant = VG_QUANT_NONE}
 
 /* The seqs are kit_manifest's. */
 static struct manifest_snap noon[] = {{
@@ -35,7 +36,7 @@ static struct manifest_snap noon[] = {{
 	.name = "noon",
 	.config = {.dim = 384, .m = 16, .ef_construction = 200,
 		.ef_search = 99, .metric = VG_COSINE, .dtype = VG_F32,
-		.index = VG_HNSW},
+		.index = VG_HNSW, .quant = VG_QUANT_SQ8},
 	.attr = {0700, 7, 8},
 	.mtime_ns = 30,
 	.commit_ns = -31,
@@ -77,13 +78,15 @@ static struct manifest_collection collections[] = {
 		.config = {.dim = 384, .m = 16, .ef_construction = 200,
 			.ef_search = 100, .metric = VG_COSINE,
 			.dtype = VG_F32, .index = VG_HNSW,
-			.dim_source = OP_SOURCE_RAW, .dim_body_len = 1536},
+			.dim_source = OP_SOURCE_RAW, .dim_body_len = 1536,
+			.quant = VG_QUANT_SQ8},
 		.attr = {0755, 1000, 100},
 		.mtime_ns = -5,
 		.commit_ns = 6,
 		.dim = 384,
 		.metric = VG_COSINE,
 		.index = VG_HNSW,
+		.quant = VG_QUANT_SQ8,
 		.m = 16,
 		.ef_construction = 200,
 		.cell = 3,
@@ -109,6 +112,7 @@ static struct manifest_collection collections[] = {
 		.dim = 3,
 		.metric = VG_IP,
 		.index = VG_FLAT,
+		.quant = VG_QUANT_NONE,
 		.m = 8,
 		.ef_construction = 50,
 		.cell = 1,
@@ -226,7 +230,7 @@ static bool collection_equal(const struct manifest_collection *a,
 	       !memcmp(&a->attr, &b->attr, sizeof(a->attr)) &&
 	       a->mtime_ns == b->mtime_ns && a->commit_ns == b->commit_ns &&
 	       a->dim == b->dim && a->metric == b->metric &&
-	       a->index == b->index && a->m == b->m &&
+	       a->index == b->index && a->quant == b->quant && a->m == b->m &&
 	       a->ef_construction == b->ef_construction &&
 	       a->cell == b->cell &&
 	       column_equal(&a->vec, &b->vec) &&

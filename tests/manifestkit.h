@@ -32,12 +32,12 @@ enum {
 	AT_ROOT_MODE,
 	AT_N_COLLS = AT_ROOT_MODE + 12,
 	AT_FULL = AT_N_COLLS + 4, /* the first collection... */
-	AT_NOON = AT_FULL + 334,  /* ...its snapshot... */
-	AT_PAST = AT_NOON + 96 + 8 * VG_SEQS, /* ...its past generation... */
-	AT_DAWN = AT_PAST + 206,	      /* ...with two more... */
-	AT_DUSK = AT_DAWN + 96 + 8 * VG_SEQS,
-	AT_BARE = AT_DUSK + 96 + 8 * VG_SEQS, /* ...and the second */
-	AT_N_ALIASES = AT_BARE + 100,
+	AT_NOON = AT_FULL + 336,  /* ...its snapshot... */
+	AT_PAST = AT_NOON + 97 + 8 * VG_SEQS, /* ...its past generation... */
+	AT_DAWN = AT_PAST + 208,	      /* ...with two more... */
+	AT_DUSK = AT_DAWN + 97 + 8 * VG_SEQS,
+	AT_BARE = AT_DUSK + 97 + 8 * VG_SEQS, /* ...and the second */
+	AT_N_ALIASES = AT_BARE + 101,
 	AT_ALIAS = AT_N_ALIASES + 4, /* each has a name of four bytes */
 	AT_N_ORIGINS = AT_ALIAS + 32 + 35,
 	AT_ORIGIN = AT_N_ORIGINS + 4,
@@ -49,37 +49,38 @@ enum {
 	IN_CURSOR = 24,
 	IN_NAME = 32,
 	IN_CONFIG = 40,
-	IN_MODE = 64,
-	IN_DIM = 92,
-	IN_METRIC = 96,
-	IN_INDEX = 97,
-	IN_M = 98,
-	IN_EF = 102,
-	IN_VEC = 110, /* its n_parts, then two parts */
-	IN_PARTS = 114,
-	IN_VERSION = 170, /* these have one */
-	IN_META = 202,
-	IN_END = 234,
-	IN_GRAPH = 266,
-	IN_N_DELTAS = 286,
-	IN_DELTAS = 290,
-	IN_N_SNAPS = 330,
+	IN_MODE = 65,
+	IN_DIM = 93,
+	IN_METRIC = 97,
+	IN_INDEX = 98,
+	IN_QUANT = 99,
+	IN_M = 100,
+	IN_EF = 104,
+	IN_VEC = 112, /* its n_parts, then two parts */
+	IN_PARTS = 116,
+	IN_VERSION = 172, /* these have one */
+	IN_META = 204,
+	IN_END = 236,
+	IN_GRAPH = 268,
+	IN_N_DELTAS = 288,
+	IN_DELTAS = 292,
+	IN_N_SNAPS = 332,
 
 	/* In the past generation, whose name is empty. */
 	PAST_NO = 0,
-	PAST_DIM = 88,
-	PAST_VEC = 106, /* this and the next have one part */
-	PAST_VERSION = 138,
-	PAST_N_SNAPS = 202,
+	PAST_DIM = 89,
+	PAST_VEC = 108, /* this and the next have one part */
+	PAST_VERSION = 140,
+	PAST_N_SNAPS = 204,
 
 	/* In a snapshot; its name has four bytes. */
 	SNAP_UUID = 4,
 	SNAP_NAME = 20,
 	SNAP_CONFIG = 28,
-	SNAP_MODE = 52,
-	SNAP_LIVE = 80,
-	SNAP_META = 88,
-	SNAP_SEQ = 96,
+	SNAP_MODE = 53,
+	SNAP_LIVE = 81,
+	SNAP_META = 89,
+	SNAP_SEQ = 97,
 };
 
 /* Makes length and hash what they would be of these bytes, at least 32. */

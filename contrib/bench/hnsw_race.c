@@ -145,7 +145,8 @@ static double build(struct race *r, enum side side)
 			.m = r->m,
 			.ef_construction = r->ef_construction,
 			.seed = 1,
-			.has_codes = !r->is_plain,
+			.codes = r->is_plain ? HNSW_CODES_NONE
+					     : HNSW_CODES_AUTO,
 		};
 
 		hnsw_free(r->ours);

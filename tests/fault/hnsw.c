@@ -154,7 +154,7 @@ static const struct hnsw_config config = {.dim = DIM,
 	.metric = VG_L2,
 	.m = 4,
 	.ef_construction = 32,
-	.has_codes = true};
+	.codes = HNSW_CODES_AUTO};
 
 static struct run run_once(long nth, bool forever)
 {

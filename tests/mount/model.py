@@ -62,7 +62,7 @@ class Coll:
 
     def __init__(self):
         self.dim, self.is_written = None, False
-        self.config = {"metric": "cosine", "index": "hnsw", "m": "16",
+        self.config = {"metric": "cosine", "index": "auto", "quant": "auto", "m": "16",
                        "ef_construction": "auto", "ef_search": "100"}
         self.records = {}  # file name -> Record
         self.stages = {}   # file name -> bytes, xattrs
@@ -838,6 +838,16 @@ def op_link():
         must(os.readlink(path(name)) == model.links[name], "readlink")
 
 
+def wait_until_anew(name):
+    """Until the rows are linked as .config says."""
+    for _ in range(600):
+        text = open(path(name, ".stats", "index")).read()
+        if "anew: no" in text or "index: none" in text:
+            return
+        time.sleep(0.05)
+    raise AssertionError("not made anew in 30 s: " + text)
+
+
 def op_config():
     name = any_coll()
     if not name:
@@ -846,6 +856,7 @@ def op_config():
     key, value = rng.choice([
         ("metric", "l2"), ("metric", "ip"), ("metric", "cosine"),
         ("index", "flat"), ("index", "hnsw"), ("m", "8"), ("m", "16"),
+        ("quant", "none"), ("quant", "sq8"), ("index", "auto"),
         ("ef_construction", "64"), ("ef_construction", "auto"),
         ("ef_search", "100"), ("ef_search", "7"),
         ("dim", "3"), ("dim", "5"), ("m", "1"), ("metric", "far"),
@@ -856,14 +867,17 @@ def op_config():
         return
     is_now = str(c.dim) if key == "dim" else c.config[key]
     want = errno.EINVAL if is_bad else 0
-    if not is_bad and c.records and key != "ef_search" and value != is_now:
+    if not is_bad and c.records and key == "dim" and value != is_now:
         want = errno.EBUSY
+    if value == "cosine" and any(not r.vec.any() for r in c.records.values()):
+        return
     note("config", name, key, value, want)
     trying(want, write, path(name, ".config", key), value.encode() + b"\n", 0)
     if want:
         return
     if key != "dim":
         c.config[key] = value
+        wait_until_anew(name)
     elif not c.records:
         c.dim, c.is_written = int(value), True
 

@@ -42,7 +42,7 @@ static void new_graph(struct state *s)
 		.m = 16,
 		.ef_construction = 200,
 		.seed = 1,
-		.has_codes = true};
+		.codes = HNSW_CODES_AUTO};
 
 	must(hnsw_new(&config, &s->base->rows, &s->h) == 0);
 }

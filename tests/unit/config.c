@@ -71,7 +71,8 @@ static void test_default(void)
 	c.m = 64;
 	ok(config_ef_construction(&c) == 512, "or more where m is larger");
 	c.m = 16;
-	ok(strcmp(get(&c, CONFIG_INDEX), "hnsw") == 0, "index is hnsw");
+	ok(strcmp(get(&c, CONFIG_INDEX), "auto") == 0, "index is auto");
+	ok(strcmp(get(&c, CONFIG_QUANT), "auto") == 0, "so is quant");
 	ok(strcmp(get(&c, CONFIG_EF_SEARCH), "100") == 0, "ef_search is 100");
 }
 
@@ -91,7 +92,8 @@ static void test_values(void)
 		{CONFIG_M, {"2", "64"}, {"1", "65", "0", "4294967312", "0x10"}},
 		{CONFIG_EF_CONSTRUCTION, {"1", "100000", "auto", " auto\n"},
 			{"0", "100001", "Auto", "none"}},
-		{CONFIG_INDEX, {"hnsw", "flat"}, {"ivf", "", "hnsw flat"}},
+		{CONFIG_INDEX, {"hnsw", "flat", "auto"}, {"ivf", "", "hnsw flat"}},
+		{CONFIG_QUANT, {"auto", "none", "sq8"}, {"pq", "", "8"}},
 		{CONFIG_EF_SEARCH, {"1", "100000"},
 			{"0", "100001", "99999999999999999999999"}},
 	};
@@ -127,15 +129,20 @@ static void test_filled(void)
 	c.dim_source = OP_SOURCE_JSON;
 	c.dim_body_len = 1234567;
 	was = c;
-	ok(set(&c, CONFIG_METRIC, "l2", true) == -EBUSY &&
-			strstr(why, "fixed at cosine"),
-		"with vectors in, metric is fixed: %s", why);
-	ok(set(&c, CONFIG_DIM, "9", true) == -EBUSY, "and dim");
-	ok(set(&c, CONFIG_M, "17", true) == -EBUSY, "and m");
-	ok(set(&c, CONFIG_EF_CONSTRUCTION, "1", true) == -EBUSY,
-		"and ef_construction");
-	ok(set(&c, CONFIG_INDEX, "flat", true) == -EBUSY, "and index");
+	ok(set(&c, CONFIG_DIM, "9", true) == -EBUSY &&
+			strstr(why, "fixed at 8"),
+		"with vectors in, dim is fixed: %s", why);
 	ok(is_same(&c, &was), "nothing changed");
+	ok(set(&c, CONFIG_METRIC, "l2", true) == 0 &&
+			set(&c, CONFIG_M, "17", true) == 0 &&
+			set(&c, CONFIG_EF_CONSTRUCTION, "1", true) == 0 &&
+			set(&c, CONFIG_INDEX, "flat", true) == 0 &&
+			set(&c, CONFIG_QUANT, "none", true) == 0,
+		"how rows are linked is free");
+	ok(c.metric == VG_L2 && c.m == 17 && c.ef_construction == 1 &&
+			c.index == VG_FLAT && c.quant == VG_QUANT_NONE,
+		"and set");
+	c = was;
 	ok(set(&c, CONFIG_METRIC, "cosine", true) == 0 &&
 			set(&c, CONFIG_DIM, "8", true) == 0 &&
 			set(&c, CONFIG_M, "16", true) == 0,
@@ -160,7 +167,7 @@ static void test_json(void)
 	config_format_json(&c, text, sizeof(text));
 	ok(strcmp(text,
 		   "{\"metric\":\"cosine\",\"dtype\":\"f32\",\"m\":16,"
-		   "\"ef_construction\":\"auto\",\"index\":\"hnsw\"}") == 0,
+		   "\"ef_construction\":\"auto\",\"index\":\"auto\",\"quant\":\"auto\"}") == 0,
 		"as JSON, without a dim that is not known: %s", text);
 	ok(set_json(&c, " { \"dim\" : 12 , \"metric\":\"ip\", \"m\": 4 } ",
 		   false) == 0 &&
@@ -218,7 +225,7 @@ static void test_bytes(void)
 
 int main(void)
 {
-	plan(49);
+	plan(50);
 	test_names();
 	test_default();
 	test_values();

@@ -139,7 +139,7 @@ static const struct hnsw_config plain = {.dim = 8,
 	.m = 8,
 	.ef_construction = 64,
 	.seed = 7,
-	.has_codes = true};
+	.codes = HNSW_CODES_AUTO};
 
 static void test_config(void)
 {

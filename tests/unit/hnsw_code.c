@@ -360,7 +360,7 @@ static void test_damage(void)
 	g.h->quant = was;
 	g.h->quant_state = QUANT_ON;
 	gk_save(g.h, &g.base);
-	plain.has_codes = false;
+	plain.codes = HNSW_CODES_NONE;
 	g.config = plain;
 	ok(!gk_load(&g, &g.base), "codes where none belong");
 	g.config = gk_plain;

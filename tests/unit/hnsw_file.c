@@ -237,7 +237,8 @@ static void test_golden(void)
 		.metric = VG_COSINE,
 		.m = 2,
 		.ef_construction = 10,
-		.seed = 3};
+		.seed = 3,
+		.codes = HNSW_CODES_NONE};
 	struct gk_ground g;
 	char hex[2 * 512 + 1] = "";
 

@@ -70,7 +70,8 @@ static struct op sample(enum op_type type)
 			.dtype = VG_F32,
 			.index = VG_HNSW,
 			.dim_source = OP_SOURCE_RAW,
-			.dim_body_len = 1536};
+			.dim_body_len = 1536,
+			.quant = VG_QUANT_SQ8};
 	if (type == OP_CREATE || type == OP_ATTR)
 		op.attr = (struct op_attr){01777, 1000, 100};
 	return op;
@@ -86,7 +87,7 @@ static struct op sample(enum op_type type)
 #define UUID "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define CONFIG                                                                \
 	"80010000" "10000000" "c8000000" "64000000" "02" "01" "01" "01"       \
-	"00060000"
+	"00060000" "02"
 #define ATTR "ff030000" "e8030000" "64000000"
 
 static const struct golden {
@@ -260,7 +261,7 @@ static int decode_with(
 #define AT_UUID 62
 #define AT_ID 78
 #define AT_CONFIG 86 /* of OP_CREATE "docs" */
-#define AT_ATTR (AT_CONFIG + 24)
+#define AT_ATTR (AT_CONFIG + 25)
 #define AT_N_SEEN (AT_CONFIG + 16) /* of OP_SNAP "docs" */
 #define AT_SEEN (AT_N_SEEN + 4)    /* partitions 0, 270, 271 */
 
@@ -281,11 +282,13 @@ static void test_later(void)
 	ok(decode_with(&create, AT_CONFIG + 16, 4, 1) == -VG_EFORMAT &&
 			decode_with(&create, AT_CONFIG + 17, 2, 1) ==
 				-VG_EFORMAT &&
-			decode_with(&create, AT_CONFIG + 18, 3, 1) ==
+			decode_with(&create, AT_CONFIG + 18, 4, 1) ==
+				-VG_EFORMAT &&
+			decode_with(&create, AT_CONFIG + 24, 3, 1) ==
 				-VG_EFORMAT &&
 			decode_with(&create, AT_CONFIG + 19, 6, 1) ==
 				-VG_EFORMAT,
-		"so is a metric, dtype, index or source that is not known");
+		"so is a metric, dtype, index, quant or source that is not known");
 }
 
 static void test_limits(void)

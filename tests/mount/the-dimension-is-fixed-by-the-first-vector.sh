@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# .config/* can be read always, written while the collection is empty.
+# .config/* can be read always, and written; but dim once there are vectors.
 . "$(dirname "$0")/lib.sh"
-plan 52
+plan 54
 vgmount
 mkdir "$M/c"
 cd "$M/c/.config" || exit 99
@@ -12,8 +12,9 @@ is "$(cat dtype)" f32 "the dtype is f32"
 is "$(cat m)" 16 "m is 16"
 is "$(cat ef_construction)" auto "ef_construction is auto"
 is "$(cat ef_search)" 100 "ef_search is 100"
-is "$(cat index)" hnsw "the index is hnsw"
-for f in metric dtype m ef_construction ef_search index dim; do
+is "$(cat index)" auto "the index is auto"
+is "$(cat quant)" auto "so is quant"
+for f in metric dtype m ef_construction ef_search index quant dim; do
 	is "$(stat -c %s $f)" "$(cat $f | wc -c)" "the size of $f is exact"
 done
 is "$(ls | xargs)" "$(ls | sort | xargs)" "ls .config lists them"
@@ -29,6 +30,7 @@ ok "another ef_construction" set_to ef_construction 64
 ok "auto again" set_to ef_construction auto
 ok "and the other" set_to ef_construction 64
 ok "another index" set_to index flat
+ok "another quant" set_to quant none
 ok "and a dimension" set_to dim 4
 ok "echo writes it as well" put dim 3
 is "$(cat dim)" 3 "the last one holds"
@@ -47,6 +49,7 @@ refused dim 65536
 refused dim -3
 refused ef_construction 0
 refused ef_search 0
+refused quant sq3
 refused index tree
 like "$(cat ../.stats/last_error)" 'index.*(hnsw|flat)' \
 	"last_error names the setting and what it takes"
@@ -58,12 +61,9 @@ busy() { # NAME VALUE
 	put "$S/value" "$2"
 	fails EBUSY "$1 is fixed with the first vector" cp "$S/value" "$1"
 }
-busy metric cosine
-busy m 16
-busy ef_construction 100
-busy index hnsw
 busy dim 4
-for f in metric m ef_construction index dim dtype; do
+like "$(cat ../.stats/last_error)" "dim is fixed at 3" "last_error says at what"
+for f in metric m ef_construction index quant dim dtype; do
 	ok "$f may be set to what it is" set_to $f "$(cat $f)"
 done
 ok "ef_search changes at any time" set_to ef_search 50
