@@ -494,6 +494,9 @@ static float margin(const struct probe *p, float kth)
 			fabs((double)kth) * 0x1p-21;
 		break;
 	}
+	case VG_L1:
+	case VG_HAMMING:
+		break; /* no graph has them */
 	}
 	assert(limit >= (double)kth);
 	return (float)limit;

@@ -6,6 +6,12 @@ libvgindex_a_CFLAGS = $(AM_CFLAGS) -ffp-contract=off
 libvgindex_a_SOURCES = \
 	%D%/dist.c \
 	%D%/dist.h \
+	%D%/dist_avx2.c \
+	%D%/dist_avx512.c \
+	%D%/dist_half.h \
+	%D%/dist_int.h \
+	%D%/dist_neon.c \
+	%D%/dist_scalar.c \
 	%D%/flat.c \
 	%D%/flat.h \
 	%D%/heap.h \

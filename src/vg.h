@@ -41,11 +41,18 @@ enum vg_metric {
 	VG_L2 = 1,     /* sqrt(sum((a-b)^2)) */
 	VG_COSINE = 2, /* 1 - a.b / (|a||b|) */
 	VG_IP = 3,     /* -(a.b) */
+	/* Of index/ only: the store refuses them still. */
+	VG_L1 = 4,	/* sum(|a-b|) */
+	VG_HAMMING = 5, /* how many bits differ */
 };
 
 /* Element types; the values are on disk. */
 enum vg_dtype {
 	VG_F32 = 1,
+	/* Of index/ only: the store refuses them still. */
+	VG_F16 = 2, /* IEEE 754 binary16 */
+	VG_I8 = 3,
+	VG_B1 = 4,
 };
 
 /* Kinds of index; the values are on disk. */

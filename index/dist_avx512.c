@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dist_avx512.c: kernels of AVX-512: 4 registers of 8 doubles for exact sums, 4
+ * of 16 floats for fast ones, 2 of 16 whole numbers for bytes.
+ *
+ * Two sets: avx512 (F, VL, BW, DQ) and avx512vnni, which has VNNI's sums of
+ * products of bytes and VPOPCNTDQ besides (Ice Lake, Zen 4 and later).
+ */
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include "index/dist_int.h"
+
+#define BASE "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c"
+#define TARGET __attribute__((target(BASE)))
+#define TARGET_VNNI                                                            \
+	__attribute__((target(BASE ",avx512vnni,avx512vpopcntdq")))
+
+static_assert(DIST_BOUND_EVERY % 64 == 0, "a round takes 64 floats");
+
+/* The lowest bits, as many as elements are left, of n. */
+static inline uint64_t mask_of(size_t left, uint32_t n)
+{
+	assert(left > 0 && n <= 64);
+	return left >= n ? ~0ull >> (64 - n) : (1ull << left) - 1;
+}
+
+/* ---- exact ---- */
+
+/* Elements i to i + 7 in double. */
+TARGET DIST_BODY __m512d load8(const void *v, size_t i, bool is_half)
+{
+	if (is_half) {
+		const uint16_t *p = (const uint16_t *)v + i;
+
+		return _mm512_cvtps_pd(_mm256_cvtph_ps(
+			_mm_loadu_si128((const __m128i_u *)(const void *)p)));
+	}
+	return _mm512_cvtps_pd(_mm256_loadu_ps((const float *)v + i));
+}
+
+/* The elements that are left from i on, at most 8, the others as zeros. */
+TARGET DIST_BODY __m512d load8_rest(const void *v, size_t i, size_t left,
+	bool is_half)
+{
+	__mmask8 mask = (__mmask8)mask_of(left, 8);
+
+	if (is_half)
+		return _mm512_cvtps_pd(_mm256_cvtph_ps(_mm_maskz_loadu_epi16(
+			mask, (const uint16_t *)v + i)));
+	return _mm512_cvtps_pd(
+		_mm256_maskz_loadu_ps(mask, (const float *)v + i));
+}
+
+TARGET static inline double fold_exact(const __m512d *s)
+{
+	__m512d t = _mm512_add_pd(_mm512_add_pd(s[0], s[2]),
+		_mm512_add_pd(s[1], s[3]));
+	__m256d u = _mm256_add_pd(_mm512_castpd512_pd256(t),
+		_mm512_extractf64x4_pd(t, 1));
+	__m128d v = _mm_add_pd(_mm256_castpd256_pd128(u),
+		_mm256_extractf128_pd(u, 1));
+
+	return _mm_cvtsd_f64(_mm_add_sd(v, _mm_unpackhi_pd(v, v)));
+}
+
+TARGET DIST_BODY __m512d add_exact(__m512d sum, __m512d x, __m512d y,
+	enum dist_term term)
+{
+	__m512d d = _mm512_sub_pd(x, y);
+
+	if (term == DIST_DOT) /* a product of floats is exact */
+		return _mm512_fmadd_pd(x, y, sum);
+	if (term == DIST_L2SQ)
+		return _mm512_add_pd(sum, _mm512_mul_pd(d, d));
+	return _mm512_add_pd(sum, _mm512_abs_pd(d));
+}
+
+TARGET DIST_BODY double avx512_exact(struct dist_pair p, enum dist_term term,
+	bool is_half, double *norm)
+{
+	__m512d sum[4], self[4];
+	size_t i = 0;
+
+	for (int g = 0; g < 4; g++)
+		sum[g] = self[g] = _mm512_setzero_pd();
+	for (; i + DIST_LANES <= p.dim; i += DIST_LANES) {
+#pragma GCC unroll 4
+		for (size_t g = 0; g < 4; g++) {
+			__m512d y = load8(p.b, i + 8 * g, is_half);
+
+			sum[g] = add_exact(sum[g],
+				load8(p.a, i + 8 * g, is_half), y, term);
+			if (norm)
+				self[g] = _mm512_fmadd_pd(y, y, self[g]);
+		}
+	}
+#pragma GCC unroll 4
+	for (size_t g = 0; g < 4; g++, i += 8) {
+		if (i >= p.dim)
+			break;
+		__m512d y = load8_rest(p.b, i, p.dim - i, is_half);
+
+		sum[g] = add_exact(sum[g],
+			load8_rest(p.a, i, p.dim - i, is_half), y, term);
+		if (norm)
+			self[g] = _mm512_fmadd_pd(y, y, self[g]);
+	}
+	if (norm)
+		*norm = fold_exact(self);
+	return fold_exact(sum);
+}
+
+/* ---- fast ---- */
+
+TARGET DIST_BODY __m512 load16(const void *v, size_t i, bool is_half)
+{
+	if (is_half) {
+		const uint16_t *p = (const uint16_t *)v + i;
+
+		return _mm512_cvtph_ps(
+			_mm256_loadu_si256((const __m256i_u *)(const void *)p));
+	}
+	return _mm512_loadu_ps((const float *)v + i);
+}
+
+/* The elements that are left from i on, at most 16, the others as zeros. */
+TARGET DIST_BODY __m512 load16_rest(const void *v, size_t i, size_t left,
+	bool is_half)
+{
+	__mmask16 mask = (__mmask16)mask_of(left, 16);
+
+	if (is_half)
+		return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(
+			mask, (const uint16_t *)v + i));
+	return _mm512_maskz_loadu_ps(mask, (const float *)v + i);
+}
+
+TARGET static inline float fold_fast(const __m512 *s)
+{
+	return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s[0], s[1]),
+		_mm512_add_ps(s[2], s[3])));
+}
+
+TARGET DIST_BODY __m512 add_fast(__m512 sum, __m512 x, __m512 y,
+	enum dist_term term)
+{
+	__m512 d = _mm512_sub_ps(x, y);
+
+	if (term == DIST_DOT)
+		return _mm512_fmadd_ps(x, y, sum);
+	if (term == DIST_L2SQ)
+		return _mm512_fmadd_ps(d, d, sum);
+	return _mm512_add_ps(sum, _mm512_abs_ps(d));
+}
+
+TARGET DIST_BODY float avx512_fast(struct dist_pair p, enum dist_term term,
+	bool is_half, const float *bound, float *norm)
+{
+	__m512 sum[4], self[4];
+	size_t i = 0;
+
+	for (int g = 0; g < 4; g++)
+		sum[g] = self[g] = _mm512_setzero_ps();
+	for (; i + 64 <= p.dim; i += 64) {
+#pragma GCC unroll 4
+		for (size_t g = 0; g < 4; g++) {
+			__m512 y = load16(p.b, i + 16 * g, is_half);
+
+			sum[g] = add_fast(sum[g],
+				load16(p.a, i + 16 * g, is_half), y, term);
+			if (norm)
+				self[g] = _mm512_fmadd_ps(y, y, self[g]);
+		}
+		if (bound && (i + 64) % DIST_BOUND_EVERY == 0 &&
+			i + 64 < p.dim) {
+			float part = fold_fast(sum);
+
+			if (part > *bound)
+				return part;
+		}
+	}
+#pragma GCC unroll 4
+	for (size_t g = 0; g < 4; g++, i += 16) {
+		if (i >= p.dim)
+			break;
+		__m512 y = load16_rest(p.b, i, p.dim - i, is_half);
+
+		sum[g] = add_fast(sum[g],
+			load16_rest(p.a, i, p.dim - i, is_half), y, term);
+		if (norm)
+			self[g] = _mm512_fmadd_ps(y, y, self[g]);
+	}
+	if (norm)
+		*norm = fold_fast(self);
+	return fold_fast(sum);
+}
+
+/* ---- whole, without VNNI ---- */
+
+/* Products of 16-bit numbers, added in pairs: no pair overflows, as elements
+ * and their differences are below 2^8. */
+TARGET DIST_BODY __m512i add_products(__m512i sum, __m512i a, __m512i b,
+	bool is_signed)
+{
+	__m512i zero = _mm512_setzero_si512();
+	__m512i a_top = zero, b_top = zero;
+
+	if (is_signed) {
+		a_top = _mm512_movm_epi8(_mm512_movepi8_mask(a));
+		b_top = _mm512_movm_epi8(_mm512_movepi8_mask(b));
+	}
+	sum = _mm512_add_epi32(sum,
+		_mm512_madd_epi16(_mm512_unpacklo_epi8(a, a_top),
+			_mm512_unpacklo_epi8(b, b_top)));
+	return _mm512_add_epi32(sum,
+		_mm512_madd_epi16(_mm512_unpackhi_epi8(a, a_top),
+			_mm512_unpackhi_epi8(b, b_top)));
+}
+
+/* |a - b| of bytes without a sign. */
+TARGET DIST_BODY __m512i far_apart(__m512i a, __m512i b)
+{
+	return _mm512_or_si512(_mm512_subs_epu8(a, b), _mm512_subs_epu8(b, a));
+}
+
+/* The lower and the upper nibble of each byte. */
+TARGET DIST_BODY __m512i low_half(__m512i x)
+{
+	return _mm512_and_si512(x, _mm512_set1_epi8(15));
+}
+
+TARGET DIST_BODY __m512i high_half(__m512i x)
+{
+	return low_half(_mm512_srli_epi16(x, 4));
+}
+
+TARGET DIST_BODY __m512i add_u8(__m512i sum, __m512i a, __m512i b,
+	enum dist_term term)
+{
+	if (term == DIST_DOT)
+		return add_products(sum, a, b, false);
+	if (term == DIST_L1)
+		return _mm512_add_epi32(sum, _mm512_sad_epu8(a, b));
+	__m512i d = far_apart(a, b);
+
+	return add_products(sum, d, d, false);
+}
+
+/* Of 128 nibbles, which are below 2^4: 4 products in 16 bits. */
+TARGET DIST_BODY __m512i add_u4(__m512i sum, __m512i a, __m512i b,
+	enum dist_term term)
+{
+	__m512i x = low_half(a), y = low_half(b);
+	__m512i z = high_half(a), w = high_half(b);
+
+	if (term == DIST_L1)
+		return _mm512_add_epi32(sum,
+			_mm512_add_epi32(_mm512_sad_epu8(x, y),
+				_mm512_sad_epu8(z, w)));
+	if (term == DIST_L2SQ) {
+		x = y = far_apart(x, y);
+		z = w = far_apart(z, w);
+	}
+	return _mm512_add_epi32(sum,
+		_mm512_madd_epi16(
+			_mm512_add_epi16(_mm512_maddubs_epi16(x, y),
+				_mm512_maddubs_epi16(z, w)),
+			_mm512_set1_epi16(1)));
+}
+
+/* The term of 64 bytes, added to 16 sums modulo 2^32. */
+TARGET DIST_BODY __m512i add_bytes(__m512i sum, __m512i a, __m512i b,
+	enum dist_form form, enum dist_term term)
+{
+	if (form == DIST_U4)
+		return add_u4(sum, a, b, term);
+	if (form == DIST_U8)
+		return add_u8(sum, a, b, term);
+	if (term == DIST_DOT)
+		return add_products(sum, a, b, true);
+	/* Both moved up by 128 differ as before. */
+	__m512i top = _mm512_set1_epi8(-128);
+
+	return add_u8(sum, _mm512_xor_si512(a, top), _mm512_xor_si512(b, top),
+		term);
+}
+
+/* The bytes from p on, at most 64, those that are not there as zeros. */
+TARGET DIST_BODY __m512i load64_rest(const uint8_t *p, size_t left)
+{
+	return _mm512_maskz_loadu_epi8((__mmask64)mask_of(left, 64), p);
+}
+
+TARGET DIST_BODY uint32_t avx512_bytes(const void *a, const void *b,
+	uint32_t len, enum dist_form form, enum dist_term term)
+{
+	__m512i sum[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+	const uint8_t *u = a, *v = b;
+	size_t i = 0;
+
+	for (; i + 128 <= len; i += 128) {
+#pragma GCC unroll 2
+		for (size_t g = 0; g < 2; g++)
+			sum[g] = add_bytes(sum[g],
+				_mm512_loadu_si512(u + i + 64 * g),
+				_mm512_loadu_si512(v + i + 64 * g), form, term);
+	}
+	for (; i < len; i += 64)
+		sum[0] = add_bytes(sum[0], load64_rest(u + i, len - i),
+			load64_rest(v + i, len - i), form, term);
+	return (uint32_t)_mm512_reduce_add_epi32(
+		_mm512_add_epi32(sum[0], sum[1]));
+}
+
+/* How many bits are set, by a table of nibbles, in each 8 bytes. */
+TARGET DIST_BODY __m512i popcount(__m512i x)
+{
+	__m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(
+		0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+	__m512i low = _mm512_shuffle_epi8(table, low_half(x));
+	__m512i high = _mm512_shuffle_epi8(table, high_half(x));
+
+	return _mm512_sad_epu8(
+		_mm512_add_epi8(low, high), _mm512_setzero_si512());
+}
+
+TARGET DIST_BODY uint32_t avx512_bits(const uint8_t *a, const uint8_t *b,
+	uint32_t len)
+{
+	__m512i sum = _mm512_setzero_si512();
+
+	for (size_t i = 0; i < len; i += 64)
+		sum = _mm512_add_epi64(sum,
+			popcount(_mm512_xor_si512(load64_rest(a + i, len - i),
+				load64_rest(b + i, len - i))));
+	return (uint32_t)_mm512_reduce_add_epi64(sum);
+}
+
+DIST_FLOATS(avx512, TARGET)
+DIST_BYTES(avx512, TARGET)
+DIST_TABLE(avx512, avx512, avx512);
+
+/* ---- whole, with VNNI ---- */
+
+/*
+ * VPDPBUSD multiplies bytes without a sign by bytes with one and adds four
+ * products to a sum of 32 bits; no step of it saturates. Two of one kind differ
+ * from that by 128 times the sum of the other's bytes, which is made beside and
+ * subtracted at the end; all modulo 2^32.
+ */
+struct vnni_sum {
+	__m512i sum[2];
+	__m512i more; /* to be taken 128 times */
+};
+
+/* Squares of the differences, of bytes without a sign: they have 9 bits with
+ * their sign, so they are taken as 16. */
+TARGET_VNNI DIST_BODY void vnni_square(struct vnni_sum *s, __m512i a, __m512i b)
+{
+	__m512i d = far_apart(a, b);
+	__m512i low = _mm512_and_si512(d, _mm512_set1_epi16(0xff));
+	__m512i high = _mm512_srli_epi16(d, 8);
+
+	s->sum[0] = _mm512_dpwssd_epi32(s->sum[0], low, low);
+	s->sum[1] = _mm512_dpwssd_epi32(s->sum[1], high, high);
+}
+
+TARGET_VNNI DIST_BODY void vnni_u4(struct vnni_sum *s, __m512i a, __m512i b,
+	enum dist_term term)
+{
+	__m512i x = low_half(a), y = low_half(b);
+	__m512i z = high_half(a), w = high_half(b);
+
+	if (term == DIST_L2SQ) {
+		x = y = far_apart(x, y);
+		z = w = far_apart(z, w);
+	}
+	s->sum[0] = _mm512_dpbusd_epi32(s->sum[0], x, y);
+	s->sum[1] = _mm512_dpbusd_epi32(s->sum[1], z, w);
+}
+
+TARGET_VNNI DIST_BODY void vnni_add(struct vnni_sum *s, __m512i a, __m512i b,
+	enum dist_form form, enum dist_term term)
+{
+	__m512i top = _mm512_set1_epi8(-128), one = _mm512_set1_epi8(1);
+
+	if (term == DIST_L1) {
+		s->sum[0] = add_bytes(s->sum[0], a, b, form, term);
+	} else if (form == DIST_U4) {
+		vnni_u4(s, a, b, term);
+	} else if (term == DIST_L2SQ && form == DIST_U8) {
+		vnni_square(s, a, b);
+	} else if (term == DIST_L2SQ) {
+		vnni_square(s, _mm512_xor_si512(a, top),
+			_mm512_xor_si512(b, top));
+	} else if (form == DIST_U8) { /* a (b - 128) + 128 a */
+		s->sum[0] = _mm512_dpbusd_epi32(
+			s->sum[0], a, _mm512_xor_si512(b, top));
+		s->more = _mm512_dpbusd_epi32(s->more, a, one);
+	} else { /* (a + 128) b - 128 b */
+		s->sum[0] = _mm512_dpbusd_epi32(
+			s->sum[0], _mm512_xor_si512(a, top), b);
+		s->more = _mm512_dpbusd_epi32(s->more, one, b);
+	}
+}
+
+TARGET_VNNI DIST_BODY uint32_t avx512vnni_bytes(const void *a, const void *b,
+	uint32_t len, enum dist_form form, enum dist_term term)
+{
+	__m512i zero = _mm512_setzero_si512();
+	struct vnni_sum s = {{zero, zero}, zero};
+	const uint8_t *u = a, *v = b;
+	size_t i = 0;
+
+	for (; i + 64 <= len; i += 64)
+		vnni_add(&s, _mm512_loadu_si512(u + i),
+			_mm512_loadu_si512(v + i), form, term);
+	if (i < len)
+		vnni_add(&s, load64_rest(u + i, len - i),
+			load64_rest(v + i, len - i), form, term);
+	zero = _mm512_add_epi32(s.sum[0], s.sum[1]);
+	if (term == DIST_DOT && form == DIST_U8)
+		zero = _mm512_add_epi32(zero, _mm512_slli_epi32(s.more, 7));
+	else if (term == DIST_DOT && form == DIST_I8)
+		zero = _mm512_sub_epi32(zero, _mm512_slli_epi32(s.more, 7));
+	return (uint32_t)_mm512_reduce_add_epi32(zero);
+}
+
+TARGET_VNNI DIST_BODY uint32_t avx512vnni_bits(const uint8_t *a,
+	const uint8_t *b, uint32_t len)
+{
+	__m512i sum = _mm512_setzero_si512();
+
+	for (size_t i = 0; i < len; i += 64)
+		sum = _mm512_add_epi64(sum,
+			_mm512_popcnt_epi64(_mm512_xor_si512(
+				load64_rest(a + i, len - i),
+				load64_rest(b + i, len - i))));
+	return (uint32_t)_mm512_reduce_add_epi64(sum);
+}
+
+DIST_BYTES(avx512vnni, TARGET_VNNI)
+DIST_TABLE(avx512vnni, avx512, avx512vnni);
+#endif
