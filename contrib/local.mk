@@ -26,6 +26,13 @@ CLEANFILES += contrib/bench/hnsw_race
 contrib/bench/hnsw_race_peer.$(OBJEXT): CXXFLAGS += -O3 -march=native
 endif
 
+# scan_bandwidth: the exact scan beside a plain loop over the same memory;
+# make contrib/bench/scan_bandwidth
+EXTRA_PROGRAMS += contrib/bench/scan_bandwidth
+contrib_bench_scan_bandwidth_SOURCES = %D%/bench/scan_bandwidth.c
+contrib_bench_scan_bandwidth_LDADD = libvgindex.a
+CLEANFILES += contrib/bench/scan_bandwidth
+
 # parse: bodies, imports and numbers; make contrib/bench/parse
 EXTRA_PROGRAMS += contrib/bench/parse
 contrib_bench_parse_SOURCES = %D%/bench/parse.c

@@ -227,8 +227,6 @@ static double exact_dot_norm(const struct dist_query *q, const void *row,
 void dist_query_init_form(struct dist_query *q, enum dist_form form,
 	enum vg_metric metric, uint32_t dim, const void *vec)
 {
-	bool is_whole = form != DIST_F32 && form != DIST_F16;
-
 	assert(dim >= 1 && dim <= VG_DIM_MAX);
 	assert(dist_has(form, metric));
 	q->kernels = dist_kernels_get();
@@ -237,7 +235,8 @@ void dist_query_init_form(struct dist_query *q, enum dist_form form,
 	q->metric = metric;
 	q->form = form;
 	/* Whole sums are rounded once, to float. */
-	q->error = is_whole ? 0x1p-23 : dist_fast_error(dim);
+	q->error = form == DIST_F32 || form == DIST_F16 ? dist_fast_error(dim)
+							 : 0x1p-23;
 	q->norm2 = form == DIST_B1 ? 0 : exact_dot(q, vec, vec);
 	assert(!(q->norm2 < 0)); /* of a damaged row it may be no number */
 }
@@ -291,46 +290,66 @@ float dist_exact(enum vg_metric metric, uint32_t dim, const float *a,
 /* ---- past rows that are far ---- */
 
 /*
- * Let e = q->error and t = dim * 2^-149, what denormal terms may be off by. A
- * sum of terms that are not negative, T exactly, is at most T (1 + e) + t if
- * computed fast: under l2, l1 and hamming low is that sum, and the limit what
- * it may come to where the distance, which was rounded to float, is at most
- * dist.
+ * Let e = q->error and t = dim * 2^-149, what denormal terms may be off by.
  *
- * Under ip and cosine low is a distance, less what it may be off by, and the
- * limit is dist: a product of vectors is off by e |a||b| + t at most. Where the
- * squares are so great that running sums may have overflowed, or so small that
- * t counts beside them, low is -infinity: nothing is known.
+ * l2, l1, hamming	low is the fast sum. If the exact one is T it is at most
+ *			T (1 + e) + t; the limit is what that comes to where the
+ *			distance, which was rounded to float, is dist.
+ * ip			low is the distance less what a product of vectors may
+ *			be off by, e |a||b| + t; the limit is dist. Whole
+ *			products are off by their rounding only, which is that
+ *			of the distance: nothing is to be taken off.
+ * cosine		low is -c|c|, c the cosine, which spares a root a row;
+ *			the limit is that of 1 - dist less what c may be off by.
+ *
+ * Where the squares are so great that running sums may have overflowed, or so
+ * small that t counts beside them, low is -infinity: nothing is known.
  */
 #define SQUARES_MAX 0x1p250  /* of |a||b|; running sums are below its root */
 #define SQUARES_MIN 0x1p-160 /* t is below 2^-53 of its root */
-#define SQUARE_MIN 0x1p-100  /* t is below 2^-33 of it */
+#define SQUARE_MIN 0x1p-100f /* t is below 2^-33 of it */
 
 static double denormal_error(const struct dist_query *q)
 {
 	return q->dim * 0x1p-149;
 }
 
-/* Of a row whose fast sums are dot and bb. */
-static float low_product(const struct dist_query *q, float dot, float bb)
+static bool is_whole(const struct dist_query *q)
 {
-	double squares = q->norm2 * ((double)bb + denormal_error(q)), length;
+	return q->form != DIST_F32 && q->form != DIST_F16;
+}
 
-	/* What is no number fails each test. */
-	if (!(squares < SQUARES_MAX))
-		return -INFINITY;
-	if (q->metric == VG_IP) {
-		/* 2^-22: of bb, of this, and of two roundings to float. */
-		length = sqrt(squares);
-		return (float)(-(double)dot -
-			       (1.01 * q->error + 0x1p-22) * length -
-			       denormal_error(q));
+/* low holds products, norm what rows are long, squared. */
+static void turn_ip(const struct dist_query *q, uint32_t n, const float *norm,
+	float *low)
+{
+	/* 2^-22: of the root, of this, and of two roundings to float. */
+	double share = 1.01 * q->error + 0x1p-22, t = denormal_error(q);
+
+	for (uint32_t i = 0; i < n; i++) {
+		double squares = q->norm2 * ((double)norm[i] + t);
+
+		/* What is no number fails the test. */
+		low[i] = squares < SQUARES_MAX ?
+			(float)(-(double)low[i] - share * sqrt(squares) - t) :
+			-INFINITY;
 	}
-	if (!(squares > SQUARES_MIN && bb > (float)SQUARE_MIN))
-		return -INFINITY;
-	/* The product is off by e, its length by e / 2, and as above. */
-	return (float)(1.0 - (double)dot / sqrt(squares) - 1.6 * q->error -
-		       0x1p-21);
+}
+
+static void turn_cosine(const struct dist_query *q, uint32_t n,
+	const float *norm, float *low)
+{
+	double norm2 = q->norm2;
+
+	for (uint32_t i = 0; i < n; i++) {
+		double squares = norm2 * (double)norm[i];
+		double dot = (double)low[i];
+
+		low[i] = squares < SQUARES_MAX && squares > SQUARES_MIN &&
+				norm[i] > SQUARE_MIN ?
+			(float)(-dot * fabs(dot) / squares) :
+			-INFINITY;
+	}
 }
 
 void dist_query_sift(const struct dist_query *q, const struct dist_rows *rows,
@@ -344,31 +363,52 @@ void dist_query_sift(const struct dist_query *q, const struct dist_rows *rows,
 	switch (q->metric) {
 	case VG_L2:
 		sums[DIST_L2SQ](q->vec, rows, low, NULL);
-		return;
+		break;
+	case VG_COSINE:
+		sums[DIST_DOT](q->vec, rows, low, norm);
+		turn_cosine(q, rows->n, norm, low);
+		break;
+	case VG_IP:
+		sums[DIST_DOT](q->vec, rows, low, is_whole(q) ? NULL : norm);
+		if (!is_whole(q)) {
+			turn_ip(q, rows->n, norm, low);
+			break;
+		}
+		for (uint32_t i = 0; i < rows->n; i++)
+			low[i] = -low[i];
+		break;
 	case VG_L1:
 	case VG_HAMMING:
 		sums[DIST_L1](q->vec, rows, low, NULL);
-		return;
-	case VG_IP:
-	case VG_COSINE:
 		break;
 	}
-	sums[DIST_DOT](q->vec, rows, low, norm);
-	for (uint32_t i = 0; i < rows->n; i++)
-		low[i] = low_product(q, low[i], norm[i]);
 }
 
 float dist_query_limit(const struct dist_query *q, float dist)
 {
-	double d = (double)dist, limit = d;
+	double d = (double)dist, limit = d, c;
 
 	if (!(dist < FLT_MAX)) /* as far as can be: no row is farther */
 		return INFINITY;
-	if (q->metric == VG_L2)
+	switch (q->metric) {
+	case VG_COSINE:
+		/* The product is off by e, the length by e / 2; 2^-22: of two
+		 * roundings to float. */
+		c = 1 - d - 1.6 * q->error - 0x1p-22;
+		limit = -c * fabs(c);
+		limit += fabs(limit) * 0x1p-22;
+		break;
+	case VG_IP:
+		break;
+	case VG_L2:
 		limit = d * d;
-	/* 2^-21: of the distance, twice, of a whole sum, and of this. */
-	if (q->metric != VG_IP && q->metric != VG_COSINE)
+		/* fallthrough */
+	case VG_L1:
+	case VG_HAMMING:
+		/* 2^-21: of the distance, twice, of a whole sum, of this. */
 		limit = limit * (1 + 1.01 * q->error + 0x1p-21) +
 			2 * denormal_error(q) + 0x1p-149;
+		break;
+	}
 	return limit < FLT_MAX ? (float)limit : INFINITY;
 }

@@ -349,5 +349,6 @@ TARGET DIST_BODY uint32_t avx2_bits(const uint8_t *a, const uint8_t *b,
 
 DIST_FLOATS(avx2, TARGET)
 DIST_BYTES(avx2, TARGET)
-DIST_TABLE(avx2, avx2, avx2);
+DIST_BYTES_ROWS(avx2, TARGET)
+DIST_TABLE(avx2, avx2, avx2, avx2);
 #endif

@@ -339,7 +339,8 @@ TARGET DIST_BODY uint32_t avx512_bits(const uint8_t *a, const uint8_t *b,
 
 DIST_FLOATS(avx512, TARGET)
 DIST_BYTES(avx512, TARGET)
-DIST_TABLE(avx512, avx512, avx512);
+DIST_BYTES_ROWS(avx512, TARGET)
+DIST_TABLE(avx512, avx512, avx512, avx512);
 
 /* ---- whole, with VNNI ---- */
 
@@ -405,6 +406,19 @@ TARGET_VNNI DIST_BODY void vnni_add(struct vnni_sum *s, __m512i a, __m512i b,
 	}
 }
 
+/* The sums, modulo 2^32, without what was added too much. */
+TARGET_VNNI DIST_BODY __m512i vnni_end(const struct vnni_sum *s,
+	enum dist_form form, enum dist_term term)
+{
+	__m512i sum = _mm512_add_epi32(s->sum[0], s->sum[1]);
+
+	if (term == DIST_DOT && form == DIST_U8)
+		return _mm512_add_epi32(sum, _mm512_slli_epi32(s->more, 7));
+	if (term == DIST_DOT && form == DIST_I8)
+		return _mm512_sub_epi32(sum, _mm512_slli_epi32(s->more, 7));
+	return sum;
+}
+
 TARGET_VNNI DIST_BODY uint32_t avx512vnni_bytes(const void *a, const void *b,
 	uint32_t len, enum dist_form form, enum dist_term term)
 {
@@ -419,12 +433,12 @@ TARGET_VNNI DIST_BODY uint32_t avx512vnni_bytes(const void *a, const void *b,
 	if (i < len)
 		vnni_add(&s, load64_rest(u + i, len - i),
 			load64_rest(v + i, len - i), form, term);
-	zero = _mm512_add_epi32(s.sum[0], s.sum[1]);
-	if (term == DIST_DOT && form == DIST_U8)
-		zero = _mm512_add_epi32(zero, _mm512_slli_epi32(s.more, 7));
-	else if (term == DIST_DOT && form == DIST_I8)
-		zero = _mm512_sub_epi32(zero, _mm512_slli_epi32(s.more, 7));
-	return (uint32_t)_mm512_reduce_add_epi32(zero);
+	return (uint32_t)_mm512_reduce_add_epi32(vnni_end(&s, form, term));
+}
+
+TARGET_VNNI DIST_BODY __m512i popcount_xor(__m512i a, __m512i b)
+{
+	return _mm512_popcnt_epi64(_mm512_xor_si512(a, b));
 }
 
 TARGET_VNNI DIST_BODY uint32_t avx512vnni_bits(const uint8_t *a,
@@ -434,12 +448,137 @@ TARGET_VNNI DIST_BODY uint32_t avx512vnni_bits(const uint8_t *a,
 
 	for (size_t i = 0; i < len; i += 64)
 		sum = _mm512_add_epi64(sum,
-			_mm512_popcnt_epi64(_mm512_xor_si512(
-				load64_rest(a + i, len - i),
-				load64_rest(b + i, len - i))));
+			popcount_xor(load64_rest(a + i, len - i),
+				load64_rest(b + i, len - i)));
 	return (uint32_t)_mm512_reduce_add_epi64(sum);
 }
 
 DIST_BYTES(avx512vnni, TARGET_VNNI)
-DIST_TABLE(avx512vnni, avx512, avx512vnni);
+DIST_BYTES_ROWS(avx512vnni, TARGET_VNNI)
+
+/*
+ * ---- rows of few bytes: four at a time ----
+ *
+ * Their sums are folded at once, which else costs as much as forming them. Of
+ * long rows four are too many streams for the processor to read ahead of.
+ */
+#define FOUR_LEN 256u
+
+/* The sums of the 16 numbers of each t, in order. */
+TARGET_VNNI DIST_BODY __m128i fold4(const __m512i *t)
+{
+	__m512i u = _mm512_add_epi32(_mm512_unpacklo_epi32(t[0], t[1]),
+		_mm512_unpackhi_epi32(t[0], t[1]));
+	__m512i v = _mm512_add_epi32(_mm512_unpacklo_epi32(t[2], t[3]),
+		_mm512_unpackhi_epi32(t[2], t[3]));
+	__m512i w = _mm512_add_epi32(
+		_mm512_unpacklo_epi64(u, v), _mm512_unpackhi_epi64(u, v));
+	__m256i x = _mm256_add_epi32(_mm512_castsi512_si256(w),
+		_mm512_extracti64x4_epi64(w, 1));
+
+	return _mm_add_epi32(_mm256_castsi256_si128(x),
+		_mm256_extracti128_si256(x, 1));
+}
+
+/* Up to four rows; what is behind the last is the last again. */
+struct four {
+	const uint8_t *row[4];
+};
+
+TARGET_VNNI DIST_BODY struct four four_of(const struct dist_rows *r, uint32_t i,
+	uint32_t len)
+{
+	struct four f;
+
+	for (uint32_t g = 0; g < 4; g++) {
+		f.row[g] = (const uint8_t *)r->first +
+			   VG_MIN(i + g, r->n - 1) * r->stride;
+		dist_prefetch((const char *)f.row[g], len);
+	}
+	return f;
+}
+
+/* Four sums of query and row, or of row and row where query is NULL. */
+TARGET_VNNI DIST_BODY __m128i vnni_four(const uint8_t *query,
+	const struct four *f, uint32_t len, enum dist_form form,
+	enum dist_term term)
+{
+	__m512i zero = _mm512_setzero_si512(), t[4];
+	struct vnni_sum s[4];
+	size_t i = 0;
+
+	for (int g = 0; g < 4; g++)
+		s[g] = (struct vnni_sum){{zero, zero}, zero};
+	for (; i < len; i += 64) {
+		__mmask64 mask = (__mmask64)mask_of(len - i, 64);
+
+#pragma GCC unroll 4
+		for (int g = 0; g < 4; g++) {
+			__m512i y = _mm512_maskz_loadu_epi8(
+				mask, f->row[g] + i);
+			__m512i x = y;
+
+			if (query)
+				x = _mm512_maskz_loadu_epi8(mask, query + i);
+			if (form == DIST_B1)
+				s[g].sum[0] = _mm512_add_epi64(
+					s[g].sum[0], popcount_xor(x, y));
+			else
+				vnni_add(&s[g], x, y, form, term);
+		}
+	}
+#pragma GCC unroll 4
+	for (int g = 0; g < 4; g++)
+		t[g] = form == DIST_B1 ? s[g].sum[0] :
+					 vnni_end(&s[g], form, term);
+	return fold4(t);
+}
+
+/* The first n of four sums, as floats. */
+TARGET_VNNI DIST_BODY void put_four(float *out, uint32_t n, __m128i sums,
+	bool is_signed)
+{
+	__mmask8 mask = (__mmask8)mask_of(n, 4);
+
+	_mm_mask_storeu_ps(out, mask,
+		is_signed ? _mm_cvtepi32_ps(sums) : _mm_cvtepu32_ps(sums));
+}
+
+#define ROWS(NAME, FORM, TERM)                                                 \
+	TARGET_VNNI static void vnni_##NAME##_rows(const void *query,          \
+		const struct dist_rows *r, float *out, float *norm)            \
+	{                                                                      \
+		bool is_signed = FORM == DIST_I8 && TERM == DIST_DOT;          \
+		uint32_t len = dist_row_len(FORM, r->dim);                     \
+                                                                               \
+		assert(r->n > 0 && query);                                     \
+		if (len > FOUR_LEN) {                                          \
+			avx512vnni_##NAME##_rows(query, r, out, norm);         \
+			return;                                                \
+		}                                                              \
+		for (uint32_t i = 0; i < r->n; i += 4) {                       \
+			struct four f = four_of(r, i, len);                    \
+                                                                               \
+			put_four(out + i, r->n - i,                            \
+				vnni_four(query, &f, len, FORM, TERM),         \
+				is_signed);                                    \
+			if (TERM == DIST_DOT && norm)                          \
+				put_four(norm + i, r->n - i,                   \
+					vnni_four(NULL, &f, len, FORM, TERM),  \
+					is_signed);                            \
+		}                                                              \
+	}
+
+ROWS(i8_l2sq, DIST_I8, DIST_L2SQ)
+ROWS(i8_dot, DIST_I8, DIST_DOT)
+ROWS(i8_l1, DIST_I8, DIST_L1)
+ROWS(u8_l2sq, DIST_U8, DIST_L2SQ)
+ROWS(u8_dot, DIST_U8, DIST_DOT)
+ROWS(u8_l1, DIST_U8, DIST_L1)
+ROWS(u4_l2sq, DIST_U4, DIST_L2SQ)
+ROWS(u4_dot, DIST_U4, DIST_DOT)
+ROWS(u4_l1, DIST_U4, DIST_L1)
+ROWS(b1, DIST_B1, DIST_L1)
+
+DIST_TABLE(avx512vnni, avx512, avx512vnni, vnni);
 #endif

@@ -28,7 +28,7 @@
 
 #define DIST_LANES 32	      /* running sums of an exact kernel */
 #define DIST_BOUND_EVERY 128u /* elements between two looks at the bound */
-#define DIST_AHEAD 2048u      /* bytes before a row is used it is asked for */
+#define DIST_AHEAD 8192u      /* bytes before a row is used it is asked for */
 #define DIST_LINE 64u	      /* bytes of a cache line */
 
 /* The two vectors of a kernel: floats or halves. */
@@ -157,39 +157,52 @@ DIST_BODY void dist_prefetch(const char *row, uint32_t len)
 	DIST_FLOATS_OF(L, TARGET, , float, false, DIST_F32)                    \
 	DIST_FLOATS_OF(L, TARGET, f16_, uint16_t, true, DIST_F16)
 
-/* The kernel of one term of bytes: S is the sum's type. */
-#define DIST_BYTES_OF(L, TARGET, NAME, T, S, FORM, TERM)                       \
-	TARGET static S L##_##NAME(const T *a, const T *b, uint32_t len)       \
+/* The kernels of bytes of one form: T is an element, S a product's sum. */
+#define DIST_BYTES_OF(L, TARGET, P, T, S, FORM)                                \
+	TARGET static uint32_t L##_##P##_l2sq(                                 \
+		const T *a, const T *b, uint32_t len)                          \
 	{                                                                      \
-		return (S)L##_bytes(a, b, len, FORM, TERM);                    \
+		return L##_bytes(a, b, len, FORM, DIST_L2SQ);                  \
 	}                                                                      \
-	DIST_ROWS(L##_##NAME##_rows, TARGET, FORM,                             \
-		(S)L##_bytes(query, row, len, FORM, TERM),                     \
-		(S)L##_bytes(row, row, len, FORM, DIST_DOT))
+	TARGET static S L##_##P##_dot(const T *a, const T *b, uint32_t len)    \
+	{                                                                      \
+		return (S)L##_bytes(a, b, len, FORM, DIST_DOT);                \
+	}                                                                      \
+	TARGET static uint32_t L##_##P##_l1(                                   \
+		const T *a, const T *b, uint32_t len)                          \
+	{                                                                      \
+		return L##_bytes(a, b, len, FORM, DIST_L1);                    \
+	}
 
 #define DIST_BYTES(L, TARGET)                                                  \
-	DIST_BYTES_OF(L, TARGET, i8_l2sq, int8_t, uint32_t, DIST_I8,           \
-		DIST_L2SQ)                                                     \
-	DIST_BYTES_OF(L, TARGET, i8_dot, int8_t, int32_t, DIST_I8, DIST_DOT)   \
-	DIST_BYTES_OF(L, TARGET, i8_l1, int8_t, uint32_t, DIST_I8, DIST_L1)    \
-	DIST_BYTES_OF(L, TARGET, u8_l2sq, uint8_t, uint32_t, DIST_U8,          \
-		DIST_L2SQ)                                                     \
-	DIST_BYTES_OF(L, TARGET, u8_dot, uint8_t, uint32_t, DIST_U8, DIST_DOT) \
-	DIST_BYTES_OF(L, TARGET, u8_l1, uint8_t, uint32_t, DIST_U8, DIST_L1)   \
-	DIST_BYTES_OF(L, TARGET, u4_l2sq, uint8_t, uint32_t, DIST_U4,          \
-		DIST_L2SQ)                                                     \
-	DIST_BYTES_OF(L, TARGET, u4_dot, uint8_t, uint32_t, DIST_U4, DIST_DOT) \
-	DIST_BYTES_OF(L, TARGET, u4_l1, uint8_t, uint32_t, DIST_U4, DIST_L1)   \
+	DIST_BYTES_OF(L, TARGET, i8, int8_t, int32_t, DIST_I8)                 \
+	DIST_BYTES_OF(L, TARGET, u8, uint8_t, uint32_t, DIST_U8)               \
+	DIST_BYTES_OF(L, TARGET, u4, uint8_t, uint32_t, DIST_U4)               \
 	TARGET static uint32_t L##_b1_hamming(                                 \
 		const uint8_t *a, const uint8_t *b, uint32_t len)              \
 	{                                                                      \
 		return L##_bits(a, b, len);                                    \
-	}                                                                      \
+	}
+
+/* Loops over rows, of a set that has nothing better than pair by pair. */
+#define DIST_BYTES_ROWS_OF(L, TARGET, P, S, FORM)                              \
+	DIST_ROWS(L##_##P##_l2sq_rows, TARGET, FORM,                           \
+		L##_bytes(query, row, len, FORM, DIST_L2SQ), 0)                \
+	DIST_ROWS(L##_##P##_dot_rows, TARGET, FORM,                            \
+		(S)L##_bytes(query, row, len, FORM, DIST_DOT),                 \
+		(S)L##_bytes(row, row, len, FORM, DIST_DOT))                   \
+	DIST_ROWS(L##_##P##_l1_rows, TARGET, FORM,                             \
+		L##_bytes(query, row, len, FORM, DIST_L1), 0)
+
+#define DIST_BYTES_ROWS(L, TARGET)                                             \
+	DIST_BYTES_ROWS_OF(L, TARGET, i8, int32_t, DIST_I8)                    \
+	DIST_BYTES_ROWS_OF(L, TARGET, u8, uint32_t, DIST_U8)                   \
+	DIST_BYTES_ROWS_OF(L, TARGET, u4, uint32_t, DIST_U4)                   \
 	DIST_ROWS(L##_b1_rows, TARGET, DIST_B1,                                \
 		L##_bits(query, (const uint8_t *)row, len), 0)
 
-/* The table: F wrote the bodies of floats, B those of bytes. */
-#define DIST_TABLE(L, F, B)                                                    \
+/* The table: F has the kernels of floats, B of bytes, R of rows of bytes. */
+#define DIST_TABLE(L, F, B, R)                                                 \
 	const struct dist_kernels dist_##L = {                                 \
 		.name = #L,                                                    \
 		.l2sq = F##_l2sq,                                              \
@@ -221,13 +234,13 @@ DIST_BODY void dist_prefetch(const char *row, uint32_t len)
 				F##_l1_rows},                                  \
 			[DIST_F16] = {F##_f16_l2sq_rows, F##_f16_dot_rows,     \
 				F##_f16_l1_rows},                              \
-			[DIST_I8] = {B##_i8_l2sq_rows, B##_i8_dot_rows,        \
-				B##_i8_l1_rows},                               \
-			[DIST_U8] = {B##_u8_l2sq_rows, B##_u8_dot_rows,        \
-				B##_u8_l1_rows},                               \
-			[DIST_U4] = {B##_u4_l2sq_rows, B##_u4_dot_rows,        \
-				B##_u4_l1_rows},                               \
-			[DIST_B1] = {NULL, NULL, B##_b1_rows},                 \
+			[DIST_I8] = {R##_i8_l2sq_rows, R##_i8_dot_rows,        \
+				R##_i8_l1_rows},                               \
+			[DIST_U8] = {R##_u8_l2sq_rows, R##_u8_dot_rows,        \
+				R##_u8_l1_rows},                               \
+			[DIST_U4] = {R##_u4_l2sq_rows, R##_u4_dot_rows,        \
+				R##_u4_l1_rows},                               \
+			[DIST_B1] = {NULL, NULL, R##_b1_rows},                 \
 		},                                                             \
 	}
 

@@ -290,8 +290,10 @@ DIST_BODY uint32_t neon_bits(const uint8_t *a, const uint8_t *b, uint32_t len)
 
 DIST_FLOATS(neon, TARGET)
 DIST_BYTES(neon, TARGET)
-DIST_TABLE(neon, neon, neon);
+DIST_BYTES_ROWS(neon, TARGET)
+DIST_TABLE(neon, neon, neon, neon);
 
 DIST_BYTES(neondot, TARGET_DOT)
-DIST_TABLE(neondot, neon, neondot);
+DIST_BYTES_ROWS(neondot, TARGET_DOT)
+DIST_TABLE(neondot, neon, neondot, neondot);
 #endif

@@ -139,4 +139,5 @@ DIST_BODY uint32_t scalar_bits(const uint8_t *a, const uint8_t *b, uint32_t len)
 
 DIST_FLOATS(scalar, NO_TARGET)
 DIST_BYTES(scalar, NO_TARGET)
-DIST_TABLE(scalar, scalar, scalar);
+DIST_BYTES_ROWS(scalar, NO_TARGET)
+DIST_TABLE(scalar, scalar, scalar, scalar);
