@@ -251,12 +251,22 @@ tests_unit_wal_place_SOURCES = %D%/unit/wal_place.c
 tests_unit_wal_place_LDADD = $(log_libs)
 
 # index: what is near, exactly and fast
-index_tests = %D%/unit/dist %D%/unit/flat %D%/unit/hnsw \
+index_tests = %D%/unit/dist %D%/unit/dist_half %D%/unit/dist_bytes \
+	%D%/unit/dist_rows %D%/unit/flat %D%/unit/hnsw \
 	%D%/fault/hnsw %D%/recall/sift5k %D%/recall/fashion
 check_PROGRAMS += $(index_tests)
 TESTS += $(index_tests)
-tests_unit_dist_SOURCES = %D%/unit/dist.c
+distkit = %D%/distkit.c %D%/distkit.h
+tests_unit_dist_SOURCES = %D%/unit/dist.c $(distkit)
 tests_unit_dist_LDADD = libvgtap.a libvgindex.a
+tests_unit_dist_half_SOURCES = %D%/unit/dist_half.c $(distkit)
+tests_unit_dist_half_LDADD = libvgtap.a libvgindex.a
+tests_unit_dist_bytes_SOURCES = %D%/unit/dist_bytes.c $(distkit)
+tests_unit_dist_bytes_LDADD = libvgtap.a libvgindex.a
+tests_unit_dist_rows_SOURCES = %D%/unit/dist_rows.c $(distkit)
+tests_unit_dist_rows_LDADD = libvgtap.a libvgindex.a
+TESTS += %D%/unit/dist-aarch64.sh
+EXTRA_DIST += %D%/unit/dist-aarch64.sh
 tests_unit_flat_SOURCES = %D%/unit/flat.c
 tests_unit_flat_LDADD = libvgtap.a libvgindex.a
 tests_unit_hnsw_SOURCES = %D%/unit/hnsw.c %D%/recall/data.c %D%/recall/data.h
