@@ -286,6 +286,19 @@ TARGET DIST_BODY __m512i add_bytes(__m512i sum, __m512i a, __m512i b,
 		term);
 }
 
+/* The sum of 16 numbers modulo 2^32. */
+TARGET static inline uint32_t fold_u32(__m512i s)
+{
+	__m256i t = _mm256_add_epi32(_mm512_castsi512_si256(s),
+		_mm512_extracti64x4_epi64(s, 1));
+	__m128i u = _mm_add_epi32(_mm256_castsi256_si128(t),
+		_mm256_extracti128_si256(t, 1));
+
+	u = _mm_add_epi32(u, _mm_shuffle_epi32(u, 0x4e));
+	u = _mm_add_epi32(u, _mm_shuffle_epi32(u, 0xb1));
+	return (uint32_t)_mm_cvtsi128_si32(u);
+}
+
 /* The bytes from p on, at most 64, those that are not there as zeros. */
 TARGET DIST_BODY __m512i load64_rest(const uint8_t *p, size_t left)
 {
@@ -309,8 +322,7 @@ TARGET DIST_BODY uint32_t avx512_bytes(const void *a, const void *b,
 	for (; i < len; i += 64)
 		sum[0] = add_bytes(sum[0], load64_rest(u + i, len - i),
 			load64_rest(v + i, len - i), form, term);
-	return (uint32_t)_mm512_reduce_add_epi32(
-		_mm512_add_epi32(sum[0], sum[1]));
+	return fold_u32(_mm512_add_epi32(sum[0], sum[1]));
 }
 
 /* How many bits are set, by a table of nibbles, in each 8 bytes. */
@@ -433,7 +445,7 @@ TARGET_VNNI DIST_BODY uint32_t avx512vnni_bytes(const void *a, const void *b,
 	if (i < len)
 		vnni_add(&s, load64_rest(u + i, len - i),
 			load64_rest(v + i, len - i), form, term);
-	return (uint32_t)_mm512_reduce_add_epi32(vnni_end(&s, form, term));
+	return fold_u32(vnni_end(&s, form, term));
 }
 
 TARGET_VNNI DIST_BODY __m512i popcount_xor(__m512i a, __m512i b)

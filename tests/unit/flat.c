@@ -269,15 +269,145 @@ static void test_callbacks(void)
 	ok(top.n == 0, "room for none takes none");
 }
 
+/* ---- rows of other forms, and more queries than one ---- */
+
+#define N_FORMS 6
+#define N_QUERIES (FLAT_BATCH + 5)
+
+static const enum dist_form forms[N_FORMS] = {
+	DIST_F32, DIST_F16, DIST_I8, DIST_B1, DIST_U8, DIST_U4};
+static const char *const form_names[N_FORMS] = {
+	"f32", "f16", "i8", "b1", "u8", "u4"};
+
+/* The bytes of the rows as a form that has len of them a row, the last element
+ * filled. Any byte will do: as halves the few that are no numbers are halved. */
+static void make_form(enum dist_form form, struct rows *view, uint32_t *dim)
+{
+	uint32_t len = DIM * sizeof(float);
+
+	*view = rows;
+	*dim = form == DIST_F32	 ? DIM :
+	       form == DIST_F16	 ? len / 2 :
+	       form == DIST_U4	 ? len * 2 - 1 :
+	       form == DIST_B1	 ? len * 8 - 3 :
+				   len - 5; /* rows may be longer */
+	must(dist_row_len(form, *dim) <= view->stride);
+	for (uint32_t i = 0; i < N; i++) {
+		uint8_t *bytes = (uint8_t *)row(i);
+
+		if (form == DIST_F32) {
+			for (int j = 0; j < DIM; j++)
+				row(i)[j] = draw();
+			continue;
+		}
+		for (uint32_t j = 0; j < len; j++)
+			bytes[j] = (uint8_t)(rand() >> 7);
+		for (uint32_t j = 1; j < len && form == DIST_F16; j += 2)
+			bytes[j] &= 0xbf; /* below 2 */
+		if (form == DIST_U4)
+			bytes[len - 1] &= 15;
+		if (form == DIST_B1)
+			bytes[len - 1] &= 31;
+	}
+}
+
+/* By exact distances of all rows, sorted. */
+static bool equals_all(const struct flat_query *q, const struct rows *view,
+	const struct topk *top)
+{
+	struct hit all[N];
+	struct topk want;
+	struct dist_query dq;
+
+	topk_init(&want, all, N, NULL, NULL);
+	dist_query_init_form(&dq, q->form, q->metric, q->dim, q->vec);
+	for (uint32_t i = 0; i < N; i++)
+		topk_put(&want, (struct hit){dist_query_exact(&dq,
+						     rows_get(view, i)),
+					i});
+	topk_sort(&want);
+	return top->n == top->cap &&
+	       memcmp(all, top->hits, top->n * sizeof(*all)) == 0;
+}
+
+static void test_forms(void)
+{
+	struct flat_query q[N_QUERIES];
+	struct hit batch_hits[N_QUERIES][K], hits[K];
+	struct topk tops[N_QUERIES], top;
+
+	for (int f = 0; f < N_FORMS; f++) {
+		bool is_exact = true, is_batched = true;
+		enum vg_metric metric = 0;
+		struct rows view;
+		uint32_t dim;
+
+		make_form(forms[f], &view, &dim);
+		for (uint32_t i = 0; i < N_QUERIES; i++) {
+			do
+				metric = (enum vg_metric)(metric % 5 + 1);
+			while (!dist_has(forms[f], metric));
+			q[i] = (struct flat_query){
+				.vec = rows_get(&view, i * 9),
+				.dim = dim,
+				.metric = metric,
+				.form = forms[f]};
+			topk_init(&tops[i], batch_hits[i], K, NULL, NULL);
+		}
+		must(flat_scan_batch(q, N_QUERIES, &view, 0, N, tops) == 0);
+		for (uint32_t i = 0; i < N_QUERIES; i++) {
+			topk_init(&top, hits, K, NULL, NULL);
+			must(flat_scan(&q[i], &view, 0, N, &top) == 0);
+			topk_sort(&top);
+			topk_sort(&tops[i]);
+			is_exact = is_exact && equals_all(&q[i], &view, &top);
+			is_batched = is_batched && same_hits(&tops[i], &top);
+		}
+		ok(is_exact, "%s: a scan is as if all exact distances were "
+			     "sorted",
+			form_names[f]);
+		ok(is_batched, "%s: a batch answers what each query gets alone",
+			form_names[f]);
+	}
+}
+
+static void test_batch(void)
+{
+	_Atomic bool cancel = true;
+	struct flat_query q[2] = {
+		{.vec = row(1), .dim = DIM, .metric = VG_L2},
+		{.vec = row(2), .dim = DIM, .metric = VG_L2, .ctx = NULL},
+	};
+	struct hit hits[2][K];
+	struct topk tops[2];
+	bool is_third_only = true;
+
+	for (int i = 0; i < 2; i++)
+		topk_init(&tops[i], hits[i], K, NULL, NULL);
+	q[1].is_visible = is_third;
+	must(flat_scan_batch(q, 2, &rows, 5, N, tops) == 0);
+	for (int i = 0; i < K; i++)
+		is_third_only = is_third_only && hits[1][i].slot % 3 == 0;
+	ok(is_third_only && tops[0].n == K,
+		"each of a batch sees what it may see");
+	q[1].cancel = &cancel;
+	ok(flat_scan_batch(q, 2, &rows, 5, N, tops) == -EINTR,
+		"one that is cancelled cancels its batch");
+	ok(flat_scan_batch(q, 0, &rows, 0, N, tops) == 0,
+		"no queries are answered at once");
+}
+
 int main(void)
 {
-	plan(9 + 3 + 2 + 5);
+	plan(9 + 3 + 2 + 5 + 2 * N_FORMS + 3);
 	srand((unsigned)seed());
 	make_rows();
 	test_metrics();
 	test_parts();
 	test_ties();
 	test_callbacks();
+	test_batch();
+	test_forms();
 	for (size_t i = 0; i < VG_ARRAY_LEN(chunks); i++)
 		free(atomic_load(&chunks[i]));
 	return done();
