@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * dist.c: see dist.h. Which kernels are in use, and what distances are made of
- * their sums. tests/unit/dist*.c compare every kernel with dist_scalar.c.
+ * dist.c: see dist.h. Which kernels are in use, and what exact distances are
+ * made of their sums. tests/unit/dist*.c compare all kernels with dist_scalar.c.
  */
 #include "index/dist.h"
 
@@ -139,7 +139,7 @@ static float cosine(double dot, double aa, double bb, uint32_t dim)
 	double d;
 
 	assert(!(length2 < 0)); /* of a damaged row it may be no number */
-	assert(noise < 1e-12); /* VG_DIM_MAX */
+	assert(noise < 1e-12);	/* VG_DIM_MAX */
 	if (length2 == 0)
 		return 1.0f;
 	d = 1.0 - dot / sqrt(length2);
@@ -246,8 +246,8 @@ void dist_query_init_form(struct dist_query *q, enum dist_form form,
 	q->metric = metric;
 	q->form = form;
 	/* Whole sums are rounded once, to float. */
-	q->error = form == DIST_F32 || form == DIST_F16 ? dist_fast_error(dim)
-							 : 0x1p-23;
+	q->error = form == DIST_F32 || form == DIST_F16 ? dist_fast_error(dim) :
+							  0x1p-23;
 	q->norm2 = form == DIST_B1 ? 0 : exact_dot(q, vec, vec);
 	assert(!(q->norm2 < 0)); /* of a damaged row it may be no number */
 }
@@ -296,130 +296,4 @@ float dist_exact(enum vg_metric metric, uint32_t dim, const float *a,
 
 	dist_query_init(&q, metric, dim, a);
 	return dist_query_exact(&q, b);
-}
-
-/* ---- past rows that are far ---- */
-
-/*
- * Let e = q->error and t = dim * 2^-149, what denormal terms may be off by.
- *
- * l2, l1, hamming	low is the fast sum. If the exact one is T it is at most
- *			T (1 + e) + t; the limit is what that comes to where the
- *			distance, which was rounded to float, is dist.
- * ip			low is the distance less what a product of vectors may
- *			be off by, e |a||b| + t; the limit is dist. Whole
- *			products are off by their rounding only, which is that
- *			of the distance: nothing is to be taken off.
- * cosine		low is -c|c|, c the cosine, which spares a root a row;
- *			the limit is that of 1 - dist less what c may be off by.
- *
- * Where the squares are so great that running sums may have overflowed, or so
- * small that t counts beside them, low is -infinity: nothing is known.
- */
-#define SQUARES_MAX 0x1p250  /* of |a||b|; running sums are below its root */
-#define SQUARES_MIN 0x1p-160 /* t is below 2^-53 of its root */
-#define SQUARE_MIN 0x1p-100f /* t is below 2^-33 of it */
-
-static double denormal_error(const struct dist_query *q)
-{
-	return q->dim * 0x1p-149;
-}
-
-static bool is_whole(const struct dist_query *q)
-{
-	return q->form != DIST_F32 && q->form != DIST_F16;
-}
-
-/* low holds products, norm what rows are long, squared. */
-static void turn_ip(const struct dist_query *q, uint32_t n, const float *norm,
-	float *low)
-{
-	/* 2^-22: of the root, of this, and of two roundings to float. */
-	double share = 1.01 * q->error + 0x1p-22, t = denormal_error(q);
-
-	for (uint32_t i = 0; i < n; i++) {
-		double squares = q->norm2 * ((double)norm[i] + t);
-
-		/* What is no number fails the test. */
-		low[i] = squares < SQUARES_MAX ?
-			(float)(-(double)low[i] - share * sqrt(squares) - t) :
-			-INFINITY;
-	}
-}
-
-static void turn_cosine(const struct dist_query *q, uint32_t n,
-	const float *norm, float *low)
-{
-	double norm2 = q->norm2;
-
-	for (uint32_t i = 0; i < n; i++) {
-		double squares = norm2 * (double)norm[i];
-		double dot = (double)low[i];
-
-		low[i] = squares < SQUARES_MAX && squares > SQUARES_MIN &&
-				norm[i] > SQUARE_MIN ?
-			(float)(-dot * fabs(dot) / squares) :
-			-INFINITY;
-	}
-}
-
-void dist_query_sift(const struct dist_query *q, const struct dist_rows *rows,
-	float *low)
-{
-	dist_rows_fn *const *sums = q->kernels->rows[q->form];
-	float norm[DIST_SIFT_MAX];
-
-	assert(rows->n <= DIST_SIFT_MAX && rows->dim == q->dim);
-	assert(rows->stride >= dist_row_len(q->form, q->dim));
-	switch (q->metric) {
-	case VG_L2:
-		sums[DIST_L2SQ](q->vec, rows, low, NULL);
-		break;
-	case VG_COSINE:
-		sums[DIST_DOT](q->vec, rows, low, norm);
-		turn_cosine(q, rows->n, norm, low);
-		break;
-	case VG_IP:
-		sums[DIST_DOT](q->vec, rows, low, is_whole(q) ? NULL : norm);
-		if (!is_whole(q)) {
-			turn_ip(q, rows->n, norm, low);
-			break;
-		}
-		for (uint32_t i = 0; i < rows->n; i++)
-			low[i] = -low[i];
-		break;
-	case VG_L1:
-	case VG_HAMMING:
-		sums[DIST_L1](q->vec, rows, low, NULL);
-		break;
-	}
-}
-
-float dist_query_limit(const struct dist_query *q, float dist)
-{
-	double d = (double)dist, limit = d, c;
-
-	if (!(dist < FLT_MAX)) /* as far as can be: no row is farther */
-		return INFINITY;
-	switch (q->metric) {
-	case VG_COSINE:
-		/* The product is off by e, the length by e / 2; 2^-22: of two
-		 * roundings to float. */
-		c = 1 - d - 1.6 * q->error - 0x1p-22;
-		limit = -c * fabs(c);
-		limit += fabs(limit) * 0x1p-22;
-		break;
-	case VG_IP:
-		break;
-	case VG_L2:
-		limit = d * d;
-		/* fallthrough */
-	case VG_L1:
-	case VG_HAMMING:
-		/* 2^-21: of the distance, twice, of a whole sum, of this. */
-		limit = limit * (1 + 1.01 * q->error + 0x1p-21) +
-			2 * denormal_error(q) + 0x1p-149;
-		break;
-	}
-	return limit < FLT_MAX ? (float)limit : INFINITY;
 }

@@ -135,8 +135,8 @@ struct dist_kernels {
 	uint32_t (*u4_l2sq)(const uint8_t *a, const uint8_t *b, uint32_t len);
 	uint32_t (*u4_dot)(const uint8_t *a, const uint8_t *b, uint32_t len);
 	uint32_t (*u4_l1)(const uint8_t *a, const uint8_t *b, uint32_t len);
-	uint32_t (*b1_hamming)(const uint8_t *a, const uint8_t *b,
-		uint32_t len);
+	uint32_t (
+		*b1_hamming)(const uint8_t *a, const uint8_t *b, uint32_t len);
 
 	/* By form and term; b1 has DIST_L1 only, which is hamming. */
 	dist_rows_fn *rows[DIST_FORMS][DIST_TERMS];

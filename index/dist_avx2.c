@@ -12,6 +12,7 @@
 #define TARGET __attribute__((target("avx2,fma,f16c,popcnt")))
 
 static_assert(DIST_BOUND_EVERY % 32 == 0, "a round takes 32 floats");
+static_assert(DIST_LANES == 8 * 4, "8 registers have the running sums");
 
 /* ---- exact ---- */
 
@@ -206,8 +207,11 @@ TARGET DIST_BODY float avx2_fast(struct dist_pair p, enum dist_term term,
 
 /* ---- whole ---- */
 
-/* Products of 16-bit numbers, added in pairs: no pair overflows, as elements
- * and their differences are below 2^8. */
+static_assert(2 * 255 * 255 <= INT32_MAX, "products are added in pairs");
+static_assert(4 * 15 * 15 <= INT16_MAX, "those of nibbles in fours, 16 bits");
+static_assert(8 * 255 <= UINT16_MAX, "differences are added in eights");
+
+/* Products of 16-bit numbers, added in pairs. */
 TARGET DIST_BODY __m256i add_products(__m256i sum, __m256i a, __m256i b,
 	bool is_signed)
 {
@@ -231,8 +235,8 @@ TARGET DIST_BODY __m256i add_u8(__m256i sum, __m256i a, __m256i b,
 		return add_products(sum, a, b, false);
 	if (term == DIST_L1)
 		return _mm256_add_epi32(sum, _mm256_sad_epu8(a, b));
-	__m256i d = _mm256_or_si256(
-		_mm256_subs_epu8(a, b), _mm256_subs_epu8(b, a));
+	__m256i d =
+		_mm256_or_si256(_mm256_subs_epu8(a, b), _mm256_subs_epu8(b, a));
 
 	return add_products(sum, d, d, false);
 }
@@ -255,9 +259,8 @@ TARGET DIST_BODY __m256i add_u4(__m256i sum, __m256i a, __m256i b,
 		z = w = _mm256_abs_epi8(_mm256_sub_epi8(z, w));
 	}
 	return _mm256_add_epi32(sum,
-		_mm256_madd_epi16(
-			_mm256_add_epi16(_mm256_maddubs_epi16(x, y),
-				_mm256_maddubs_epi16(z, w)),
+		_mm256_madd_epi16(_mm256_add_epi16(_mm256_maddubs_epi16(x, y),
+					  _mm256_maddubs_epi16(z, w)),
 			_mm256_set1_epi16(1)));
 }
 
@@ -296,11 +299,12 @@ TARGET DIST_BODY __m256i load32(const uint8_t *p)
  * end, which masks those before i, or copied where there are no 32. */
 TARGET DIST_BODY __m256i load32_rest(const uint8_t *p, size_t i, size_t len)
 {
-	static const uint64_t zeros_ones[8] = {
-		0, 0, 0, 0, ~0ull, ~0ull, ~0ull, ~0ull};
+	static const uint64_t zeros_ones[8] = {0, 0, 0, 0, ~0ull, ~0ull, ~0ull,
+		~0ull};
 	uint8_t rest[32] = {0};
 	size_t left = len - i;
 
+	static_assert(sizeof(zeros_ones) == 64, "32 zeros and 32 ones");
 	assert(left > 0);
 	if (left >= 32)
 		return load32(p + i);

@@ -13,10 +13,10 @@
 
 #define BASE "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c"
 #define TARGET __attribute__((target(BASE)))
-#define TARGET_VNNI                                                            \
-	__attribute__((target(BASE ",avx512vnni,avx512vpopcntdq")))
+#define TARGET_VNNI __attribute__((target(BASE ",avx512vnni,avx512vpopcntdq")))
 
 static_assert(DIST_BOUND_EVERY % 64 == 0, "a round takes 64 floats");
+static_assert(DIST_LANES == 4 * 8, "4 registers have the running sums");
 
 /* The lowest bits, as many as elements are left, of n. */
 static inline uint64_t mask_of(size_t left, uint32_t n)
@@ -46,8 +46,8 @@ TARGET DIST_BODY __m512d load8_rest(const void *v, size_t i, size_t left,
 	__mmask8 mask = (__mmask8)mask_of(left, 8);
 
 	if (is_half)
-		return _mm512_cvtps_pd(_mm256_cvtph_ps(_mm_maskz_loadu_epi16(
-			mask, (const uint16_t *)v + i)));
+		return _mm512_cvtps_pd(_mm256_cvtph_ps(
+			_mm_maskz_loadu_epi16(mask, (const uint16_t *)v + i)));
 	return _mm512_cvtps_pd(
 		_mm256_maskz_loadu_ps(mask, (const float *)v + i));
 }
@@ -131,8 +131,8 @@ TARGET DIST_BODY __m512 load16_rest(const void *v, size_t i, size_t left,
 	__mmask16 mask = (__mmask16)mask_of(left, 16);
 
 	if (is_half)
-		return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(
-			mask, (const uint16_t *)v + i));
+		return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask,
+			(const uint16_t *)v + i));
 	return _mm512_maskz_loadu_ps(mask, (const float *)v + i);
 }
 
@@ -198,8 +198,11 @@ TARGET DIST_BODY float avx512_fast(struct dist_pair p, enum dist_term term,
 
 /* ---- whole, without VNNI ---- */
 
-/* Products of 16-bit numbers, added in pairs: no pair overflows, as elements
- * and their differences are below 2^8. */
+static_assert(2 * 255 * 255 <= INT32_MAX, "products are added in pairs");
+static_assert(4 * 15 * 15 <= INT16_MAX, "those of nibbles in fours, 16 bits");
+static_assert(8 * 255 <= UINT16_MAX, "differences are added in eights");
+
+/* Products of 16-bit numbers, added in pairs. */
 TARGET DIST_BODY __m512i add_products(__m512i sum, __m512i a, __m512i b,
 	bool is_signed)
 {
@@ -263,9 +266,8 @@ TARGET DIST_BODY __m512i add_u4(__m512i sum, __m512i a, __m512i b,
 		z = w = far_apart(z, w);
 	}
 	return _mm512_add_epi32(sum,
-		_mm512_madd_epi16(
-			_mm512_add_epi16(_mm512_maddubs_epi16(x, y),
-				_mm512_maddubs_epi16(z, w)),
+		_mm512_madd_epi16(_mm512_add_epi16(_mm512_maddubs_epi16(x, y),
+					  _mm512_maddubs_epi16(z, w)),
 			_mm512_set1_epi16(1)));
 }
 
@@ -328,13 +330,13 @@ TARGET DIST_BODY uint32_t avx512_bytes(const void *a, const void *b,
 /* How many bits are set, by a table of nibbles, in each 8 bytes. */
 TARGET DIST_BODY __m512i popcount(__m512i x)
 {
-	__m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(
-		0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+	__m512i table = _mm512_broadcast_i32x4(
+		_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
 	__m512i low = _mm512_shuffle_epi8(table, low_half(x));
 	__m512i high = _mm512_shuffle_epi8(table, high_half(x));
 
-	return _mm512_sad_epu8(
-		_mm512_add_epi8(low, high), _mm512_setzero_si512());
+	return _mm512_sad_epu8(_mm512_add_epi8(low, high),
+		_mm512_setzero_si512());
 }
 
 TARGET DIST_BODY uint32_t avx512_bits(const uint8_t *a, const uint8_t *b,
@@ -362,6 +364,9 @@ DIST_TABLE(avx512, avx512, avx512, avx512);
  * from that by 128 times the sum of the other's bytes, which is made beside and
  * subtracted at the end; all modulo 2^32.
  */
+static_assert(4 * 255 * 128 <= INT32_MAX, "VPDPBUSD adds four of them");
+static_assert(15 <= INT8_MAX, "nibbles have no sign in either place");
+
 struct vnni_sum {
 	__m512i sum[2];
 	__m512i more; /* to be taken 128 times */
@@ -408,12 +413,12 @@ TARGET_VNNI DIST_BODY void vnni_add(struct vnni_sum *s, __m512i a, __m512i b,
 		vnni_square(s, _mm512_xor_si512(a, top),
 			_mm512_xor_si512(b, top));
 	} else if (form == DIST_U8) { /* a (b - 128) + 128 a */
-		s->sum[0] = _mm512_dpbusd_epi32(
-			s->sum[0], a, _mm512_xor_si512(b, top));
+		s->sum[0] = _mm512_dpbusd_epi32(s->sum[0], a,
+			_mm512_xor_si512(b, top));
 		s->more = _mm512_dpbusd_epi32(s->more, a, one);
 	} else { /* (a + 128) b - 128 b */
-		s->sum[0] = _mm512_dpbusd_epi32(
-			s->sum[0], _mm512_xor_si512(a, top), b);
+		s->sum[0] = _mm512_dpbusd_epi32(s->sum[0],
+			_mm512_xor_si512(a, top), b);
 		s->more = _mm512_dpbusd_epi32(s->more, one, b);
 	}
 }
@@ -475,6 +480,7 @@ DIST_BYTES_ROWS(avx512vnni, TARGET_VNNI)
  * long rows four are too many streams for the processor to read ahead of.
  */
 #define FOUR_LEN 256u
+static_assert(4 * FOUR_LEN < DIST_AHEAD, "the next four were asked for");
 
 /* The sums of the 16 numbers of each t, in order. */
 TARGET_VNNI DIST_BODY __m128i fold4(const __m512i *t)
@@ -483,8 +489,8 @@ TARGET_VNNI DIST_BODY __m128i fold4(const __m512i *t)
 		_mm512_unpackhi_epi32(t[0], t[1]));
 	__m512i v = _mm512_add_epi32(_mm512_unpacklo_epi32(t[2], t[3]),
 		_mm512_unpackhi_epi32(t[2], t[3]));
-	__m512i w = _mm512_add_epi32(
-		_mm512_unpacklo_epi64(u, v), _mm512_unpackhi_epi64(u, v));
+	__m512i w = _mm512_add_epi32(_mm512_unpacklo_epi64(u, v),
+		_mm512_unpackhi_epi64(u, v));
 	__m256i x = _mm256_add_epi32(_mm512_castsi512_si256(w),
 		_mm512_extracti64x4_epi64(w, 1));
 
@@ -502,6 +508,7 @@ TARGET_VNNI DIST_BODY struct four four_of(const struct dist_rows *r, uint32_t i,
 {
 	struct four f;
 
+	assert(i < r->n && r->stride >= len);
 	for (uint32_t g = 0; g < 4; g++) {
 		f.row[g] = (const uint8_t *)r->first +
 			   VG_MIN(i + g, r->n - 1) * r->stride;
@@ -526,15 +533,15 @@ TARGET_VNNI DIST_BODY __m128i vnni_four(const uint8_t *query,
 
 #pragma GCC unroll 4
 		for (int g = 0; g < 4; g++) {
-			__m512i y = _mm512_maskz_loadu_epi8(
-				mask, f->row[g] + i);
+			__m512i y =
+				_mm512_maskz_loadu_epi8(mask, f->row[g] + i);
 			__m512i x = y;
 
 			if (query)
 				x = _mm512_maskz_loadu_epi8(mask, query + i);
 			if (form == DIST_B1)
-				s[g].sum[0] = _mm512_add_epi64(
-					s[g].sum[0], popcount_xor(x, y));
+				s[g].sum[0] = _mm512_add_epi64(s[g].sum[0],
+					popcount_xor(x, y));
 			else
 				vnni_add(&s[g], x, y, form, term);
 		}
@@ -563,7 +570,7 @@ TARGET_VNNI DIST_BODY void put_four(float *out, uint32_t n, __m128i sums,
 		bool is_signed = FORM == DIST_I8 && TERM == DIST_DOT;          \
 		uint32_t len = dist_row_len(FORM, r->dim);                     \
                                                                                \
-		assert(r->n > 0 && query);                                     \
+		assert(query);                                                 \
 		if (len > FOUR_LEN) {                                          \
 			avx512vnni_##NAME##_rows(query, r, out, norm);         \
 			return;                                                \

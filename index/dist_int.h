@@ -71,8 +71,8 @@ DIST_BODY void dist_prefetch(const char *row, uint32_t len)
 
 /* A loop over rows whose body is the expression SUM of query and row. */
 #define DIST_ROWS(NAME, TARGET, FORM, SUM, NORM)                               \
-	TARGET static void NAME(const void *query,                             \
-		const struct dist_rows *r, float *out, float *norm)            \
+	TARGET static void NAME(const void *query, const struct dist_rows *r,  \
+		float *out, float *norm)                                       \
 	{                                                                      \
 		uint32_t dim = r->dim, len = dist_row_len(FORM, dim);          \
 		const char *row = r->first;                                    \
@@ -88,44 +88,42 @@ DIST_BODY void dist_prefetch(const char *row, uint32_t len)
 
 /* The kernels of floats, or of halves with P f16_, T uint16_t, H true. */
 #define DIST_FLOATS_OF(L, TARGET, P, T, H, FORM)                               \
-	TARGET static float L##_##P##l2sq(                                     \
-		const T *a, const T *b, uint32_t dim, float bound)             \
+	TARGET static float L##_##P##l2sq(const T *a, const T *b,              \
+		uint32_t dim, float bound)                                     \
 	{                                                                      \
 		return L##_fast((struct dist_pair){a, b, dim}, DIST_L2SQ, H,   \
 			&bound, NULL);                                         \
 	}                                                                      \
-	TARGET static float L##_##P##dot(                                      \
-		const T *a, const T *b, uint32_t dim)                          \
+	TARGET static float L##_##P##dot(const T *a, const T *b, uint32_t dim) \
 	{                                                                      \
 		return L##_fast((struct dist_pair){a, b, dim}, DIST_DOT, H,    \
 			NULL, NULL);                                           \
 	}                                                                      \
-	TARGET static float L##_##P##l1(                                       \
-		const T *a, const T *b, uint32_t dim)                          \
+	TARGET static float L##_##P##l1(const T *a, const T *b, uint32_t dim)  \
 	{                                                                      \
 		return L##_fast((struct dist_pair){a, b, dim}, DIST_L1, H,     \
 			NULL, NULL);                                           \
 	}                                                                      \
-	TARGET static double L##_##P##l2sq_exact(                              \
-		const T *a, const T *b, uint32_t dim)                          \
+	TARGET static double L##_##P##l2sq_exact(const T *a, const T *b,       \
+		uint32_t dim)                                                  \
 	{                                                                      \
 		return L##_exact((struct dist_pair){a, b, dim}, DIST_L2SQ, H,  \
 			NULL);                                                 \
 	}                                                                      \
-	TARGET static double L##_##P##dot_exact(                               \
-		const T *a, const T *b, uint32_t dim)                          \
+	TARGET static double L##_##P##dot_exact(const T *a, const T *b,        \
+		uint32_t dim)                                                  \
 	{                                                                      \
 		return L##_exact((struct dist_pair){a, b, dim}, DIST_DOT, H,   \
 			NULL);                                                 \
 	}                                                                      \
-	TARGET static double L##_##P##dot_norm_exact(                          \
-		const T *a, const T *b, uint32_t dim, double *bb)              \
+	TARGET static double L##_##P##dot_norm_exact(const T *a, const T *b,   \
+		uint32_t dim, double *bb)                                      \
 	{                                                                      \
 		return L##_exact((struct dist_pair){a, b, dim}, DIST_DOT, H,   \
 			bb);                                                   \
 	}                                                                      \
-	TARGET static double L##_##P##l1_exact(                                \
-		const T *a, const T *b, uint32_t dim)                          \
+	TARGET static double L##_##P##l1_exact(const T *a, const T *b,         \
+		uint32_t dim)                                                  \
 	{                                                                      \
 		return L##_exact((struct dist_pair){a, b, dim}, DIST_L1, H,    \
 			NULL);                                                 \
@@ -147,8 +145,8 @@ DIST_BODY void dist_prefetch(const char *row, uint32_t len)
                                                                                \
 		for (uint32_t i = 0; i < r->n; i++, row += r->stride) {        \
 			dist_prefetch(row, len);                               \
-			out[i] = L##_fast(                                     \
-				(struct dist_pair){query, row, r->dim},        \
+			out[i] = L##_fast((struct dist_pair){query, row,       \
+						  r->dim},                     \
 				DIST_DOT, H, NULL, norm ? norm + i : &unused); \
 		}                                                              \
 	}
@@ -159,8 +157,8 @@ DIST_BODY void dist_prefetch(const char *row, uint32_t len)
 
 /* The kernels of bytes of one form: T is an element, S a product's sum. */
 #define DIST_BYTES_OF(L, TARGET, P, T, S, FORM)                                \
-	TARGET static uint32_t L##_##P##_l2sq(                                 \
-		const T *a, const T *b, uint32_t len)                          \
+	TARGET static uint32_t L##_##P##_l2sq(const T *a, const T *b,          \
+		uint32_t len)                                                  \
 	{                                                                      \
 		return L##_bytes(a, b, len, FORM, DIST_L2SQ);                  \
 	}                                                                      \
@@ -168,8 +166,8 @@ DIST_BODY void dist_prefetch(const char *row, uint32_t len)
 	{                                                                      \
 		return (S)L##_bytes(a, b, len, FORM, DIST_DOT);                \
 	}                                                                      \
-	TARGET static uint32_t L##_##P##_l1(                                   \
-		const T *a, const T *b, uint32_t len)                          \
+	TARGET static uint32_t L##_##P##_l1(const T *a, const T *b,            \
+		uint32_t len)                                                  \
 	{                                                                      \
 		return L##_bytes(a, b, len, FORM, DIST_L1);                    \
 	}
@@ -178,8 +176,8 @@ DIST_BODY void dist_prefetch(const char *row, uint32_t len)
 	DIST_BYTES_OF(L, TARGET, i8, int8_t, int32_t, DIST_I8)                 \
 	DIST_BYTES_OF(L, TARGET, u8, uint8_t, uint32_t, DIST_U8)               \
 	DIST_BYTES_OF(L, TARGET, u4, uint8_t, uint32_t, DIST_U4)               \
-	TARGET static uint32_t L##_b1_hamming(                                 \
-		const uint8_t *a, const uint8_t *b, uint32_t len)              \
+	TARGET static uint32_t L##_b1_hamming(const uint8_t *a,                \
+		const uint8_t *b, uint32_t len)                                \
 	{                                                                      \
 		return L##_bits(a, b, len);                                    \
 	}
@@ -229,19 +227,20 @@ DIST_BODY void dist_prefetch(const char *row, uint32_t len)
 		.u4_dot = B##_u4_dot,                                          \
 		.u4_l1 = B##_u4_l1,                                            \
 		.b1_hamming = B##_b1_hamming,                                  \
-		.rows = {                                                      \
-			[DIST_F32] = {F##_l2sq_rows, F##_dot_rows,             \
-				F##_l1_rows},                                  \
-			[DIST_F16] = {F##_f16_l2sq_rows, F##_f16_dot_rows,     \
-				F##_f16_l1_rows},                              \
-			[DIST_I8] = {R##_i8_l2sq_rows, R##_i8_dot_rows,        \
-				R##_i8_l1_rows},                               \
-			[DIST_U8] = {R##_u8_l2sq_rows, R##_u8_dot_rows,        \
-				R##_u8_l1_rows},                               \
-			[DIST_U4] = {R##_u4_l2sq_rows, R##_u4_dot_rows,        \
-				R##_u4_l1_rows},                               \
-			[DIST_B1] = {NULL, NULL, R##_b1_rows},                 \
-		},                                                             \
+		.rows =                                                        \
+			{                                                      \
+				[DIST_F32] = {F##_l2sq_rows, F##_dot_rows,     \
+					F##_l1_rows},                          \
+				[DIST_F16] = {F##_f16_l2sq_rows,               \
+					F##_f16_dot_rows, F##_f16_l1_rows},    \
+				[DIST_I8] = {R##_i8_l2sq_rows,                 \
+					R##_i8_dot_rows, R##_i8_l1_rows},      \
+				[DIST_U8] = {R##_u8_l2sq_rows,                 \
+					R##_u8_dot_rows, R##_u8_l1_rows},      \
+				[DIST_U4] = {R##_u4_l2sq_rows,                 \
+					R##_u4_dot_rows, R##_u4_l1_rows},      \
+				[DIST_B1] = {NULL, NULL, R##_b1_rows},         \
+			},                                                     \
 	}
 
 #endif

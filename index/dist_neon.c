@@ -20,14 +20,17 @@
 #define EXACT_LANES (DIST_LANES / 2)
 #define ROUND 16u /* floats of a fast round */
 
-static_assert(DIST_BOUND_EVERY % ROUND == 0, "rounds end at the bound's places");
+static_assert(DIST_BOUND_EVERY % ROUND == 0, "rounds end at the bound's");
+static_assert(EXACT_LANES % 2 == 0, "a round of doubles takes two registers");
+static_assert(ROUND <= DIST_LANES, "a rest has room for either round");
 
 /* n elements from i on, as many as are left, then zeros, in rest. */
-static inline void copy_rest(void *rest, const void *v, size_t i,
-	size_t left, bool is_half)
+static inline void copy_rest(void *rest, const void *v, size_t i, size_t left,
+	bool is_half)
 {
 	size_t size = is_half ? sizeof(uint16_t) : sizeof(float);
 
+	assert(left < DIST_LANES);
 	memset(rest, 0, DIST_LANES * sizeof(float));
 	memcpy(rest, (const char *)v + i * size, left * size);
 }
@@ -126,8 +129,8 @@ DIST_BODY void fast_round(float32x4_t *sum, float32x4_t *self,
 	for (size_t g = 0; g < 4; g++) {
 		float32x4_t y = load4(p.b, i + 4 * g, is_half);
 
-		sum[g] = add_fast(
-			sum[g], load4(p.a, i + 4 * g, is_half), y, term);
+		sum[g] = add_fast(sum[g], load4(p.a, i + 4 * g, is_half), y,
+			term);
 		if (self)
 			self[g] = vfmaq_f32(self[g], y, y);
 	}
@@ -182,6 +185,10 @@ DIST_BODY uint8x16_t load16_rest(const uint8_t *p, size_t left)
 	return vld1q_u8(rest);
 }
 
+static_assert(255 * 255 <= UINT16_MAX, "a product of bytes has 16 bits");
+static_assert(128 * 128 <= INT16_MAX, "and one of bytes with a sign");
+static_assert(4 * 255 * 255 <= INT32_MAX, "dotprod adds four in 32 bits");
+
 /* Products of bytes have 16 bits, and are added in pairs to 32. */
 DIST_BODY uint32x4_t add_products(uint32x4_t sum, uint8x16_t a, uint8x16_t b)
 {
@@ -219,8 +226,8 @@ TARGET_DOT DIST_BODY uint32x4_t dot_signed(uint32x4_t sum, int8x16_t a,
 DIST_BODY uint8x16_t far_apart(uint8x16_t a, uint8x16_t b, enum dist_form form)
 {
 	if (form == DIST_I8) /* wraps to what is right without a sign */
-		return vreinterpretq_u8_s8(vabdq_s8(
-			vreinterpretq_s8_u8(a), vreinterpretq_s8_u8(b)));
+		return vreinterpretq_u8_s8(vabdq_s8(vreinterpretq_s8_u8(a),
+			vreinterpretq_s8_u8(b)));
 	return vabdq_u8(a, b);
 }
 
@@ -248,12 +255,10 @@ DIST_BODY uint8x16_t far_apart(uint8x16_t a, uint8x16_t b, enum dist_form form)
                                                                                \
 		for (size_t i = 0; i < len; i += 16) {                         \
 			bool is_whole = i + 16 <= len;                         \
-			uint8x16_t x = is_whole ?                              \
-				vld1q_u8(u + i) :                              \
-				load16_rest(u + i, len - i);                   \
-			uint8x16_t y = is_whole ?                              \
-				vld1q_u8(v + i) :                              \
-				load16_rest(v + i, len - i);                   \
+			uint8x16_t x = is_whole ? vld1q_u8(u + i) :            \
+						  load16_rest(u + i, len - i); \
+			uint8x16_t y = is_whole ? vld1q_u8(v + i) :            \
+						  load16_rest(v + i, len - i); \
                                                                                \
 			if (form == DIST_U4) {                                 \
 				sum[1] = L##_add(sum[1], vshrq_n_u8(x, 4),     \
@@ -276,12 +281,12 @@ DIST_BODY uint32_t neon_bits(const uint8_t *a, const uint8_t *b, uint32_t len)
 
 	for (; i + 16 <= len; i += 16)
 		sum = vpadalq_u16(sum,
-			vpaddlq_u8(vcntq_u8(veorq_u8(
-				vld1q_u8(a + i), vld1q_u8(b + i)))));
+			vpaddlq_u8(vcntq_u8(
+				veorq_u8(vld1q_u8(a + i), vld1q_u8(b + i)))));
 	if (i < len)
 		sum = vpadalq_u16(sum,
-			vpaddlq_u8(vcntq_u8(
-				veorq_u8(load16_rest(a + i, len - i),
+			vpaddlq_u8(
+				vcntq_u8(veorq_u8(load16_rest(a + i, len - i),
 					load16_rest(b + i, len - i)))));
 	return vaddvq_u32(sum);
 }

@@ -11,12 +11,13 @@
 #define LANES 16 /* running sums of a fast kernel */
 #define NO_TARGET
 
-static_assert(DIST_BOUND_EVERY % LANES == 0, "rounds end at the bound's places");
+static_assert(DIST_BOUND_EVERY % LANES == 0, "rounds end at the bound's");
+static_assert(LANES % 2 == 0, "fold_fast adds halves");
 
 DIST_BODY float load(const void *v, uint32_t i, bool is_half)
 {
-	return is_half ? dist_half_decode(((const uint16_t *)v)[i])
-		       : ((const float *)v)[i];
+	return is_half ? dist_half_decode(((const uint16_t *)v)[i]) :
+			 ((const float *)v)[i];
 }
 
 /* ---- exact ---- */
@@ -30,7 +31,7 @@ DIST_BODY double scalar_exact(struct dist_pair p, enum dist_term term,
 		double x = (double)load(p.a, i, is_half);
 		double y = (double)load(p.b, i, is_half), d = x - y;
 
-		sum[i % DIST_LANES] += term == DIST_DOT ? x * y :
+		sum[i % DIST_LANES] += term == DIST_DOT	 ? x * y :
 				       term == DIST_L2SQ ? d * d :
 							   __builtin_fabs(d);
 		if (norm)
@@ -56,7 +57,7 @@ DIST_BODY float fast_term(float x, float y, enum dist_term term)
 {
 	float d = x - y;
 
-	return term == DIST_DOT ? x * y :
+	return term == DIST_DOT	 ? x * y :
 	       term == DIST_L2SQ ? d * d :
 				   __builtin_fabsf(d);
 }
@@ -94,11 +95,13 @@ DIST_BODY float scalar_fast(struct dist_pair p, enum dist_term term,
 
 /* ---- whole ---- */
 
+static_assert(255 * 255 <= INT32_MAX, "a term is formed in an int");
+
 DIST_BODY uint32_t byte_term(int x, int y, enum dist_term term)
 {
 	int d = x - y;
 
-	return (uint32_t)(term == DIST_DOT ? x * y :
+	return (uint32_t)(term == DIST_DOT  ? x * y :
 			  term == DIST_L2SQ ? d * d :
 					      (d < 0 ? -d : d));
 }

@@ -6,12 +6,16 @@
 #include <errno.h>
 #include <math.h>
 
-#define BLOCK DIST_SIFT_MAX	/* rows whose fast sums are formed at once */
-#define BLOCK_BYTES (256u << 10) /* of a batch: a part of a second-level cache */
-#define POLL_BYTES (2u << 20)	/* rows between two looks at cancel */
-#define AHEAD 4u		/* rows of a list to prefetch */
-#define LINE 64u		/* bytes of a cache line */
-#define PREFETCH_MAX 2048u	/* bytes; the processor follows from there */
+#define BLOCK DIST_SIFT_MAX /* rows whose fast sums are formed at once */
+#define BLOCK_BYTES                                                            \
+	(256u << 10)	      /* of a batch: a part of a second-level cache */
+#define POLL_BYTES (2u << 20) /* rows between two looks at cancel */
+#define AHEAD 4u	      /* rows of a list to prefetch */
+#define LINE 64u	      /* bytes of a cache line */
+#define PREFETCH_MAX 2048u    /* bytes; the processor follows from there */
+
+static_assert(BLOCK_BYTES <= POLL_BYTES, "a block is polled before it");
+static_assert(sizeof(struct dist_query) * FLAT_BATCH <= 4096, "of a stack");
 
 static bool is_cancelled(const struct flat_query *q)
 {
@@ -45,8 +49,8 @@ static float limit_of(const struct dist_query *dq, const struct topk *top)
 {
 	if (top->n < top->cap)
 		return INFINITY;
-	return top->cap > 0 ? dist_query_limit(dq, top->hits[0].dist)
-			    : -INFINITY;
+	return top->cap > 0 ? dist_query_limit(dq, top->hits[0].dist) :
+			      -INFINITY;
 }
 
 /* Offers a block of rows, whose first is slot from. */
@@ -80,13 +84,15 @@ static uint32_t block_rows(const struct rows *rows, uint32_t n_queries)
 
 /* Asks all of a batch that was prepared of each block. */
 static int scan(const struct flat_query *q, const struct dist_query *dq,
-	uint32_t n, const struct rows *rows, uint32_t from[2],
+	uint32_t n, const struct rows *rows, const uint32_t range[2],
 	struct topk *tops)
 {
 	uint32_t chunk = 1u << rows->shift, most = block_rows(rows, n);
-	uint32_t at = from[0], to = from[1];
+	uint32_t at = range[0], to = range[1];
 	uint64_t since = POLL_BYTES;
 
+	assert(n > 0 && n <= FLAT_BATCH);
+	assert(most > 0 && most <= DIST_SIFT_MAX);
 	while (at < to) {
 		/* A block ends where the range or the chunk of rows ends. */
 		struct dist_rows block = {
@@ -113,7 +119,7 @@ static int scan(const struct flat_query *q, const struct dist_query *dq,
 int flat_scan_batch(const struct flat_query *q, uint32_t n,
 	const struct rows *rows, uint32_t from, uint32_t to, struct topk *tops)
 {
-	struct dist_query dq[FLAT_BATCH];
+	struct dist_query dq[FLAT_BATCH]; /* 2 KB of stack */
 	uint32_t range[2] = {from, to};
 	int rc = 0;
 

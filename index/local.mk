@@ -12,6 +12,7 @@ libvgindex_a_SOURCES = \
 	%D%/dist_int.h \
 	%D%/dist_neon.c \
 	%D%/dist_scalar.c \
+	%D%/dist_sift.c \
 	%D%/flat.c \
 	%D%/flat.h \
 	%D%/heap.h \

@@ -5,22 +5,19 @@
  *
  *	scan_bandwidth [MiB [PASSES [KERNELS]]]
  *
- * One thread reads MiB (1,024) of memory in huge pages, once with a loop that
- * does nothing else (the widest loads of the processor, four sums, with and
- * without asking ahead: the faster counts), once by flat_scan with k = 10 for each form of rows, dimension and
- * metric; passes take turns, and each line has the median of PASSES (9) of the
- * ratio of a scan to the plain loop right before it, and both rates. Batches of
- * 32 queries follow, whose rate counts each row once for each query; above 100 %
- * rows were reused. KERNELS are those of dist_force.
+ * One thread reads MiB (1,024) of memory in huge pages, by a loop that does
+ * nothing else (the widest loads of the processor, four sums, with and without
+ * asking ahead: the faster counts), and by flat_scan with k = 10, for each form
+ * of rows, dimension and metric. The two take turns; a line has the medians of
+ * PASSES (9): of both rates, and of the ratio of a scan to the loop right before
+ * it. Batches of 32 queries count each row once for each query; above 100 % rows
+ * were reused. KERNELS is a name for dist_force.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 #include "index/flat.h"
 
@@ -35,8 +32,8 @@ static const char *const form_names[DIST_FORMS] = {[DIST_F32] = "f32",
 	[DIST_B1] = "b1",
 	[DIST_U8] = "u8",
 	[DIST_U4] = "u4"};
-static const char *const metric_names[] = {
-	"", "l2", "cosine", "ip", "l1", "hamming"};
+static const char *const metric_names[] = {"", "l2", "cosine", "ip", "l1",
+	"hamming"};
 
 static char *memory;
 static size_t memory_len;
@@ -135,8 +132,7 @@ static double scan_rate(const struct job *j)
 	size_t chunk_len = (size_t)stride << SHIFT;
 	uint32_t n_chunks = (uint32_t)(memory_len / chunk_len);
 	_Atomic(char *) *chunks = calloc(n_chunks, sizeof(*chunks));
-	struct rows rows = {
-		.chunk = chunks, .shift = SHIFT, .stride = stride};
+	struct rows rows = {.chunk = chunks, .shift = SHIFT, .stride = stride};
 	uint32_t n = n_chunks << SHIFT;
 	double t;
 
@@ -146,8 +142,8 @@ static double scan_rate(const struct job *j)
 		atomic_init(&chunks[i], memory + i * chunk_len);
 	for (uint32_t i = 0; i < j->n_queries; i++) {
 		/* Rows like any other, from the middle. */
-		q[i] = (struct flat_query){
-			.vec = rows_get(&rows, n / 2 + i * 7),
+		q[i] = (struct flat_query){.vec = rows_get(&rows,
+						   n / 2 + i * 7),
 			.dim = j->dim,
 			.metric = j->metric,
 			.form = j->form};

@@ -15,8 +15,9 @@
 #define K 25
 
 static _Atomic(char *) chunks[(N >> SHIFT) + 1];
-static struct rows rows = {
-	.chunk = chunks, .shift = SHIFT, .stride = DIM * sizeof(float)};
+static struct rows rows = {.chunk = chunks,
+	.shift = SHIFT,
+	.stride = DIM * sizeof(float)};
 static float vec[DIM];
 
 static float *row(uint32_t slot)
@@ -274,10 +275,10 @@ static void test_callbacks(void)
 #define N_FORMS 6
 #define N_QUERIES (FLAT_BATCH + 5)
 
-static const enum dist_form forms[N_FORMS] = {
-	DIST_F32, DIST_F16, DIST_I8, DIST_B1, DIST_U8, DIST_U4};
-static const char *const form_names[N_FORMS] = {
-	"f32", "f16", "i8", "b1", "u8", "u4"};
+static const enum dist_form forms[N_FORMS] = {DIST_F32, DIST_F16, DIST_I8,
+	DIST_B1, DIST_U8, DIST_U4};
+static const char *const form_names[N_FORMS] = {"f32", "f16", "i8", "b1", "u8",
+	"u4"};
 
 /* The bytes of the rows as a form that has len of them a row, the last element
  * filled. Any byte will do: as halves the few that are no numbers are halved. */
@@ -286,11 +287,11 @@ static void make_form(enum dist_form form, struct rows *view, uint32_t *dim)
 	uint32_t len = DIM * sizeof(float);
 
 	*view = rows;
-	*dim = form == DIST_F32	 ? DIM :
-	       form == DIST_F16	 ? len / 2 :
-	       form == DIST_U4	 ? len * 2 - 1 :
-	       form == DIST_B1	 ? len * 8 - 3 :
-				   len - 5; /* rows may be longer */
+	*dim = form == DIST_F32 ? DIM :
+	       form == DIST_F16 ? len / 2 :
+	       form == DIST_U4	? len * 2 - 1 :
+	       form == DIST_B1	? len * 8 - 3 :
+				  len - 5; /* rows may be longer */
 	must(dist_row_len(form, *dim) <= view->stride);
 	for (uint32_t i = 0; i < N; i++) {
 		uint8_t *bytes = (uint8_t *)row(i);
@@ -322,9 +323,9 @@ static bool equals_all(const struct flat_query *q, const struct rows *view,
 	topk_init(&want, all, N, NULL, NULL);
 	dist_query_init_form(&dq, q->form, q->metric, q->dim, q->vec);
 	for (uint32_t i = 0; i < N; i++)
-		topk_put(&want, (struct hit){dist_query_exact(&dq,
-						     rows_get(view, i)),
-					i});
+		topk_put(&want,
+			(struct hit){dist_query_exact(&dq, rows_get(view, i)),
+				i});
 	topk_sort(&want);
 	return top->n == top->cap &&
 	       memcmp(all, top->hits, top->n * sizeof(*all)) == 0;
@@ -347,8 +348,8 @@ static void test_forms(void)
 			do
 				metric = (enum vg_metric)(metric % 5 + 1);
 			while (!dist_has(forms[f], metric));
-			q[i] = (struct flat_query){
-				.vec = rows_get(&view, i * 9),
+			q[i] = (struct flat_query){.vec = rows_get(&view,
+							   i * 9),
 				.dim = dim,
 				.metric = metric,
 				.form = forms[f]};
@@ -363,8 +364,9 @@ static void test_forms(void)
 			is_exact = is_exact && equals_all(&q[i], &view, &top);
 			is_batched = is_batched && same_hits(&tops[i], &top);
 		}
-		ok(is_exact, "%s: a scan is as if all exact distances were "
-			     "sorted",
+		ok(is_exact,
+			"%s: a scan is as if all exact distances were "
+			"sorted",
 			form_names[f]);
 		ok(is_batched, "%s: a batch answers what each query gets alone",
 			form_names[f]);
