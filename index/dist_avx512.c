@@ -498,17 +498,19 @@ TARGET_VNNI DIST_BODY __m128i fold4(const __m512i *t)
 		_mm256_extracti128_si256(x, 1));
 }
 
-/* Up to four rows; what is behind the last is the last again. */
+/* A query, and four rows; what is behind the last is the last again. */
 struct four {
+	const uint8_t *query; /* NULL: each row itself */
 	const uint8_t *row[4];
 };
 
-TARGET_VNNI DIST_BODY struct four four_of(const struct dist_rows *r, uint32_t i,
-	uint32_t len)
+TARGET_VNNI DIST_BODY struct four four_of(const void *query,
+	const struct dist_rows *r, uint32_t i, uint32_t len)
 {
-	struct four f;
+	struct four f = {.query = query};
 
 	assert(i < r->n && r->stride >= len);
+#pragma GCC unroll 4
 	for (uint32_t g = 0; g < 4; g++) {
 		f.row[g] = (const uint8_t *)r->first +
 			   VG_MIN(i + g, r->n - 1) * r->stride;
@@ -517,35 +519,43 @@ TARGET_VNNI DIST_BODY struct four four_of(const struct dist_rows *r, uint32_t i,
 	return f;
 }
 
-/* Four sums of query and row, or of row and row where query is NULL. */
-TARGET_VNNI DIST_BODY __m128i vnni_four(const uint8_t *query,
-	const struct four *f, uint32_t len, enum dist_form form,
-	enum dist_term term)
+TARGET_VNNI DIST_BODY __m512i load64(const uint8_t *p, size_t left)
+{
+	return left >= 64 ? _mm512_loadu_si512(p) : load64_rest(p, left);
+}
+
+/* The bytes from i on, of which left are there, added to four sums. */
+TARGET_VNNI DIST_BODY void add_four(struct vnni_sum *s, const struct four *f,
+	size_t i, size_t left, enum dist_form form, enum dist_term term)
+{
+#pragma GCC unroll 4
+	for (int g = 0; g < 4; g++) {
+		__m512i y = load64(f->row[g] + i, left), x = y;
+
+		if (f->query)
+			x = load64(f->query + i, left);
+		if (form == DIST_B1)
+			s[g].sum[0] = _mm512_add_epi64(s[g].sum[0],
+				popcount_xor(x, y));
+		else
+			vnni_add(&s[g], x, y, form, term);
+	}
+}
+
+TARGET_VNNI DIST_BODY __m128i sum_four(const struct four *f, uint32_t len,
+	enum dist_form form, enum dist_term term)
 {
 	__m512i zero = _mm512_setzero_si512(), t[4];
 	struct vnni_sum s[4];
 	size_t i = 0;
 
+#pragma GCC unroll 4
 	for (int g = 0; g < 4; g++)
 		s[g] = (struct vnni_sum){{zero, zero}, zero};
-	for (; i < len; i += 64) {
-		__mmask64 mask = (__mmask64)mask_of(len - i, 64);
-
-#pragma GCC unroll 4
-		for (int g = 0; g < 4; g++) {
-			__m512i y =
-				_mm512_maskz_loadu_epi8(mask, f->row[g] + i);
-			__m512i x = y;
-
-			if (query)
-				x = _mm512_maskz_loadu_epi8(mask, query + i);
-			if (form == DIST_B1)
-				s[g].sum[0] = _mm512_add_epi64(s[g].sum[0],
-					popcount_xor(x, y));
-			else
-				vnni_add(&s[g], x, y, form, term);
-		}
-	}
+	for (; i + 64 <= len; i += 64)
+		add_four(s, f, i, 64, form, term);
+	if (i < len)
+		add_four(s, f, i, len - i, form, term);
 #pragma GCC unroll 4
 	for (int g = 0; g < 4; g++)
 		t[g] = form == DIST_B1 ? s[g].sum[0] :
@@ -557,10 +567,12 @@ TARGET_VNNI DIST_BODY __m128i vnni_four(const uint8_t *query,
 TARGET_VNNI DIST_BODY void put_four(float *out, uint32_t n, __m128i sums,
 	bool is_signed)
 {
-	__mmask8 mask = (__mmask8)mask_of(n, 4);
+	__m128 f = is_signed ? _mm_cvtepi32_ps(sums) : _mm_cvtepu32_ps(sums);
 
-	_mm_mask_storeu_ps(out, mask,
-		is_signed ? _mm_cvtepi32_ps(sums) : _mm_cvtepu32_ps(sums));
+	if (n >= 4) /* a store with a mask takes as long as all the rest */
+		_mm_storeu_ps(out, f);
+	else
+		_mm_mask_storeu_ps(out, (__mmask8)mask_of(n, 4), f);
 }
 
 #define ROWS(NAME, FORM, TERM)                                                 \
@@ -576,15 +588,16 @@ TARGET_VNNI DIST_BODY void put_four(float *out, uint32_t n, __m128i sums,
 			return;                                                \
 		}                                                              \
 		for (uint32_t i = 0; i < r->n; i += 4) {                       \
-			struct four f = four_of(r, i, len);                    \
+			struct four f = four_of(query, r, i, len);             \
                                                                                \
 			put_four(out + i, r->n - i,                            \
-				vnni_four(query, &f, len, FORM, TERM),         \
-				is_signed);                                    \
-			if (TERM == DIST_DOT && norm)                          \
+				sum_four(&f, len, FORM, TERM), is_signed);     \
+			if (TERM == DIST_DOT && norm) {                        \
+				f.query = NULL;                                \
 				put_four(norm + i, r->n - i,                   \
-					vnni_four(NULL, &f, len, FORM, TERM),  \
+					sum_four(&f, len, FORM, TERM),         \
 					is_signed);                            \
+			}                                                      \
 		}                                                              \
 	}
 
