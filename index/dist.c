@@ -58,7 +58,7 @@ static bool has_avx512vnni(void)
 	return has_avx512() && __builtin_cpu_supports("avx512vnni") &&
 	       __builtin_cpu_supports("avx512vpopcntdq");
 }
-#elif defined(__aarch64__)
+#elif defined(DIST_NEONDOT)
 static bool has_neondot(void)
 {
 	return getauxval(AT_HWCAP) & 1 << 20; /* HWCAP_ASIMDDP */
@@ -75,7 +75,9 @@ static const struct {
 	{&dist_avx512, has_avx512},
 	{&dist_avx2, has_avx2},
 #elif defined(__aarch64__)
+#if defined(DIST_NEONDOT)
 	{&dist_neondot, has_neondot},
+#endif
 	{&dist_neon, always},
 #endif
 	{&dist_scalar, always},

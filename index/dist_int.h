@@ -41,7 +41,13 @@ extern const struct dist_kernels dist_scalar;
 #if defined(__x86_64__)
 extern const struct dist_kernels dist_avx2, dist_avx512, dist_avx512vnni;
 #elif defined(__aarch64__)
-extern const struct dist_kernels dist_neon, dist_neondot;
+/* Before clang 17 arm_neon.h has products of bytes for whole files only. */
+#if !defined(__clang__) || __clang_major__ >= 17 ||                            \
+	defined(__ARM_FEATURE_DOTPROD)
+#define DIST_NEONDOT 1
+extern const struct dist_kernels dist_neondot;
+#endif
+extern const struct dist_kernels dist_neon;
 #endif
 
 /*

@@ -205,20 +205,6 @@ DIST_BODY uint32x4_t add_signed(uint32x4_t sum, int8x16_t a, int8x16_t b)
 	return vreinterpretq_u32_s32(s);
 }
 
-/* The same as products of bytes do it where there are such. */
-TARGET_DOT DIST_BODY uint32x4_t dot_products(uint32x4_t sum, uint8x16_t a,
-	uint8x16_t b)
-{
-	return vdotq_u32(sum, a, b);
-}
-
-TARGET_DOT DIST_BODY uint32x4_t dot_signed(uint32x4_t sum, int8x16_t a,
-	int8x16_t b)
-{
-	return vreinterpretq_u32_s32(
-		vdotq_s32(vreinterpretq_s32_u32(sum), a, b));
-}
-
 /*
  * How far bytes are apart, as bytes without a sign, and what is left to do:
  * the sum of them, of their squares, or of products. Nibbles come in halves.
@@ -272,7 +258,6 @@ DIST_BODY uint8x16_t far_apart(uint8x16_t a, uint8x16_t b, enum dist_form form)
 	}
 
 BYTES(neon, TARGET, add_products, add_signed)
-BYTES(neondot, TARGET_DOT, dot_products, dot_signed)
 
 DIST_BODY uint32_t neon_bits(const uint8_t *a, const uint8_t *b, uint32_t len)
 {
@@ -291,14 +276,32 @@ DIST_BODY uint32_t neon_bits(const uint8_t *a, const uint8_t *b, uint32_t len)
 	return vaddvq_u32(sum);
 }
 
-#define neondot_bits neon_bits
-
 DIST_FLOATS(neon, TARGET)
 DIST_BYTES(neon, TARGET)
 DIST_BYTES_ROWS(neon, TARGET)
 DIST_TABLE(neon, neon, neon, neon);
 
+#if defined(DIST_NEONDOT)
+/* ---- whole, with products of bytes ---- */
+
+TARGET_DOT DIST_BODY uint32x4_t dot_products(uint32x4_t sum, uint8x16_t a,
+	uint8x16_t b)
+{
+	return vdotq_u32(sum, a, b);
+}
+
+TARGET_DOT DIST_BODY uint32x4_t dot_signed(uint32x4_t sum, int8x16_t a,
+	int8x16_t b)
+{
+	return vreinterpretq_u32_s32(
+		vdotq_s32(vreinterpretq_s32_u32(sum), a, b));
+}
+
+#define neondot_bits neon_bits
+
+BYTES(neondot, TARGET_DOT, dot_products, dot_signed)
 DIST_BYTES(neondot, TARGET_DOT)
 DIST_BYTES_ROWS(neondot, TARGET_DOT)
 DIST_TABLE(neondot, neon, neondot, neondot);
+#endif /* DIST_NEONDOT */
 #endif
