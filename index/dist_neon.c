@@ -5,8 +5,7 @@
  *
  * Two sets: neon, which every AArch64 has, and neondot, with the products of
  * bytes of ARMv8.2. What is left behind the last round is copied before zeros
- * and takes another one: adding 0 to a running sum, which is never -0, leaves
- * its bits.
+ * and takes another: adding 0 to a sum, which is never -0, leaves its bits.
  */
 #if defined(__aarch64__)
 #include <arm_neon.h>
@@ -21,7 +20,6 @@
 #define ROUND 16u /* floats of a fast round */
 
 static_assert(DIST_BOUND_EVERY % ROUND == 0, "rounds end at the bound's");
-static_assert(EXACT_LANES % 2 == 0, "a round of doubles takes two registers");
 static_assert(ROUND <= DIST_LANES, "a rest has room for either round");
 
 /* n elements from i on, as many as are left, then zeros, in rest. */
@@ -187,7 +185,6 @@ DIST_BODY uint8x16_t load16_rest(const uint8_t *p, size_t left)
 
 static_assert(255 * 255 <= UINT16_MAX, "a product of bytes has 16 bits");
 static_assert(128 * 128 <= INT16_MAX, "and one of bytes with a sign");
-static_assert(4 * 255 * 255 <= INT32_MAX, "dotprod adds four in 32 bits");
 
 /* Products of bytes have 16 bits, and are added in pairs to 32. */
 DIST_BODY uint32x4_t add_products(uint32x4_t sum, uint8x16_t a, uint8x16_t b)
@@ -198,17 +195,13 @@ DIST_BODY uint32x4_t add_products(uint32x4_t sum, uint8x16_t a, uint8x16_t b)
 
 DIST_BODY uint32x4_t add_signed(uint32x4_t sum, int8x16_t a, int8x16_t b)
 {
-	int32x4_t s = vreinterpretq_s32_u32(sum);
+	int32x4_t s = vpadalq_s16(vreinterpretq_s32_u32(sum),
+		vmull_s8(vget_low_s8(a), vget_low_s8(b)));
 
-	s = vpadalq_s16(s, vmull_s8(vget_low_s8(a), vget_low_s8(b)));
-	s = vpadalq_s16(s, vmull_high_s8(a, b));
-	return vreinterpretq_u32_s32(s);
+	return vreinterpretq_u32_s32(vpadalq_s16(s, vmull_high_s8(a, b)));
 }
 
-/*
- * How far bytes are apart, as bytes without a sign, and what is left to do:
- * the sum of them, of their squares, or of products. Nibbles come in halves.
- */
+/* How far bytes are apart, as bytes without a sign. */
 DIST_BODY uint8x16_t far_apart(uint8x16_t a, uint8x16_t b, enum dist_form form)
 {
 	if (form == DIST_I8) /* wraps to what is right without a sign */
