@@ -40,6 +40,13 @@ libvgcore_a_SOURCES += \
 	%D%/record_npy.c %D%/record_npy.h \
 	%D%/rowstream.c %D%/rowstream.h
 
+# decimal, filter: which records are meant.
+libvgcore_a_SOURCES += \
+	%D%/decimal.c %D%/decimal.h \
+	%D%/filter.c %D%/filter.h %D%/filter_int.h \
+	%D%/filter_format.c %D%/filter_match.c %D%/filter_parse.c \
+	%D%/filter_walk.c %D%/filter_where.c
+
 # columns and bytes that never move.
 libvgstorage_a_SOURCES += \
 	%D%/blob.c %D%/blob.h \
