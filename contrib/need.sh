@@ -37,7 +37,7 @@ need() {
 
 # What building takes.
 build_needs='autoconf automake pkg-config gcc make libc6-dev
-	libfuse3-dev fuse3 liburing-dev libxxhash-dev'
+	libfuse3-dev fuse3 liburing-dev libxxhash-dev libroaring-dev'
 
 # quietly COMMAND...: silent when it works, its last lines when it does not.
 quietly() {

@@ -47,6 +47,13 @@ libvgcore_a_SOURCES += \
 	%D%/filter_format.c %D%/filter_match.c %D%/filter_parse.c \
 	%D%/filter_walk.c %D%/filter_where.c
 
+# fields: indexes of metadata.
+libvgcore_a_SOURCES += \
+	%D%/fields.c %D%/fields.h %D%/fields_int.h \
+	%D%/fields_bits.c %D%/fields_build.c %D%/fields_file.c \
+	%D%/fields_find.c %D%/fields_key.c %D%/fields_match.c \
+	%D%/fields_run.c %D%/fields_value.c
+
 # columns and bytes that never move.
 libvgstorage_a_SOURCES += \
 	%D%/blob.c %D%/blob.h \
@@ -99,4 +106,4 @@ libvgcore_a_SOURCES += \
 
 # What a program links to use the core, in dependency order.
 core_libs = libvgcore.a libvgstorage.a libvgindex.a libvgbase.a \
-	$(URING_LIBS) $(XXHASH_LIBS)
+	$(URING_LIBS) $(XXHASH_LIBS) $(ROARING_LIBS)

@@ -614,3 +614,14 @@ check_PROGRAMS += tests/unit/atomic
 TESTS += tests/unit/atomic
 tests_unit_atomic_SOURCES = %D%/unit/atomic.c
 tests_unit_atomic_LDADD = $(store_libs)
+
+# filter, fields: which records are meant, by metadata and by indexes of it.
+noinst_LIBRARIES += libvgfieldkit.a
+libvgfieldkit_a_SOURCES = %D%/fieldkit.c %D%/fieldkit.h
+field_libs = libvgfieldkit.a libvgtap.a libvgcore.a libvgbase.a \
+	$(XXHASH_LIBS) $(ROARING_LIBS)
+field_tests = %D%/unit/fields
+check_PROGRAMS += $(field_tests)
+TESTS += $(field_tests)
+tests_unit_fields_SOURCES = %D%/unit/fields.c
+tests_unit_fields_LDADD = $(field_libs)
