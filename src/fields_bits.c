@@ -126,17 +126,21 @@ struct container {
 	const uint64_t *words;
 	size_t n_words;
 	uint32_t count;
+	uint16_t no;
 };
 
 static struct container get_container(const struct fields_bits *b, size_t no)
 {
-	struct container c = {.words = b->words + no * CONTAINER_WORDS};
+	struct container c = {.words = b->words + no * CONTAINER_WORDS,
+		.no = (uint16_t)no};
 	size_t left = b->n_words - no * CONTAINER_WORDS;
 
 	assert(no * CONTAINER_WORDS < b->n_words);
 	c.n_words = VG_MIN(left, (size_t)CONTAINER_WORDS);
-	for (size_t i = 0; i < c.n_words; i++)
-		c.count += (uint32_t)__builtin_popcountll(c.words[i]);
+	for (size_t i = 0; i < c.n_words; i++) {
+		if (c.words[i] != 0) /* mostly 0, and counting is slow */
+			c.count += (uint32_t)__builtin_popcountll(c.words[i]);
+	}
 	return c;
 }
 
@@ -154,44 +158,38 @@ static void put_container(struct wire_out *out, const struct container *c)
 		wire_put_bytes(out, zero, (CONTAINER_WORDS - c->n_words) * 8);
 		return;
 	}
+	uint16_t versions[ARRAY_MAX];
+	uint32_t n = 0;
 	for (size_t i = 0; i < c->n_words; i++) {
 		for (uint64_t w = c->words[i]; w != 0; w &= w - 1)
-			wire_put_u16(out, (uint16_t)(i * 64 +
-				(size_t)__builtin_ctzll(w)));
+			versions[n++] = (uint16_t)(i * 64 +
+				(size_t)__builtin_ctzll(w));
 	}
+	assert(n == c->count);
+	wire_put_bytes(out, versions, 2 * (size_t)n);
 }
 
-/* The portable form, owned; NULL: no memory. */
-static char *to_portable(const struct fields_bits *b, size_t *len)
+/* The portable form of n containers that are not empty; size is their bytes.
+ * Owned; NULL: no memory. */
+static char *to_portable(const struct container *containers, size_t n,
+	size_t size)
 {
-	size_t n_all = (b->n_words + CONTAINER_WORDS - 1) / CONTAINER_WORDS;
-	size_t size = 0, n = 0, at;
-	struct wire_out out;
-	char *form;
+	size_t at = 8 + 8 * n;
+	char *form = malloc(at + size);
 
-	for (size_t i = 0; i < n_all; i++) {
-		struct container c = get_container(b, i);
-		size += container_size(c.count);
-		n += c.count > 0;
-	}
-	at = 8 + 8 * n;
-	*len = at + size;
-	form = malloc(*len);
 	if (!form)
 		return NULL;
-	out = wire_out_init(form, at);
-	wire_put_u32(&out, COOKIE);
-	wire_put_u32(&out, (uint32_t)n);
+	struct wire_out out = wire_out_init(form, 8 + 4 * n);
 	struct wire_out offsets = wire_out_init(form + 8 + 4 * n, 4 * n);
 	struct wire_out body = wire_out_init(form + at, size);
-	for (size_t i = 0; i < n_all; i++) {
-		struct container c = get_container(b, i);
-		if (c.count == 0)
-			continue;
-		wire_put_u16(&out, (uint16_t)i);
-		wire_put_u16(&out, (uint16_t)(c.count - 1));
+	wire_put_u32(&out, COOKIE);
+	wire_put_u32(&out, (uint32_t)n);
+	for (size_t i = 0; i < n; i++) {
+		const struct container *c = &containers[i];
+		wire_put_u16(&out, c->no);
+		wire_put_u16(&out, (uint16_t)(c->count - 1));
 		wire_put_u32(&offsets, (uint32_t)(at + body.len));
-		put_container(&body, &c);
+		put_container(&body, c);
 	}
 	assert(!out.failed && !offsets.failed && !body.failed);
 	assert(offsets.len == 4 * n && body.len == size);
@@ -201,14 +199,25 @@ static char *to_portable(const struct fields_bits *b, size_t *len)
 int fields_bits_export(const struct fields_bits *b,
 	struct roaring_bitmap_s **out)
 {
-	size_t len;
-	char *form = to_portable(b, &len);
-	roaring_bitmap_t *set;
+	size_t n_all = (b->n_words + CONTAINER_WORDS - 1) / CONTAINER_WORDS;
+	struct container *c = malloc(n_all * sizeof(*c));
+	roaring_bitmap_t *set = NULL;
+	size_t n = 0, size = 0;
+	char *form;
 
-	if (!form)
+	if (!c)
 		return -ENOMEM;
-	set = roaring_bitmap_portable_deserialize_safe(form, len);
+	for (size_t i = 0; i < n_all; i++) {
+		c[n] = get_container(b, i);
+		size += container_size(c[n].count);
+		n += c[n].count > 0;
+	}
+	form = to_portable(c, n, size);
+	if (form)
+		set = roaring_bitmap_portable_deserialize_safe(form,
+			8 + 8 * n + size);
 	free(form);
+	free(c);
 	if (!set)
 		return -ENOMEM;
 	*out = set;
