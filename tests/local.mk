@@ -620,8 +620,10 @@ noinst_LIBRARIES += libvgfieldkit.a
 libvgfieldkit_a_SOURCES = %D%/fieldkit.c %D%/fieldkit.h
 field_libs = libvgfieldkit.a libvgtap.a libvgcore.a libvgbase.a \
 	$(XXHASH_LIBS) $(ROARING_LIBS)
-field_tests = %D%/unit/fields
+field_tests = %D%/unit/filter %D%/unit/fields
 check_PROGRAMS += $(field_tests)
 TESTS += $(field_tests)
+tests_unit_filter_SOURCES = %D%/unit/filter.c
+tests_unit_filter_LDADD = $(field_libs)
 tests_unit_fields_SOURCES = %D%/unit/fields.c
 tests_unit_fields_LDADD = $(field_libs)
