@@ -46,8 +46,10 @@ struct roaring_bitmap_s; /* roaring_bitmap_t of <roaring/roaring.h> */
  * works without one. One thread at a time extends a field, beside readers and
  * the extension of others; the write lock is held to put the outcome in place.
  *
- * FAILURE. After -ENOMEM all is as it was. -VG_ECORRUPT: the metadata of some
- * version is no stored form.
+ * FAILURE. After -ENOMEM all is as it was, but that a field which was extended
+ * before the failure stays extended: no answer depends on it. -VG_ECORRUPT: the
+ * metadata of some version is no stored form; so no filter of that field has an
+ * answer.
  */
 struct fields;
 

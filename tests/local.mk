@@ -620,10 +620,26 @@ noinst_LIBRARIES += libvgfieldkit.a
 libvgfieldkit_a_SOURCES = %D%/fieldkit.c %D%/fieldkit.h
 field_libs = libvgfieldkit.a libvgtap.a libvgcore.a libvgbase.a \
 	$(XXHASH_LIBS) $(ROARING_LIBS)
-field_tests = %D%/unit/filter %D%/unit/fields
+field_tests = %D%/unit/filter %D%/unit/fields %D%/unit/fields_threads \
+	%D%/unit/fields_cve %D%/fault/fields
 check_PROGRAMS += $(field_tests)
 TESTS += $(field_tests)
 tests_unit_filter_SOURCES = %D%/unit/filter.c
 tests_unit_filter_LDADD = $(field_libs)
 tests_unit_fields_SOURCES = %D%/unit/fields.c
 tests_unit_fields_LDADD = $(field_libs)
+tests_unit_fields_threads_SOURCES = %D%/unit/fields_threads.c
+tests_unit_fields_threads_LDADD = $(field_libs)
+tests_unit_fields_cve_SOURCES = %D%/unit/fields_cve.c
+tests_unit_fields_cve_LDADD = $(field_libs)
+tests_fault_fields_SOURCES = %D%/fault/fields.c
+tests_fault_fields_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+tests_fault_fields_LDADD = $(field_libs)
+fuzz_targets += %D%/fuzz/filter %D%/fuzz/fields
+tests_fuzz_filter_SOURCES = %D%/fuzz/filter.c $(fuzz_main)
+tests_fuzz_filter_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_filter_LDADD = $(field_libs)
+tests_fuzz_fields_SOURCES = %D%/fuzz/fields.c $(fuzz_main)
+tests_fuzz_fields_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fields_LDADD = $(field_libs)
