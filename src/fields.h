@@ -163,7 +163,8 @@ int fields_save(struct fields *f, const struct fields_sink *sink);
  * returns an error, which is returned: -VG_ECORRUPT where the stream ends.
  * -VG_ECORRUPT: no such stream, damaged, of more than n versions, or breaking
  * an order that searches rely on; *why (constant) says what. Another version
- * is refused like this, too: indexes can be made anew. -ENOMEM. After an error nothing was added. Any thread.
+ * is refused like this, too: indexes can be made anew. -ENOMEM. After an error
+ * nothing was added. Any thread.
  */
 struct fields_source {
 	int (*read)(void *ctx, void *buf, size_t len);

@@ -294,7 +294,7 @@ int fields_runs_extend(struct fields_runs *old, struct vg_id field,
 	for (uint32_t i = 0; old && i < old->n && rc == 0; i++)
 		rc = push(&s, fields_run_ref(old->at[i]));
 	while (rc == 0 && covered < rows->n) {
-		struct fields_run *run;
+		struct fields_run *run = NULL;
 		rc = build_run(field, rows, covered, &run);
 		if (rc < 0)
 			break;

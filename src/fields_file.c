@@ -103,6 +103,7 @@ static int take_all(struct fields *f, struct kept **out, uint32_t *n)
 	uint32_t cap = 0;
 	struct kept *kept = NULL;
 
+	/* Each turn but the last met a thread that added a field. */
 	for (;;) {
 		pthread_rwlock_rdlock(&f->lock);
 		if (kept && f->n <= cap)
@@ -278,6 +279,7 @@ static int get_run(struct in *in, uint32_t begin, struct fields_run **out)
 		return rc;
 	}
 	fields_run_done(r);
+	assert(r->begin == begin && r->end <= in->n);
 	*out = r;
 	return 0;
 }

@@ -238,6 +238,8 @@ static int step_term(struct match *m, uint16_t step)
 		.runs = m->views[step], .out = &m->held[m->n_held]};
 	int rc = fields_bits_init(p.out, m->n);
 
+	assert(m->n_held < FILTER_STACK_MAX);
+	assert(p.runs->covered <= m->n);
 	if (rc < 0)
 		return rc;
 	m->n_held++;

@@ -151,6 +151,7 @@ static void walk_part(struct walk *w, uint32_t part)
 {
 	const struct source *s = &w->g->parts[part];
 
+	assert(part < w->g->n && s->at < s->end);
 	w->part = part;
 	w->before = part > 0 && s[-1].run == s->run ? s - 1 : NULL;
 	assert(!w->before || s->is_element);
@@ -249,6 +250,7 @@ static int put_json(struct merge *m, const struct source *s, uint32_t version)
 	const char *word;
 	int rc;
 
+	assert(version < m->rows->n);
 	if (fields_key_is_cut(len))
 		return put_cut(m, key, version);
 	switch (key[0] & (FIELDS_ELEMENT - 1)) {
@@ -407,6 +409,7 @@ static int count_group(struct merge *m, const struct group *g, void *ctx)
 	}
 	if (t.count == 0)
 		return 0;
+	assert(t.at.run && t.version < m->rows->n);
 	tallies = filter_grow(f->tallies, &f->cap, f->n + 1, sizeof(*tallies));
 	if (!tallies)
 		return -ENOMEM;

@@ -132,19 +132,20 @@ static int put_values(const struct format *m, const struct filter_term *t)
 	return rc;
 }
 
-static const char *word_of(const struct filter_term *t)
+/* One of a list is said shorter. */
+static int put_op(struct meta_buf *out, const struct filter_term *t)
 {
-	static const char *const words[FILTER_N_OPS] = {".eq=", ".ne=",
-		".gt=", ".gte=", ".lt=", ".lte=", ".in=", ".nin=", ".exists=",
-		".prefix=", ".contains="};
 	enum filter_op op = t->op;
+	int rc = put_word(out, ".");
 
 	assert(op < FILTER_N_OPS);
 	if (op == FILTER_IN && t->n_values == 1)
 		op = FILTER_EQ;
 	if (op == FILTER_NIN && t->n_values == 1)
 		op = FILTER_NE;
-	return words[op];
+	if (rc == 0)
+		rc = put_word(out, filter_words[op]);
+	return rc < 0 ? rc : put_word(out, "=");
 }
 
 static int put_term(const struct format *m, const struct filter_term *t)
@@ -155,7 +156,7 @@ static int put_term(const struct format *m, const struct filter_term *t)
 	if (rc == 0)
 		rc = put_encoded(m->out, t->field, t->field_len, false);
 	if (rc == 0)
-		rc = put_word(m->out, word_of(t));
+		rc = put_op(m->out, t);
 	if (rc < 0)
 		return rc;
 	if (t->op == FILTER_EXISTS)

@@ -4,6 +4,8 @@
 #ifndef VG_FILTER_INT_H
 #define VG_FILTER_INT_H
 
+#include <assert.h>
+
 #include "src/decimal.h"
 #include "src/filter.h"
 #include "src/json.h"
@@ -81,6 +83,30 @@ void *filter_grow(void *at, uint32_t *cap, uint32_t n, size_t size);
 
 int filter_add_step(struct filter *f, uint16_t step); /* -ENOMEM */
 
+/* The operators as they are written. */
+extern const char filter_words[FILTER_N_OPS][9];
+
+/* A term while it is read. */
+struct filter_reader {
+	struct filter *f;
+	struct filter_term *t;
+	const char *text; /* of the term */
+	size_t offset;	  /* of it, for positions */
+	struct filter_why *why;
+};
+
+/* Of a byte in the text, for people. */
+size_t filter_position(const struct filter_reader *r, const char *at);
+
+/* Appends text[len] to the filter's bytes, %XX as what it stands for; it may
+ * stand there already. */
+const char *filter_put_decoded(struct filter *f, const char *text, size_t len,
+	uint32_t *out_len);
+
+/* What is behind the = of a term whose op is known; -EINVAL, -ENOMEM. */
+int filter_parse_value(struct filter_reader *r, const char *raw,
+	const char *end);
+
 /* filter_parse.c: text[len] at `offset` of what why counts, as one term more;
  * bytes has room for it. */
 int filter_add_term(struct filter *f, const char *text, size_t len,
@@ -90,8 +116,7 @@ int filter_add_term(struct filter *f, const char *text, size_t len,
 int filter_refuse(struct filter_why *why, size_t position, const char *fmt, ...)
 	VG_PRINTF(3, 4);
 
-/* text[len] for a sentence: cut, and ASCII. Borrowed until the next call of
- * this thread with the same buffer. */
+/* text[len] for a sentence: cut, and ASCII. Returns out. */
 #define FILTER_SHOW_LEN 40
 const char *filter_show(const char *text, size_t len,
 	char out[FILTER_SHOW_LEN + 4]);
@@ -118,6 +143,7 @@ struct filter_walk {
 	uint32_t field_len;
 	uint32_t from[JSON_DEPTH_MAX + 1]; /* of field, by depth of objects */
 	bool is_in_array, is_over;
+	bool is_plain; /* no dots: one place, as no key is there twice */
 };
 
 void filter_walk_init(struct filter_walk *w, struct meta m, const char *field,

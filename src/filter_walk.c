@@ -22,6 +22,7 @@ void filter_walk_init(struct filter_walk *w, struct meta m, const char *field,
 	w->from[1] = 0;
 	w->is_in_array = false;
 	w->is_over = m.len == 0;
+	w->is_plain = !memchr(field, '.', field_len);
 }
 
 /* How many bytes of rest[len] the key is, up to a dot or the end; 0: none. A
@@ -80,6 +81,7 @@ static int take_member(struct filter_walk *w, const struct json_token *key,
 	if (!is_key || len < rest)
 		return pass(w, &value);
 	*hit = (struct filter_hit){.token = value};
+	w->is_over = w->is_plain;
 	if (value.type == JSON_ARRAY)
 		w->is_in_array = true;
 	else if (value.type == JSON_OBJECT && pass(w, &value) < 0)
@@ -115,7 +117,7 @@ int filter_walk_next(struct filter_walk *w, struct filter_hit *hit)
 	int rc = 0;
 
 	/* Each turn reads a token, so the text's end ends it. */
-	while (rc == 0 && !w->is_over) {
+	while (rc == 0 && (!w->is_over || w->is_in_array)) {
 		if (w->is_in_array) {
 			rc = take_element(w, hit);
 			continue;

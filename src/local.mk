@@ -45,7 +45,7 @@ libvgcore_a_SOURCES += \
 	%D%/decimal.c %D%/decimal.h \
 	%D%/filter.c %D%/filter.h %D%/filter_int.h \
 	%D%/filter_format.c %D%/filter_match.c %D%/filter_parse.c \
-	%D%/filter_walk.c %D%/filter_where.c
+	%D%/filter_value.c %D%/filter_walk.c %D%/filter_where.c
 
 # fields: indexes of metadata.
 libvgcore_a_SOURCES += \
