@@ -14,7 +14,8 @@
  * not binds tighter than and, and tighter than or; the words are lower case.
  *
  * TEXT. %XX, two hexadecimal digits, is that byte in FIELD and VALUE, any other
- * % is itself; what is written so never ends, separates or quotes anything.
+ * % is itself; what is written so never ends or separates anything, but %22x%22
+ * is the JSON string "x". A string in quotes is unquoted first, then decoded.
  * In an EXPR a VALUE ends at white space or at a ) without its ( within it; a
  * JSON string in double quotes may hold anything, and so may a JSON array of
  * in and nin. One `meta.` in front of FIELD is taken away, whatever follows.
