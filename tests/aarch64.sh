@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# dist-aarch64.sh: the kernels of NEON are as right as the others.
+# aarch64.sh: the kernels of NEON are as right as the others.
 #
 # Builds the distances, the exact scan and their unit tests for AArch64, which
 # takes none of the product's libraries, and runs them under qemu-user: as a
@@ -9,7 +9,7 @@
 #
 #	CC_AARCH64, QEMU_AARCH64	other programs than the usual ones
 set -u
-src=${VG_SRC:-$(cd "$(dirname "$0")/../.." && pwd)}
+src=${VG_SRC:-$(cd "$(dirname "$0")/.." && pwd)}
 cc=${CC_AARCH64:-aarch64-linux-gnu-gcc}
 qemu=${QEMU_AARCH64:-qemu-aarch64}
 tests='dist dist_half dist_bytes dist_rows flat'
