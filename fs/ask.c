@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "fs/rowfile.h"
+#include "src/match.h"
 
 /* Searches whose reading takes longer than some 200 us go to the pool. */
 #define LONG_BYTES (4u << 20)
@@ -26,10 +27,12 @@ struct source {
 	const struct version *version; /* whose vector it is, or NULL */
 	struct named_request *named; /* referenced */
 	struct look look; /* what all of it is searched in; id= borrows of it */
+	struct match *match; /* owned, of look; NULL: there is no filter */
 };
 
 static void source_fini(struct source *src)
 {
+	match_free(src->match);
 	named_unref(src->named);
 	look_fini(&src->look);
 }
@@ -77,10 +80,18 @@ static int source_init(struct ask *ask, struct source *src)
 
 	*src = (struct source){0};
 	look_init(&src->look, ask->in, store_moments(ask->fs->store));
+	if (q->filter) {
+		int rc = match_new(&src->look, q->filter, &src->match);
+
+		if (rc < 0)
+			return rc;
+	}
 	if (q->src == QUERY_ID)
 		return source_of_id(ask, src);
 	if (q->src == QUERY_NAME)
 		return source_of_name(ask, src);
+	if (q->src == QUERY_COUNT)
+		return 0;
 	assert(q->src == QUERY_VEC);
 	src->vecs = q->vec;
 	src->n = q->n_vec;
@@ -124,6 +135,7 @@ static int search_one(void *ctx, size_t item)
 		.ef = q->ef,
 		.exact = q->exact,
 		.leave_out = ch->src->leave_out,
+		.match = ch->src->match,
 		.cancel = ch->ask->cancel,
 	};
 	int rc = store_search(ch->ask->fs->store, &ch->src->look, &search,
@@ -226,6 +238,7 @@ static void fill_spec(const struct query *q, struct rowfile_spec *spec)
 	spec->offset = q->offset;
 	spec->k = q->has_k ? q->k : 0;
 	spec->trailer = q->trailer;
+	spec->filter = q->filter;
 }
 
 int ask_open_rows(struct fs *fs, struct qnode *node,
@@ -255,6 +268,22 @@ static int run_all(struct ask *ask, struct answer_bytes *out)
 	return rc;
 }
 
+static int run_count(struct ask *ask, struct answer *a)
+{
+	struct source src;
+	uint64_t n = atomic_load_explicit(
+		&ask->in->n_live, memory_order_relaxed);
+	int rc = 0;
+
+	if (ask->query->filter) {
+		rc = source_init(ask, &src);
+		if (rc == 0)
+			n = match_count(src.match);
+		source_fini(&src);
+	}
+	return rc < 0 ? rc : answer_put_count(a, n);
+}
+
 static int run(struct ask *ask, struct answer_bytes *out)
 {
 	struct source src;
@@ -265,9 +294,7 @@ static int run(struct ask *ask, struct answer_bytes *out)
 		return run_all(ask, out);
 	answer_init(&a);
 	if (ask->query->src == QUERY_COUNT) {
-		rc = answer_put_count(&a,
-			atomic_load_explicit(
-				&ask->in->n_live, memory_order_relaxed));
+		rc = run_count(ask, &a);
 	} else {
 		rc = source_init(ask, &src);
 		if (rc == 0)
@@ -352,6 +379,9 @@ bool ask_is_long(struct ask *ask)
 	struct look look;
 	uint64_t cost = 0;
 
+	/* Its first use makes a field's index. */
+	if (q->filter)
+		return true;
 	if (q->src == QUERY_COUNT)
 		return false;
 	if (q->src == QUERY_ALL || q->n_vec > 1)

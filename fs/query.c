@@ -32,12 +32,13 @@ static const struct query_param params[] = {
 	{"trailer", QUERY_FLAG, 0, 1, offsetof(struct query, trailer)},
 	{"fmt", QUERY_FMT, 0, 0, 0},
 	{"snap", QUERY_SNAP, 0, 0, 0},
+	{"where", QUERY_WHERE, 0, 0, 0},
 };
 
 /* Words that no NAME may take: some stand for what is not built yet, so that
  * no name in use changes its meaning then. */
-static const char *const reserved[] = {"count", "all", "where", "order",
-	"group", "consistency"};
+static const char *const reserved[] = {"count", "all", "order", "group",
+	"consistency", "facet", "like", "text", "meta"};
 
 static bool is_word(const char *text, size_t len, const char *word)
 {
@@ -81,6 +82,7 @@ void query_init(struct query *q)
 	q->min_score = -INFINITY;
 	q->exact = q->partial = q->strict = q->trailer = q->has_k = false;
 	q->fields = NULL;
+	q->filter = NULL;
 	q->vec = NULL;
 	q->n_fields = q->n_vec = q->dim = q->key_len = q->snap_len = 0;
 	q->error[0] = '\0';
@@ -90,8 +92,10 @@ void query_fini(struct query *q)
 {
 	free(q->fields);
 	free(q->vec);
+	filter_free(q->filter);
 	q->fields = NULL;
 	q->vec = NULL;
+	q->filter = NULL;
 	q->n_fields = q->n_vec = 0;
 }
 
@@ -105,6 +109,15 @@ int query_init_from(struct query *q, const struct query *from)
 			-EINVAL); /* they were checked when from got them */
 		if (rc < 0)
 			return rc;
+	}
+	if (from->filter) {
+		const struct filter *parts[] = {from->filter};
+		int rc = filter_join(parts, 1, &q->filter);
+
+		if (rc < 0) {
+			query_fini(q);
+			return rc;
+		}
 	}
 	q->fmt = from->fmt;
 	for (size_t i = 0; i < VG_ARRAY_LEN(params); i++) {
@@ -247,6 +260,35 @@ int query_set_snap(struct query *q, const char *name, size_t len)
 	return 0;
 }
 
+int query_add_filter(struct query *q, const char *text, size_t len,
+	bool is_expression)
+{
+	struct filter_why why = {0};
+	struct filter *more, *joined;
+	int rc = is_expression ? filter_parse_where(text, len, &why, &more)
+			       : filter_parse_term(text, len, &why, &more);
+
+	if (rc == -EINVAL)
+		return query_refuse(q, "%s", why.sentence);
+	if (rc < 0)
+		return rc;
+	if (q->filter) {
+		const struct filter *parts[] = {q->filter, more};
+
+		rc = filter_join(parts, 2, &joined);
+		filter_free(more);
+		if (rc == -E2BIG)
+			return query_refuse(q, "a query has at most %d filters",
+				FILTER_TERMS_MAX);
+		if (rc < 0)
+			return rc;
+		filter_free(q->filter);
+		more = joined;
+	}
+	q->filter = more;
+	return 0;
+}
+
 int query_set_param(struct query *q, const struct query_param *param,
 	const char *value, size_t len)
 {
@@ -278,8 +320,10 @@ int query_set_param(struct query *q, const struct query_param *param,
 		return 0;
 	case QUERY_SNAP:
 		return query_set_snap(q, value, len);
+	case QUERY_WHERE:
+		return query_add_filter(q, value, len, true);
 	}
-	assert(param->kind <= QUERY_SNAP);
+	assert(param->kind <= QUERY_WHERE);
 	return -EINVAL;
 }
 
@@ -290,6 +334,8 @@ int query_parse_param(struct query *q, const char *name, size_t len)
 
 	q->error[0] = '\0';
 	param = eq ? query_find_param(name, (size_t)(eq - name)) : NULL;
+	if (!param && eq && memrchr(name, '.', (size_t)(eq - name)))
+		return query_add_filter(q, name, len, false);
 	if (!param)
 		return -ENOENT;
 	eq++;
@@ -383,6 +429,21 @@ static void put_fields(struct text *t, const struct query *q)
 	}
 }
 
+/* In its one spelling, slashes encoded; nothing without memory for it. */
+static void put_filter(struct text *t, const struct filter *filter)
+{
+	struct meta_buf text = {0};
+
+	if (filter_format(filter, &text) == 0)
+		for (size_t i = 0; i < text.len; i++) {
+			bool is_slash = text.bytes[i] == '/';
+
+			put(t, is_slash ? "%2F" : text.bytes + i,
+				is_slash ? 3 : 1);
+		}
+	free(text.bytes);
+}
+
 /* The value of param in q as text. */
 static void put_value(struct text *t, const struct query_param *param,
 	const struct query *q)
@@ -414,6 +475,9 @@ static void put_value(struct text *t, const struct query_param *param,
 	case QUERY_SNAP:
 		put(t, q->snap, q->snap_len);
 		return;
+	case QUERY_WHERE:
+		put_filter(t, q->filter);
+		return;
 	}
 }
 
@@ -428,6 +492,8 @@ static bool is_default(const struct query_param *param, const struct query *q,
 		return q->fmt == none->fmt;
 	if (param->kind == QUERY_SNAP)
 		return q->snap_len == 0;
+	if (param->kind == QUERY_WHERE)
+		return !q->filter;
 	/* k=10 given is not k left out: `all` tells them apart. */
 	if (param->at == offsetof(struct query, k))
 		return !q->has_k;

@@ -4,14 +4,17 @@
 #define FS_QUERY_H
 
 #include "fs/answer.h"
+#include "src/filter.h"
 #include "src/vg.h"
 
 /*
  *   query/[PARAM/]*LEAF
  *   PARAM := k=N (10) | ef=N | offset=N | max_dist=F | min_score=F | exact=1
+ *          | FIELD.OP=VALUE | where=EXPR         (src/filter.h)
  *          | fields=a,b | snap=NAME | timeout=MS | fmt=FMT | threads=N
- *          | partial=1 | strict=1 | trailer=1    in any order; the innermost
- *                                                wins
+ *          | partial=1 | strict=1 | trailer=1    in any order; of one twice
+ *                                                the innermost wins, but
+ *                                                all filters hold at once
  *   LEAF  := SRC[.FMT] | count
  *   SRC   := CSV | v=CSV | b64=BASE64URL | id=ID | NAME | all
  *   NAME  := [A-Za-z_][A-Za-z0-9_-]{0,63}, no word of this grammar
@@ -64,6 +67,8 @@ struct query {
 
 	struct vg_id *fields; /* owned, one block; NULL: all of metadata */
 	uint32_t n_fields;
+
+	struct filter *filter; /* owned: what records have to be; NULL: all */
 
 	float *vec;	/* owned: n_vec rows of dim numbers, all finite */
 	uint32_t n_vec; /* more than 1: a batch, answers carry "q" */

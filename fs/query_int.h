@@ -12,6 +12,7 @@ enum query_kind {
 	QUERY_FIELDS, /* words with commas between them */
 	QUERY_FMT,    /* a format's word */
 	QUERY_SNAP,   /* a snapshot's name */
+	QUERY_WHERE,  /* an expression of filters */
 };
 
 /* A parameter: its word, what values it takes, and where they go. */
@@ -35,6 +36,11 @@ int query_set_fields(struct query *q, const struct vg_id *fields, uint32_t n);
 
 /* Takes a snapshot's name. -EINVAL. */
 int query_set_snap(struct query *q, const char *name, size_t len);
+
+/* Takes FIELD.OP=VALUE, or an expression of them, beside what there is already.
+ * -EINVAL, -ENOMEM. */
+int query_add_filter(struct query *q, const char *text, size_t len,
+	bool is_expression);
 
 /* Checks what single parameters cannot; q->src is known. -EINVAL. */
 int query_check(struct query *q);

@@ -145,15 +145,19 @@ static int read_id(struct request *r)
 	return rc;
 }
 
-static int read_snap(struct request *r)
+/* "snap":"a" and "where":"a.eq=1" */
+static int read_text(struct request *r, const struct query_param *param)
 {
+	static const char *const what[] = {
+		"snap takes a string", "where takes a string"};
 	size_t len;
 	char *text;
-	int rc = read_string(r, "snap takes a string", &text, &len);
+	int rc = read_string(
+		r, what[param->kind == QUERY_WHERE], &text, &len);
 
 	if (rc < 0)
 		return rc;
-	rc = query_set_snap(r->q, text, len);
+	rc = query_set_param(r->q, param, text, len);
 	free(text);
 	return rc;
 }
@@ -205,8 +209,8 @@ static int read_param(struct request *r, const struct query_param *param)
 
 	if (param->kind == QUERY_FIELDS)
 		return read_fields(r);
-	if (param->kind == QUERY_SNAP)
-		return read_snap(r);
+	if (param->kind == QUERY_SNAP || param->kind == QUERY_WHERE)
+		return read_text(r, param);
 	if (json_next(&r->json, &token) < 0)
 		return refuse_json(r);
 	switch (token.type) {

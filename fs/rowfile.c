@@ -235,6 +235,8 @@ static int choose_rows(struct rowfile *rf, const struct rowfile_spec *spec,
 	uint32_t *rows;
 	int rc = rowfile_put_rows(rf, help);
 
+	if (rc == 0 && spec->filter)
+		rc = rowfile_keep_matches(rf, spec->filter);
 	if (rc < 0)
 		return rc;
 	if (rf->kind == ROWFILE_ALL) {

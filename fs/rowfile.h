@@ -5,6 +5,7 @@
 
 #include "fs/answer.h"
 #include "fs/pool.h"
+#include "src/filter.h"
 #include "src/store.h"
 
 /*
@@ -47,6 +48,7 @@ struct rowfile_spec {
 	enum answer_fmt fmt;	    /* ndjson, json, tsv or ids */
 	const struct vg_id *fields; /* copied; NULL: all of metadata */
 	uint32_t n_fields;
+	const struct filter *filter; /* borrowed; NULL: all records */
 	uint32_t offset; /* rows left out at the beginning */
 	uint32_t k;	 /* rows at most after that; 0: all there are */
 	bool trailer;

@@ -49,6 +49,9 @@ int rowfile_check_cancel(const struct rowfile_help *help);
  * dim. Errors as rowfile_open. */
 int rowfile_put_rows(struct rowfile *rf, const struct rowfile_help *help);
 
+/* Leaves those that the filter means. Errors of match_new. */
+int rowfile_keep_matches(struct rowfile *rf, const struct filter *filter);
+
 /* Sorts the rows by the bytes of their ids. Errors likewise. */
 int rowfile_sort(struct rowfile *rf, const struct rowfile_help *help);
 

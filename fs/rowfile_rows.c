@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fs/rowfile_int.h"
+#include "src/match.h"
 
 /* Rows between two looks at cancel: some hundred microseconds. */
 #define CANCEL_ROWS 4096u
@@ -67,6 +68,22 @@ int rowfile_put_rows(struct rowfile *rf, const struct rowfile_help *help)
 	for (; cell && rf->n == 0 && rc == 0; cell = cell->retired)
 		rc = put_cell(rf, cell, help);
 	return rc;
+}
+
+int rowfile_keep_matches(struct rowfile *rf, const struct filter *filter)
+{
+	struct match *match;
+	uint64_t n = 0;
+	int rc = match_new(&rf->look, filter, &match);
+
+	if (rc < 0)
+		return rc;
+	for (uint64_t i = 0; i < rf->n; i++)
+		if (match_has(match, rf->rows[i]))
+			rf->rows[n++] = rf->rows[i];
+	rf->n = n;
+	match_free(match);
+	return 0;
 }
 
 /* ---- by id ---- */

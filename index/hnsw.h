@@ -167,6 +167,8 @@ struct hnsw_query {
 	void *ctx;
 	float hidden;
 	const _Atomic bool *cancel;
+	uint32_t *n_kept; /* told: candidates that may be answered, ef at most,
+			     among which the answer's were chosen; NULL: not */
 };
 
 /*

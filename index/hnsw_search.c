@@ -606,6 +606,8 @@ int hnsw_search(const struct hnsw *h, const struct hnsw_query *q,
 		return -EINVAL;
 	if (entry == ENTRY_NONE) {
 		*n = 0;
+		if (q->n_kept)
+			*q->n_kept = 0;
 		return 0;
 	}
 	rc = hnsw_scratch_reserve(s, h, ef);
@@ -625,6 +627,8 @@ int hnsw_search(const struct hnsw *h, const struct hnsw_query *q,
 		rc = search(&w, q, ef, entry, false);
 	if (rc < 0)
 		return rc;
+	if (q->n_kept)
+		*q->n_kept = q->is_visible ? w.found.n : w.pool.n;
 	*n = finish(&probe, q->is_visible ? &w.found : &w.pool, q->k, out);
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include "index/hnsw.h"
 #include "src/collection_file.h"
 #include "src/collection_int.h"
+#include "src/fields.h"
 
 #define IDS_MIN 16u /* heads of a new collection's table */
 
@@ -86,6 +87,7 @@ static void generation_free(struct generation *g)
 	struct id_table *table;
 	struct cell *cell;
 
+	fields_free(atomic_load_explicit(&g->fields, memory_order_relaxed));
 	cell = atomic_load_explicit(&g->cell, memory_order_relaxed);
 	while (cell) {
 		struct cell *retired = cell->retired;

@@ -12,6 +12,7 @@
 #include "src/moment.h"
 #include "src/op.h"
 
+struct fields;
 struct hnsw;
 
 /*
@@ -144,6 +145,7 @@ struct generation {
 	_Atomic(struct id_table *) ids;
 	uint32_t n_ids;		   /* the committer's: used heads */
 	_Atomic(struct cell *) cell; /* NULL: no vector was ever written */
+	_Atomic(struct fields *) fields; /* owned; NULL: no filter has asked yet */
 	struct cell *opening; /* the committer's: made by a reservation, and not
 				 published yet; or NULL */
 

@@ -49,6 +49,7 @@ libvgcore_a_SOURCES += \
 
 # fields: indexes of metadata.
 libvgcore_a_SOURCES += \
+	%D%/match.c %D%/match.h \
 	%D%/fields.c %D%/fields.h %D%/fields_int.h \
 	%D%/fields_bits.c %D%/fields_build.c %D%/fields_file.c \
 	%D%/fields_find.c %D%/fields_key.c %D%/fields_match.c \

@@ -7,6 +7,7 @@
 
 #include "index/flat.h"
 #include "index/hnsw.h"
+#include "src/match.h"
 #include "src/store_int.h"
 
 /*
@@ -22,8 +23,10 @@ struct reader {
 	struct collection *coll;
 	struct cell *cell;
 	const struct moment *moment;
+	struct match *match; /* NULL: all are wanted */
 	struct vg_id leave_out;
 	bool tail_only; /* linked slots are the graph's to find */
+	uint32_t n_kept; /* of the last walk: hnsw_query */
 };
 
 static int compare_ids(struct vg_id a, struct vg_id b)
@@ -43,7 +46,8 @@ static bool is_visible(void *ctx, uint32_t slot)
 			memory_order_acquire) == SLOT_LINKED)
 		return false;
 	no = cell_find(rd->cell, slot, rd->moment);
-	if (no == VERSION_NONE || cell_check_row(rd->cell, slot) < 0)
+	if (no == VERSION_NONE || (rd->match && !match_has(rd->match, no)) ||
+		cell_check_row(rd->cell, slot) < 0)
 		return false;
 	return !rd->leave_out.len ||
 	       compare_ids(version_id(generation_version(rd->cell->gen, no)),
@@ -76,6 +80,8 @@ static float hidden_share(const struct reader *rd)
 	uint64_t live = atomic_load_explicit(
 		&rd->coll->n_live, memory_order_relaxed);
 
+	if (rd->match)
+		live = VG_MIN(live, match_size(rd->match));
 	return n > live ? 1 - (float)live / (float)n : 0;
 }
 
@@ -171,6 +177,7 @@ static int search_graph(const struct search *q, uint32_t ef, struct reader *rd,
 		.ctx = rd,
 		.hidden = hidden_share(rd),
 		.cancel = q->cancel,
+		.n_kept = &rd->n_kept,
 	};
 	uint32_t n;
 	int rc;
@@ -193,6 +200,23 @@ static int search_graph(const struct search *q, uint32_t ef, struct reader *rd,
 }
 
 /*
+ * Whether the graph may have given up among rows that are not seen: it walks
+ * over what was deleted for so long only. How many are seen is known of a
+ * snapshot; the present's count may be of a later moment than the look's. Of
+ * the present so few are there that a graph was walked at all (is_scan) only
+ * where most rows are deleted, and compaction is due.
+ */
+static bool is_short(const struct reader *rd, const struct topk *top)
+{
+	assert(!rd->match);
+	uint64_t n_seen = rd->coll->of ? atomic_load_explicit(&rd->coll->n_live,
+						 memory_order_relaxed)
+				       : UINT64_MAX;
+
+	return top->n < top->cap && top->n + (rd->leave_out.len > 0) < n_seen;
+}
+
+/*
  * A walk's pool costs with the square of ef: where that nears the rows there
  * are, looking at each is as fast, and exact.
  */
@@ -205,21 +229,72 @@ static bool is_scan(const struct cell *cell, const struct search *q,
 	       (uint64_t)VG_MAX(ef, q->k) * SCAN_SHARE >= n_slots;
 }
 
-/*
- * Whether the graph may have given up among rows that are not seen: it walks
- * over what was deleted for so long only. How many are seen is known of a
- * snapshot; the present's count may be of a later moment than the look's. Of
- * the present so few are there that a graph was walked at all (is_scan) only
- * where most rows are deleted, and compaction is due.
- */
-static bool is_short(const struct reader *rd, const struct topk *top)
-{
-	uint64_t n_seen = rd->coll->of ? atomic_load_explicit(&rd->coll->n_live,
-						 memory_order_relaxed)
-				       : UINT64_MAX;
+/* ---- with a filter ---- */
 
-	return top->n < top->cap && top->n + (rd->leave_out.len > 0) < n_seen;
+/*
+ * So few matches that looking at each is as fast as a walk among the others;
+ * docs/index.md has the measurements.
+ */
+#define SCAN_MATCHES 20u /* times the square root of the rows */
+
+static bool is_match_scan(const struct cell *cell, const struct search *q,
+	uint32_t ef, uint32_t n_slots)
+{
+	uint64_t m = match_size(q->match);
+
+	return is_scan(cell, q, ef, n_slots) ||
+	       m * m <= (uint64_t)SCAN_MATCHES * SCAN_MATCHES * n_slots;
 }
+
+/* Every match by its row. */
+static int scan_matches(
+	const struct flat_query *fq, struct reader *rd, struct topk *top)
+{
+	const uint32_t *slots;
+	uint32_t n;
+	int rc = match_slots(rd->match, &slots, &n);
+
+	rd->tail_only = false;
+	top->n = 0;
+	return rc < 0 ? rc
+		      : flat_scan_list(fq, &rd->cell->vec.rows, slots, n, top);
+}
+
+/*
+ * The walk goes over all rows and keeps the matches that it meets. Those that
+ * it kept are the nearest there are, if only as near as it got: where it came
+ * to few, as the matches are few there or lie elsewhere, each is looked at. So
+ * if k rows match, k are answered.
+ */
+#define KEPT_MORE 16u /* candidates beside 2 k, or as many as ef */
+
+static int run_matches(const struct search *q, uint32_t ef, struct reader *rd,
+	uint32_t tail_from, struct scratch *sc, struct topk *top)
+{
+	const struct cell *cell = rd->cell;
+	uint32_t n = atomic_load_explicit(&cell->n_slots, memory_order_acquire);
+	struct flat_query fq = {
+		.vec = q->vec,
+		.dim = cell->dim,
+		.metric = cell->metric,
+		.is_visible = is_visible,
+		.ctx = rd,
+		.cancel = q->cancel,
+	};
+	int rc;
+
+	if (is_match_scan(cell, q, ef, n))
+		return scan_matches(&fq, rd, top);
+	rd->tail_only = true;
+	rc = flat_scan(&fq, &cell->vec.rows, tail_from, n, top);
+	if (rc == 0)
+		rc = search_graph(q, ef, rd, tail_from, sc, top);
+	if (rc == 0 && rd->n_kept < VG_MIN(ef, 2 * q->k + KEPT_MORE))
+		rc = scan_matches(&fq, rd, top);
+	return rc;
+}
+
+/* ---- a whole search ---- */
 
 static int run(const struct search *q, uint32_t ef, struct reader *rd,
 	uint32_t tail_from, struct scratch *sc, struct topk *top)
@@ -239,6 +314,8 @@ static int run(const struct search *q, uint32_t ef, struct reader *rd,
 
 	assert(tail_from <= n);
 	assert(q->dim == cell->dim);
+	if (q->match)
+		return run_matches(q, ef, rd, tail_from, sc, top);
 	rd->tail_only = !is_exact;
 	rc = flat_scan(&fq, &cell->vec.rows, is_exact ? 0 : tail_from, n, top);
 	if (rc == 0 && !is_exact) {
@@ -317,6 +394,7 @@ int store_search(struct store *s, const struct look *look,
 	struct reader rd = {.coll = c,
 		.cell = look->cell,
 		.moment = look->moment,
+		.match = q->match,
 		.leave_out = q->leave_out};
 	struct scratch *sc;
 	int rc;

@@ -244,6 +244,7 @@ struct search {
 	uint32_t ef; /* 0: the collection's ef_search */
 	bool exact;  /* scan every row */
 	struct vg_id leave_out; /* an id that is not wanted; len 0: none */
+	struct match *match; /* of this look: what is wanted; NULL: all */
 	const _Atomic bool *cancel; /* polled; NULL: never */
 };
 

@@ -121,6 +121,8 @@ mount_tests = \
 	%D%/mount/an-import-keeps-memory-constant.sh \
 	%D%/mount/an-open-handle-keeps-its-version.sh \
 	%D%/mount/callers-of-another-pid-namespace-overwrite.sh \
+	%D%/mount/filters-mean-what-a-scan-of-the-records-does.sh \
+	%D%/mount/filters-of-real-records-find-their-numbers.sh \
 	%D%/mount/settings-of-a-filled-collection-link-it-anew.sh \
 	%D%/mount/the-dimension-is-fixed-by-the-first-vector.sh \
 	%D%/mount/copying-programs-write-vectors.sh \
@@ -171,6 +173,7 @@ EXTRA_DIST += %D%/mount/lib.sh \
 	%D%/mount/changes.py \
 	%D%/mount/descriptors.py \
 	%D%/mount/facts.py \
+	%D%/mount/filters.py \
 	%D%/mount/import_memory.py \
 	%D%/mount/interrupt.py \
 	%D%/mount/kill_rounds.py \

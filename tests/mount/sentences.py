@@ -268,8 +268,8 @@ CASES = [
      "metric cannot be 'far'; allowed: .*cosine"),
     ("another dimension", setting("dim", b"4"), E.EBUSY,
      "dim is fixed at 3 .*make a new collection"),
-    ("another metric", setting("metric", b"l2"), E.EBUSY,
-     "metric is fixed at cosine"),
+    ("an unknown quant", setting("quant", b"sq3"), E.EINVAL,
+     "quant cannot be 'sq3'; allowed: auto"),
     ("a setting that is none", lambda: os.setxattr(
         at("c"), "user.vecgridfs.config", b'{"colour":1}'), E.EINVAL,
      "no setting is called 'colour'"),

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* match.c: see match.h. */
+#include "src/match.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <roaring/roaring.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "src/fields.h"
+
+/* Indexes of a generation's fields: at most so many, and such a part of the
+ * machine's memory. */
+#define FIELDS_MAX 256u
+#define MEMORY_PART 16u
+
+struct match {
+	const struct look *look;
+	roaring_bitmap_t *set;
+	pthread_mutex_t lock; /* has_slots, slots, n_slots */
+	bool has_slots;
+	uint32_t *slots;
+	uint32_t n_slots;
+};
+
+/* The generation's, made by who needs them first. */
+static int get_fields(struct generation *g, struct fields **out)
+{
+	struct fields *f, *was = NULL;
+	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+	int rc;
+
+	f = atomic_load_explicit(&g->fields, memory_order_acquire);
+	if (!f) {
+		rc = fields_new((size_t)pages * (size_t)page / MEMORY_PART,
+			FIELDS_MAX, &f);
+		if (rc < 0)
+			return rc;
+		if (!atomic_compare_exchange_strong(&g->fields, &was, f)) {
+			fields_free(f);
+			f = was;
+		}
+	}
+	*out = f;
+	return 0;
+}
+
+static struct meta get_meta(void *ctx, uint32_t version)
+{
+	return version_meta(generation_version(ctx, version));
+}
+
+int match_new(const struct look *look, const struct filter *filter,
+	struct match **out)
+{
+	struct generation *g = look->gen;
+	struct fields_rows rows = {.get = get_meta, .ctx = g};
+	struct match *m = calloc(1, sizeof(*m));
+	struct fields *fields;
+	int rc = -ENOMEM;
+
+	if (!m)
+		return -ENOMEM;
+	/* Behind the look's moment: what that shows is there by now. */
+	rows.n = atomic_load_explicit(&g->n_versions, memory_order_acquire);
+	rc = get_fields(g, &fields);
+	if (rc == 0)
+		rc = fields_match(fields, filter, &rows, &m->set);
+	if (rc < 0) {
+		free(m);
+		return rc;
+	}
+	m->look = look;
+	pthread_mutex_init(&m->lock, NULL);
+	*out = m;
+	return 0;
+}
+
+void match_free(struct match *m)
+{
+	if (!m)
+		return;
+	roaring_bitmap_free(m->set);
+	pthread_mutex_destroy(&m->lock);
+	free(m->slots);
+	free(m);
+}
+
+bool match_has(const struct match *m, uint32_t no)
+{
+	return roaring_bitmap_contains(m->set, no);
+}
+
+uint32_t match_size(const struct match *m)
+{
+	uint64_t n = roaring_bitmap_get_cardinality(m->set);
+
+	assert(n < UINT32_MAX);
+	return (uint32_t)n;
+}
+
+/* ---- those that are seen ---- */
+
+#define AHEAD 16u /* versions whose lines are fetched before their turn */
+
+struct walk {
+	const struct match *m;
+	roaring_uint32_iterator_t it;
+	uint32_t ring[AHEAD];
+	uint32_t at, n; /* of the ring */
+};
+
+static void fill(struct walk *w)
+{
+	while (w->n < AHEAD && w->it.has_value) {
+		uint32_t no = w->it.current_value;
+
+		__builtin_prefetch(generation_version(w->m->look->gen, no));
+		w->ring[(w->at + w->n++) % AHEAD] = no;
+		roaring_advance_uint32_iterator(&w->it);
+	}
+}
+
+/* The next version that the look shows, or NULL. Ends: the set does. */
+static const struct version *next_seen(struct walk *w)
+{
+	for (fill(w); w->n > 0; fill(w)) {
+		const struct version *v = generation_version(
+			w->m->look->gen, w->ring[w->at % AHEAD]);
+
+		w->at++;
+		w->n--;
+		if (version_is_visible(v, w->m->look->moment))
+			return v;
+	}
+	return NULL;
+}
+
+static struct walk walk_of(const struct match *m)
+{
+	struct walk w = {.m = m};
+
+	roaring_init_iterator(m->set, &w.it);
+	return w;
+}
+
+uint32_t match_count(const struct match *m)
+{
+	struct walk w = walk_of(m);
+	uint32_t n = 0;
+
+	while (next_seen(&w))
+		n++;
+	assert(n <= match_size(m));
+	return n;
+}
+
+static int make_slots(struct match *m)
+{
+	struct walk w = walk_of(m);
+	uint32_t size = match_size(m);
+	const struct version *v;
+
+	m->slots = malloc(((size_t)size + 1) * sizeof(*m->slots));
+	if (!m->slots)
+		return -ENOMEM;
+	while ((v = next_seen(&w)))
+		if (v->cell == m->look->cell)
+			m->slots[m->n_slots++] = v->slot;
+	assert(m->n_slots <= size);
+	m->has_slots = true;
+	return 0;
+}
+
+int match_slots(struct match *m, const uint32_t **slots, uint32_t *n)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&m->lock);
+	if (!m->has_slots)
+		rc = make_slots(m);
+	*slots = m->slots;
+	*n = m->n_slots;
+	pthread_mutex_unlock(&m->lock);
+	return rc;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* match.h: the versions of one look that a filter means. */
+#ifndef VG_MATCH_H
+#define VG_MATCH_H
+
+#include "src/collection.h"
+#include "src/filter.h"
+
+/*
+ * Found once, from the indexes of the generation's fields (fields.h), which
+ * grow by that as far as they have to, and then asked by any number of searches
+ * and threads. It knows every version that the look's moment shows, and some
+ * that it does not: who answers by it looks whether a version is visible, too.
+ */
+struct match;
+
+/* Of a look, borrowed until match_free. A field that no filter has asked for
+ * before costs a look at the metadata of all versions. -ENOMEM. -VG_ECORRUPT:
+ * some metadata is none. Any thread. */
+int match_new(const struct look *look, const struct filter *filter,
+	struct match **out);
+void match_free(struct match *m); /* NULL is allowed */
+
+/* Whether version number no is meant. */
+bool match_has(const struct match *m, uint32_t no);
+
+/* How many are meant, visible or not; and how many the look shows. */
+uint32_t match_size(const struct match *m);
+uint32_t match_count(const struct match *m);
+
+/* The slots, in the look's newest cell, of those that the look shows: n of
+ * them, ascending by version; borrowed. The first call makes the list.
+ * -ENOMEM. */
+int match_slots(struct match *m, const uint32_t **slots, uint32_t *n);
+
+#endif
