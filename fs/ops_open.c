@@ -219,17 +219,22 @@ static int open_stage(fuse_req_t req, struct ops_node *node,
 	return 0;
 }
 
-/* Writing a named request anew: a stage of its own, as for a record. */
+/*
+ * Writing a named request anew: a stage of its own, as for a record, under the
+ * name by which it was opened: q1.f32 writes q1.
+ */
 static int open_named_write(fuse_req_t req, const struct ops_node *node)
 {
-	const struct query *q = &node->qnode->query;
+	const struct qnode *leaf = node->qnode;
 	struct stage_place place = {.coll = node->coll,
 		.area = STAGE_QUERY,
-		.name = {q->key, q->key_len}};
+		.name = {leaf->path, leaf->path_len}};
 	struct stage *st;
 	int rc;
 
-	if (q->src != QUERY_NAME)
+	/* Below parameters it is an answer only. */
+	if (leaf->query.src != QUERY_NAME ||
+		memchr(leaf->path, '/', leaf->path_len))
 		return -EACCES;
 	rc = ops_offer_stage(req, &place, NULL, true, &st);
 	if (rc < 0)

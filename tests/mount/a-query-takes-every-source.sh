@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A query's vector can be numbers, base64, a record, or a named request.
 . "$(dirname "$0")/lib.sh"
-plan 31
+plan 36
 vgmount
 mkdir "$M/c"
 cd "$M/c" || exit 99
@@ -43,6 +43,12 @@ is "$(answer q1)" "p22 p23 p12" "and answered"
 is "$(cut -f1 query/k=1/q1.tsv)" p22 "in any format"
 put query/q1 0,0.1
 is "$(answer q1)" "p00 p01 p10" "written again it asks anew"
+for i in 1 2 3; do
+	ok "under a name with a format, $i times" cp "$S/q" query/q2.f32
+done
+is "$(answer q2)" "p22 p23 p12" "it is the one without"
+fails EACCES "an answer below parameters is not written" \
+	cp "$S/q" query/k=2/q2.f32
 put query/q2 '{"vector":[3,3]}'
 is "$(ids <query/k=1/q2)" p33 "as JSON"
 put query/q3 '[3, 0.2]'
