@@ -93,6 +93,9 @@ static const char readme[] =
 	"query/[PARAM/]*SRC[.FMT] and query/[PARAM/]*count\n" \
 	"\n" \
 	"PARAM, in any order; of one given twice the last counts:\n" \
+	"    FIELD.OP=VALUE records whose metadata is so, and of another the same: OP is\n" \
+	"                   eq ne gt gte lt lte in nin exists prefix contains\n" \
+	"    where=EXPR     the same with and, or, not, ( ); %%20 is a blank, %%2F a slash\n" \
 	"    k=N            rows (10); offset + k at most %u\n" \
 	"    offset=N       rows left out before them\n" \
 	"    ef=N           candidates of the graph search, to %u; more find more\n" \
@@ -132,6 +135,8 @@ static const char readme[] =
 #define EXAMPLES \
 	"\n" \
 	"    cat %1$s/query/k=5/id=ID.tsv        # more like ID, itself left out\n" \
+	"    cat %1$s/query/lang.eq=en/year.gte=2020/id=ID   # of some records\n" \
+	"    cat %1$s/query/lang.in=de,fr/count  # how many; all.ids: which\n" \
 	"    cp q.f32 %1$s/query/q1              # a named query: write it once,\n" \
 	"    cat %1$s/query/q1                   # read its answer\n" \
 	"    cat %1$s/query/k=20/offset=20/q1    # and its next page\n" \

@@ -329,12 +329,14 @@ int query_set_param(struct query *q, const struct query_param *param,
 
 int query_parse_param(struct query *q, const char *name, size_t len)
 {
-	const char *eq = memchr(name, '=', len);
+	const char *eq = memchr(name, '=', len), *dot;
 	const struct query_param *param;
 
 	q->error[0] = '\0';
 	param = eq ? query_find_param(name, (size_t)(eq - name)) : NULL;
-	if (!param && eq && memrchr(name, '.', (size_t)(eq - name)))
+	dot = eq ? memrchr(name, '.', (size_t)(eq - name)) : NULL;
+	/* The field doc is kept for documents; meta.doc is metadata's. */
+	if (!param && dot && !is_word(name, (size_t)(dot - name), "doc"))
 		return query_add_filter(q, name, len, false);
 	if (!param)
 		return -ENOENT;

@@ -47,8 +47,9 @@ int config_format(const struct op_config *c, enum config_item item, char *out,
 int config_parse(struct op_config *c, enum config_item item, struct meta text,
 	bool is_filled, char why[192]);
 
-/* What decides how vectors are kept and linked as one JSON object, the value of the directory's xattr
- * user.vecgridfs.config, like snprintf; an unknown dim is left out. */
+/* What decides how vectors are kept and linked as one JSON object, the value of
+ * the directory's xattr user.vecgridfs.config, like snprintf; an unknown dim is
+ * left out. */
 int config_format_json(const struct op_config *c, char *out, size_t cap);
 
 /* Sets every item of such an object, or none: as config_parse. Unknown members

@@ -136,9 +136,10 @@ static void test_help(void)
 	static const char *const words[] = {"k=", "offset=", "ef=", "exact=",
 		"max_dist=", "min_score=", "fields=", "snap=", "timeout=", "partial=",
 		"strict=", "trailer=", "threads=", "fmt=", "id=", "v=", "b64=",
-		"NAME", "all ", "count", ".run", ANSWER_FMT_WORDS};
+		"where=", "FIELD.OP=VALUE", "NAME", "all ", "count", ".run",
+		ANSWER_FMT_WORDS};
 	static const char *const absent[] = {"facet",
-		"like=", "text=", "where=", "order=", "group=",
+		"like=", "text=", "order=", "group=",
 		".queries", "consistency", ".hits"};
 	const char *in = help("docs", 3, VG_L2);
 	bool all = true, none = true;
@@ -154,25 +155,25 @@ static void test_help(void)
 		none &= !strstr(in, absent[i]);
 	ok(none, "and none that is not there");
 	ok(width(in) <= 80, "it is ASCII and fits a terminal");
-	ok(examples_parse(in, 3, &n) && n == 4,
+	ok(examples_parse(in, 3, &n) && n == 6,
 		"its examples are queries of this dimension");
 	ok(has(in, "docs/query/0.1,0.2,0.3 ") && request_parses(in, 3),
 		"a short vector is written out");
 	in = help("docs", 1, VG_IP);
-	ok(has(in, "metric ip") && examples_parse(in, 1, &n) && n == 4 &&
+	ok(has(in, "metric ip") && examples_parse(in, 1, &n) && n == 6 &&
 			request_parses(in, 1),
 		"also one of one number");
 	in = help("docs", 8, VG_COSINE);
-	ok(has(in, "metric cosine") && examples_parse(in, 8, &n) && n == 4 &&
+	ok(has(in, "metric cosine") && examples_parse(in, 8, &n) && n == 6 &&
 			request_parses(in, 8),
 		"and of eight");
 	in = help("docs", 384, VG_COSINE);
 	ok(has(in, "384 x 4 = 1536 bytes") && examples_parse(in, 384, &n) &&
-			n == 3,
+			n == 5,
 		"a long one goes by file");
 	in = help("docs", 0, VG_COSINE);
 	ok(has(in, "not known yet") && has(in, "docs/.config/dim") &&
-			examples_parse(in, 0, &n) && n == 3,
+			examples_parse(in, 0, &n) && n == 5,
 		"without a dimension it says how to set one");
 }
 

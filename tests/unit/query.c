@@ -175,11 +175,19 @@ static void test_params(void)
 		"the sentence names the word, the value and what is allowed");
 	ok(sentence_has("fmt=xml/q", "ndjson json tsv ids dist f32 npy"),
 		"formats are listed");
-	ok(ALL_ARE(-ENOENT, "kk=5", "K=5", "lang.eq=en", "where=a",
-		   "order=year", "group=a", "consistency=stale",
+	ok(ALL_ARE(-ENOENT, "kk=5", "K=5", "order=year", "group=a", "consistency=stale",
 		   "doc.contains=a", "facet=lang", "like=a,+b", "text=hello",
 		   "=", "=5", "q1.hits"),
 		"words that are none of ours are not there");
+	ok(ALL_ARE(0, "lang.eq=en/count", "a.b.gte=1/lang.in=de,en/all",
+		   "where=a.eq=1 and not (b.eq=2)/count",
+		   "meta.k.eq=5/1,2,3", "year.gte=2020/k=5/id=a"),
+		"filters are directories like others");
+	ok(ALL_ARE(-EINVAL, "where=a", "a.foo=1", "where=",
+		   "a.gt=true"),
+		"one that cannot be is refused");
+	ok(sentence_has("k=5/a.foo=1/q", "position 3: 'foo' is no operator"),
+		"with the place in it");
 }
 
 /* Many fields: one more than there may be. */
@@ -519,7 +527,6 @@ static void test_refused_requests(void)
 	ok(refused("{\"id\":7}", "string") && refused("{\"id\":\"\"}", "bytes"),
 		"an id is a string of 1 to 255 bytes");
 	ok(refused("{\"id\":\"a\",\"K\":1}", "no member K") &&
-			refused("{\"id\":\"a\",\"where\":1}", "no member") &&
 			refused("{\"id\":\"a\",\"text\":\"x\"}", "no member"),
 		"a member that is none of ours is named");
 	ok(refused("{\"id\":\"a\",\"k\":0}", "k=0") &&
@@ -628,16 +635,24 @@ static void test_normal_form(void)
 		   "fields=b,a%2C%2F%25%252/timeout=5/threads=2/partial=1/"
 		   "strict=1/trailer=1/"),
 		"each parameter has one");
+	ok(!strcmp(normal("a.eq=1/k=5/q"), "k=5/where=a.eq=1/") &&
+			!strcmp(normal("where=(b.eq=x%2Fy) and a.eq=1/q"),
+				"where=a.eq=1 and b.eq=\"x%2Fy\"/") &&
+			!strcmp(normal("b.eq=x%2Fy/a.eq=1/q"),
+				"where=a.eq=1 and b.eq=\"x%2Fy\"/"),
+		"filters have one: %s", normal("b.eq=x%2Fy/a.eq=1/q"));
 	query_init(&q);
 	must(query_parse_param(&q, "k=1234", 6) == 0);
 	ok(query_format_params(&q, out, 4) == 7 && !memcmp(out, "k=12xxx", 7),
 		"what does not fit is cut and counted");
+	must(query_parse_param(&q, "a.eq=1", 6) == 0);
 	must(query_parse_param(&q, "fields=a,b", 10) == 0);
 	must(query_parse_param(&q, "max_dist=2", 10) == 0);
 	must(query_parse_leaf(&q, "1,2,3", 5, &dim3) == 0);
 	ok(query_init_from(&copy, &q) == 0 && copy.k == 1234 && copy.has_k &&
 			copy.max_dist == 2 && copy.n_fields == 2 &&
 			copy.fields != q.fields && !copy.vec &&
+			copy.filter && copy.filter != q.filter &&
 			copy.src == QUERY_NONE,
 		"a copy has the parameters and no source");
 	query_fini(&q);
@@ -702,7 +717,7 @@ static void test_faults(void)
 
 int main(void)
 {
-	plan(109);
+	plan(113);
 	test_defaults();
 	test_params();
 	test_many_fields();
