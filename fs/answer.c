@@ -325,6 +325,61 @@ int answer_add(struct answer *a, uint32_t q, const struct answer_row *rows,
 	return rc;
 }
 
+/* A value in a line: a string's characters, anything else as it is. */
+static int put_line_value(struct answer *a, struct meta json)
+{
+	struct json reader;
+	struct json_token token;
+	struct vg_id text;
+	char *bytes;
+
+	if (json.json[0] != '"') {
+		put(a, json.json, json.len);
+		return 0;
+	}
+	json_init(&reader, json.json, json.len);
+	if (json_next(&reader, &token) < 0 || token.type != JSON_STRING)
+		return -VG_ECORRUPT;
+	bytes = malloc(json.len);
+	if (!bytes)
+		return -ENOMEM;
+	text = (struct vg_id){
+		bytes, (uint32_t)json_string_decode(&token, bytes)};
+	put_line_id(a, text);
+	free(bytes);
+	return 0;
+}
+
+int answer_add_value(struct answer *a, struct meta json, uint64_t n)
+{
+	bool is_line = a->spec.fmt == ANSWER_TSV || a->spec.fmt == ANSWER_IDS;
+	int rc = reserve(a, ROW_MAX + 2 * (size_t)json.len);
+
+	assert(!a->spec.has_distance && json.len > 0);
+	if (rc == 0 && is_line)
+		rc = put_line_value(a, json);
+	if (rc < 0)
+		return rc;
+	if (!is_line) {
+		if (a->spec.fmt == ANSWER_JSON)
+			put_comma(a);
+		PUT_WORD(a, "{\"value\":");
+		put(a, json.json, json.len);
+		PUT_WORD(a, ",\"count\":");
+		put_uint(a, n);
+		PUT_WORD(a, "}");
+	}
+	if (a->spec.fmt == ANSWER_TSV) {
+		PUT_WORD(a, "\t");
+		put_uint(a, n);
+	}
+	if (a->spec.fmt != ANSWER_JSON)
+		PUT_WORD(a, "\n");
+	a->n_rows++;
+	a->total++;
+	return 0;
+}
+
 static void put_trailer(struct answer *a, bool is_partial)
 {
 	if (a->spec.fmt == ANSWER_JSON)

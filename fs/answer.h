@@ -98,6 +98,13 @@ int answer_open(struct answer *a, const struct answer_spec *spec);
 int answer_add(struct answer *a, uint32_t q, const struct answer_row *rows,
 	uint32_t n);
 
+/*
+ * Adds a value of a facet, one JSON string, number, true or false, that n
+ * records have: an object with value and count, a line of both (tsv), or of
+ * the value (ids), there a string without its quotes. -ENOMEM.
+ */
+int answer_add_value(struct answer *a, struct meta json, uint64_t n);
+
 /* Ends it: what is missing of a batch, the trailer, brackets and the header.
  * is_partial is said by the trailer. Errors as answer_add. */
 int answer_close(struct answer *a, bool is_partial);

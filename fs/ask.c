@@ -90,7 +90,7 @@ static int source_init(struct ask *ask, struct source *src)
 		return source_of_id(ask, src);
 	if (q->src == QUERY_NAME)
 		return source_of_name(ask, src);
-	if (q->src == QUERY_COUNT)
+	if (q->src == QUERY_COUNT || q->src == QUERY_FACET)
 		return 0;
 	assert(q->src == QUERY_VEC);
 	src->vecs = q->vec;
@@ -284,6 +284,48 @@ static int run_count(struct ask *ask, struct answer *a)
 	return rc < 0 ? rc : answer_put_count(a, n);
 }
 
+/* A facet's values on their way into an answer. */
+struct facet {
+	struct answer *a;
+	const struct query *q;
+	uint64_t n; /* seen so far */
+	const _Atomic bool *cancel;
+};
+
+#define FACET_END 1 /* there are as many as are wanted */
+
+static int add_value(void *ctx, struct meta json, uint32_t n)
+{
+	struct facet *f = ctx;
+
+	if (f->cancel &&
+		atomic_load_explicit(f->cancel, memory_order_relaxed))
+		return -EINTR;
+	if (f->n++ < f->q->offset)
+		return 0;
+	if (f->q->k > 0 && f->n > (uint64_t)f->q->offset + f->q->k)
+		return FACET_END;
+	return answer_add_value(f->a, json, n);
+}
+
+static int run_facet(struct ask *ask, struct answer *a)
+{
+	const struct query *q = ask->query;
+	struct facet f = {.a = a, .q = q, .cancel = ask->cancel};
+	struct answer_spec spec = {
+		.fmt = q->fmt, .n = 1, .k = q->k, .trailer = q->trailer};
+	struct source src;
+	int rc = source_init(ask, &src);
+
+	if (rc == 0)
+		rc = answer_open(a, &spec);
+	if (rc == 0)
+		rc = match_each_value(
+			&src.look, src.match, q->fields[0], add_value, &f);
+	source_fini(&src);
+	return rc < 0 ? rc : answer_close(a, false);
+}
+
 static int run(struct ask *ask, struct answer_bytes *out)
 {
 	struct source src;
@@ -295,6 +337,8 @@ static int run(struct ask *ask, struct answer_bytes *out)
 	answer_init(&a);
 	if (ask->query->src == QUERY_COUNT) {
 		rc = run_count(ask, &a);
+	} else if (ask->query->src == QUERY_FACET) {
+		rc = run_facet(ask, &a);
 	} else {
 		rc = source_init(ask, &src);
 		if (rc == 0)
@@ -380,7 +424,7 @@ bool ask_is_long(struct ask *ask)
 	uint64_t cost = 0;
 
 	/* Its first use makes a field's index. */
-	if (q->filter)
+	if (q->filter || q->src == QUERY_FACET)
 		return true;
 	if (q->src == QUERY_COUNT)
 		return false;

@@ -90,7 +90,7 @@ static const char readme[] =
 /* Of VG_K_MAX, VG_EF_MAX and QUERY_THREADS_MAX. */
 #define GRAMMAR \
 	"\n" \
-	"query/[PARAM/]*SRC[.FMT] and query/[PARAM/]*count\n" \
+	"query/[PARAM/]*SRC[.FMT], query/[PARAM/]*count, query/[PARAM/]*facet=FIELD[.FMT]\n" \
 	"\n" \
 	"PARAM, in any order; of one given twice the last counts:\n" \
 	"    FIELD.OP=VALUE records whose metadata is so, and of another the same: OP is\n" \
@@ -117,6 +117,7 @@ static const char readme[] =
 	"    0.1,0.2,...    numbers; also v=0.1,0.2,...\n" \
 	"    b64=...        the vector's bytes in base64url\n" \
 	"    all            every row by id, without rank and dist; no k unless given\n" \
+	"facet=FIELD: its values, {\"value\":\"en\",\"count\":12}, the most frequent first\n" \
 	"FMT: " ANSWER_FMT_WORDS "\n" \
 	"    ndjson         {\"rank\":1,\"id\":\"doc7\",\"dist\":0.07," \
 	"\"score\":0.93,\"meta\":{...}}\n" \

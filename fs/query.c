@@ -347,18 +347,21 @@ int query_parse_param(struct query *q, const char *name, size_t len)
 int query_check(struct query *q)
 {
 	assert(q->src != QUERY_NONE);
-	if (q->src == QUERY_ALL) {
+	if (q->src == QUERY_ALL || q->src == QUERY_FACET) {
+		const char *what = q->src == QUERY_ALL ? "all" : "a facet";
+
 		if (!q->has_k)
 			q->k = 0;
 		if (answer_is_array(q->fmt) || q->fmt == ANSWER_DIST)
 			return query_refuse(q,
-				"all has no distances: take ndjson, json, tsv "
+				"%s has no distances: take ndjson, json, tsv "
 				"or ids instead of %s",
-				answer_get_fmt(q->fmt));
+				what, answer_get_fmt(q->fmt));
 		if (isfinite(q->max_dist) || isfinite(q->min_score))
 			return query_refuse(q,
-				"all has no distances: leave out max_dist and "
-				"min_score");
+				"%s has no distances: leave out max_dist and "
+				"min_score",
+				what);
 	}
 	if (q->offset + q->k > VG_K_MAX)
 		return query_refuse(q,

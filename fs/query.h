@@ -15,7 +15,7 @@
  *          | partial=1 | strict=1 | trailer=1    in any order; of one twice
  *                                                the innermost wins, but
  *                                                all filters hold at once
- *   LEAF  := SRC[.FMT] | count
+ *   LEAF  := SRC[.FMT] | count | facet=FIELD[.FMT]
  *   SRC   := CSV | v=CSV | b64=BASE64URL | id=ID | NAME | all
  *   NAME  := [A-Za-z_][A-Za-z0-9_-]{0,63}, no word of this grammar
  *   FMT   := ndjson json tsv ids dist f32 npy
@@ -48,6 +48,7 @@ enum query_src {
 	QUERY_NAME,  /* the named request `key`, which the caller keeps */
 	QUERY_ALL,   /* every record by id: no search, no distances */
 	QUERY_COUNT, /* the number of records */
+	QUERY_FACET, /* the values of the field fields[0], how many have each */
 };
 
 /* What is asked. Nothing in it points into it, so it may be moved by assignment

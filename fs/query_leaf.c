@@ -297,6 +297,32 @@ static int parse_word(struct query *q, struct leaf leaf)
 	return finish(q, &leaf);
 }
 
+/* facet=FIELD: spelled as the field of a filter. */
+static int parse_facet(struct query *q, struct leaf leaf)
+{
+	char field[FILTER_FIELD_MAX];
+	struct vg_id id = {field, 0};
+	int rc;
+
+	if (leaf.is_cut) { /* a.d is a field, whatever .dist would be */
+		leaf.len = leaf.whole_len;
+		leaf.is_cut = false;
+	}
+	if (leaf.len > 5 && memcmp(leaf.text, "meta.", 5) == 0) {
+		leaf.text += 5;
+		leaf.len -= 5;
+	}
+	if (leaf.len == 0)
+		return -ENOENT;
+	if (leaf.len > sizeof(field))
+		return query_refuse(q, "a field has at most %d bytes",
+			FILTER_FIELD_MAX);
+	id.len = (uint32_t)filter_decode(leaf.text, leaf.len, field);
+	rc = query_set_fields(q, &id, 1);
+	q->src = QUERY_FACET;
+	return rc < 0 ? rc : finish(q, &leaf);
+}
+
 int query_parse_leaf(struct query *q, const char *name, size_t len,
 	const struct query_env *env)
 {
@@ -323,6 +349,8 @@ int query_parse_leaf(struct query *q, const char *name, size_t len,
 		return parse_b64(q, leaf, env->dim);
 	if (word_len == 2 && memcmp(name, "id", 2) == 0)
 		return parse_id(q, leaf, env);
+	if (word_len == 5 && memcmp(name, "facet", 5) == 0)
+		return parse_facet(q, leaf);
 	return -ENOENT;
 }
 

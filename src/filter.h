@@ -75,6 +75,9 @@ int filter_join(const struct filter *const *parts, uint32_t n,
 
 void filter_free(struct filter *f); /* NULL is allowed */
 
+/* What a FIELD's text stands for, its %XX decoded, into out[len]; its length. */
+size_t filter_decode(const char *text, size_t len, char *out);
+
 /*
  * Whether a record with this metadata (stored form) is meant: 1, or 0, or
  * -VG_ECORRUPT: as far as it was read it is none. Allocates nothing. A filter

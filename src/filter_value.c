@@ -15,10 +15,8 @@ static int hex_value(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-const char *filter_put_decoded(struct filter *f, const char *text, size_t len,
-	uint32_t *out_len)
+size_t filter_decode(const char *text, size_t len, char *out)
 {
-	char *out = f->bytes + f->n_bytes;
 	size_t n = 0;
 
 	for (size_t i = 0; i < len; i++) {
@@ -35,8 +33,16 @@ const char *filter_put_decoded(struct filter *f, const char *text, size_t len,
 		}
 	}
 	assert(n <= len);
-	f->n_bytes += n;
-	*out_len = (uint32_t)n;
+	return n;
+}
+
+const char *filter_put_decoded(struct filter *f, const char *text, size_t len,
+	uint32_t *out_len)
+{
+	char *out = f->bytes + f->n_bytes;
+
+	*out_len = (uint32_t)filter_decode(text, len, out);
+	f->n_bytes += *out_len;
 	return out;
 }
 

@@ -51,20 +51,28 @@ static struct meta get_meta(void *ctx, uint32_t version)
 	return version_meta(generation_version(ctx, version));
 }
 
+/* Behind the look's moment: what that shows is there by now. */
+static struct fields_rows rows_of(const struct look *look)
+{
+	return (struct fields_rows){
+		.get = get_meta,
+		.ctx = look->gen,
+		.n = atomic_load_explicit(
+			&look->gen->n_versions, memory_order_acquire),
+	};
+}
+
 int match_new(const struct look *look, const struct filter *filter,
 	struct match **out)
 {
-	struct generation *g = look->gen;
-	struct fields_rows rows = {.get = get_meta, .ctx = g};
+	struct fields_rows rows = rows_of(look);
 	struct match *m = calloc(1, sizeof(*m));
 	struct fields *fields;
 	int rc = -ENOMEM;
 
 	if (!m)
 		return -ENOMEM;
-	/* Behind the look's moment: what that shows is there by now. */
-	rows.n = atomic_load_explicit(&g->n_versions, memory_order_acquire);
-	rc = get_fields(g, &fields);
+	rc = get_fields(look->gen, &fields);
 	if (rc == 0)
 		rc = fields_match(fields, filter, &rows, &m->set);
 	if (rc < 0) {
@@ -154,6 +162,28 @@ uint32_t match_count(const struct match *m)
 		n++;
 	assert(n <= match_size(m));
 	return n;
+}
+
+static bool is_seen(void *ctx, uint32_t no)
+{
+	const struct look *look = ctx;
+
+	return version_is_visible(
+		generation_version(look->gen, no), look->moment);
+}
+
+int match_each_value(const struct look *look, const struct match *match,
+	struct vg_id field, match_value_fn *each, void *ctx)
+{
+	struct fields_rows rows = rows_of(look);
+	struct fields_among among = {.set = match ? match->set : NULL,
+		.is_among = is_seen,
+		.ctx = (void *)look};
+	struct fields *fields;
+	int rc = get_fields(look->gen, &fields);
+
+	return rc < 0 ? rc
+		      : fields_facet(fields, field, &rows, &among, each, ctx);
 }
 
 static int make_slots(struct match *m)

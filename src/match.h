@@ -28,6 +28,15 @@ bool match_has(const struct match *m, uint32_t no);
 uint32_t match_size(const struct match *m);
 uint32_t match_count(const struct match *m);
 
+/*
+ * Calls each for the values of a field, the most frequent first, with how many
+ * of the records have it that look shows (and match, NULL: all, means), until
+ * it returns nonzero, which is returned: fields_facet. Errors of match_new.
+ */
+typedef int match_value_fn(void *ctx, struct meta json, uint32_t n);
+int match_each_value(const struct look *look, const struct match *match,
+	struct vg_id field, match_value_fn *each, void *ctx);
+
 /* The slots, in the look's newest cell, of those that the look shows: n of
  * them, ascending by version; borrowed. The first call makes the list.
  * -ENOMEM. */

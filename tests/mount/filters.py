@@ -257,8 +257,38 @@ def is_right(c, model, snap=""):
     return None
 
 
+def key_of(v):
+    return (kind(v), Decimal(repr(v)) if kind(v) == "num" else v)
+
+
+def is_right_facet(c, model, snap=""):
+    """The values of a random field among the matches of a filter."""
+    path, holds = some_path()
+    field = rng.choice(FIELDS)
+    want = {}
+    for name in model.matches(holds):
+        for key in {key_of(v) for v, _ in scalars(model.meta[name], field) or []
+                    if kind(v) != "other"}:
+            want[key] = want.get(key, 0) + 1
+    q = f"query/{snap}{path}facet={field}"
+    rows = [json.loads(line) for line in c.read(q).splitlines()]
+    if {key_of(r["value"]): r["count"] for r in rows} != want:
+        return f"{q} gives {rows}, not {want}"
+    if [r["count"] for r in rows] != sorted(want.values(), reverse=True):
+        return f"{q} is in another order: {rows}"
+    if c.read(q + ".json") and json.loads(c.read(q + ".json")) != rows:
+        return f"{q}.json differs"
+    lines = [line.split("\t") for line in
+             c.read(f"query/{snap}{path}k=2/offset=1/facet={field}.tsv")
+             .decode().splitlines()]
+    if [int(line[1]) for line in lines] != [r["count"] for r in rows[1:3]]:
+        return f"{q} of k=2/offset=1 gives {lines}"
+    return None
+
+
 def try_many(c, model, n, sentence, snap=""):
-    wrong = [w for w in (is_right(c, model, snap) for _ in range(n)) if w]
+    wrong = [w for w in [is_right(c, model, snap) for _ in range(n)] +
+             [is_right_facet(c, model, snap) for _ in range(n // 2)] if w]
     for w in wrong[:3]:
         print(w, flush=True)
     check(not wrong, sentence)
@@ -311,6 +341,13 @@ def refusals():
         error = error_of(c.read, f"query/{part}/1,2")
         text = c.read(".stats/last_error").decode()
         check(error == "EINVAL" and why in text, f"{part} is refused: {text.strip()}")
+    check(error_of(c.read, "query/facet=x.npy") == "EINVAL" and
+          error_of(c.read, "query/facet=") == "ENOENT" and
+          c.read("query/facet=meta.x.tsv") == b"1\t1\n" and
+          c.read("query/facet=none") == b"" and
+          c.read("query/trailer=1/facet=x") ==
+          b'{"value":1,"count":1}\n{"partial":false,"rows":1}\n',
+          "a facet has values and counts, no distances")
     check(error_of(c.read, "query/k.foo/1,2") == "ENOENT",
           "what has no = is no filter")
     check(c.read("query/meta.x.eq=1/all.ids") == b"a\n" and

@@ -136,10 +136,9 @@ static void test_help(void)
 	static const char *const words[] = {"k=", "offset=", "ef=", "exact=",
 		"max_dist=", "min_score=", "fields=", "snap=", "timeout=", "partial=",
 		"strict=", "trailer=", "threads=", "fmt=", "id=", "v=", "b64=",
-		"where=", "FIELD.OP=VALUE", "NAME", "all ", "count", ".run",
+		"facet=", "where=", "FIELD.OP=VALUE", "NAME", "all ", "count", ".run",
 		ANSWER_FMT_WORDS};
-	static const char *const absent[] = {"facet",
-		"like=", "text=", "order=", "group=",
+	static const char *const absent[] = {"like=", "text=", "order=", "group=",
 		".queries", "consistency", ".hits"};
 	const char *in = help("docs", 3, VG_L2);
 	bool all = true, none = true;

@@ -176,13 +176,16 @@ static void test_params(void)
 	ok(sentence_has("fmt=xml/q", "ndjson json tsv ids dist f32 npy"),
 		"formats are listed");
 	ok(ALL_ARE(-ENOENT, "kk=5", "K=5", "order=year", "group=a", "consistency=stale",
-		   "doc.contains=a", "facet=lang", "like=a,+b", "text=hello",
+		   "doc.contains=a", "facet=", "like=a,+b", "text=hello",
 		   "=", "=5", "q1.hits"),
 		"words that are none of ours are not there");
 	ok(ALL_ARE(0, "lang.eq=en/count", "a.b.gte=1/lang.in=de,en/all",
 		   "where=a.eq=1 and not (b.eq=2)/count",
 		   "meta.k.eq=5/1,2,3", "year.gte=2020/k=5/id=a"),
 		"filters are directories like others");
+	ok(ALL_ARE(0, "facet=lang", "a.eq=1/k=3/facet=a.d.tsv", "facet=meta.k") &&
+			ALL_ARE(-EINVAL, "facet=lang.npy", "max_dist=1/facet=a"),
+		"a facet is a leaf that has no distances");
 	ok(ALL_ARE(-EINVAL, "where=a", "a.foo=1", "where=",
 		   "a.gt=true"),
 		"one that cannot be is refused");
@@ -717,7 +720,7 @@ static void test_faults(void)
 
 int main(void)
 {
-	plan(113);
+	plan(114);
 	test_defaults();
 	test_params();
 	test_many_fields();
