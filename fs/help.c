@@ -56,7 +56,7 @@ static const char readme[] =
 	"                                    there), else ESTALE\n"
 	"    /C/.import/{npy,fvecs,ndjson}   write a stream to load many; status, errors\n"
 	"    /C/.export/{ids,all.npy,all.fvecs,all.ndjson}\n"
-	"    /C/.delete-where                write `all` to delete all\n"
+	"    /C/.delete-where                write `all`, or a filter as where= has it\n"
 	"    /C/.help                        queries, with this collection's numbers\n"
 	"query and the dot names are opened by name and not listed.\n"
 	"\n"

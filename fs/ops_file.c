@@ -210,13 +210,6 @@ static void finish_write(struct fs_change *fc, int rc)
 		fuse_reply_write(fc->req, fc->aux);
 }
 
-static bool is_word(const char *buf, size_t size, const char *word)
-{
-	while (size && strchr(" \t\r\n", buf[size - 1]))
-		size--;
-	return size == strlen(word) && memcmp(buf, word, size) == 0;
-}
-
 /* Each write of a setting is the whole value, as in sysfs. */
 static void write_value(
 	fuse_req_t req, struct handle *h, const char *buf, size_t size)
@@ -225,11 +218,6 @@ static void write_value(
 	const char *name = view_get(h->view)->name;
 	struct fs_change *fc;
 
-	if (is_clear && !is_word(buf, size, "all")) {
-		fs_refuse(req, h->coll, ops_id(name), -EINVAL,
-			"write `all` to delete every record");
-		return;
-	}
 	fc = fs_change_new(req, is_clear ? OP_CLEAR : OP_CONFIG, h->coll);
 	if (fc)
 		fc->bytes = malloc(size ? size : 1);

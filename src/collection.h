@@ -14,6 +14,7 @@
 
 struct fields;
 struct hnsw;
+struct roaring_bitmap_s;
 
 /*
  * A version is one state of a record. Nothing is overwritten: an update is a
@@ -388,6 +389,9 @@ struct reservation {
 	uint32_t meta_len;
 	uint32_t blob_n; /* of the blob before it */
 	uint32_t n_ends; /* versions that end, at most; 0: nothing is taken */
+	struct roaring_bitmap_s *ends; /* CLEAR: of versions that its filter
+					  means, owned until applied; NULL:
+					  all */
 	struct entry *entry; /* CREATE, ALIAS: owned until applied */
 	struct collection *snap; /* SNAP: owned until applied */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* collection_apply.c: how a collection changes: what was reserved is made true. */
 #include <assert.h>
+#include <roaring/roaring.h>
 
 #include "src/collection_int.h"
 
@@ -144,7 +145,8 @@ static void apply_rename(
 	count_version(g, r);
 }
 
-static void apply_clear(struct generation *g, const struct op *op)
+static void apply_clear(
+	struct generation *g, const struct op *op, struct reservation *r)
 {
 	uint64_t seq[VG_SEQS] = {0};
 	uint32_t n = atomic_load_explicit(&g->n_versions, memory_order_relaxed);
@@ -154,12 +156,16 @@ static void apply_clear(struct generation *g, const struct op *op)
 	for (uint32_t no = 0; no < n; no++) {
 		uint16_t p;
 
-		if (!is_open(g, no))
+		if (!is_open(g, no) ||
+			(r->ends && !roaring_bitmap_contains(r->ends, no)))
 			continue;
 		p = generation_version(g, no)->partition;
 		assert(seq[p]);
 		end_version(g, no, seq[p]);
 	}
+	if (r->ends)
+		roaring_bitmap_free(r->ends);
+	r->ends = NULL;
 }
 
 void generation_apply(
@@ -185,7 +191,7 @@ void generation_apply(
 		apply_rename(g, op, r);
 		break;
 	case OP_CLEAR:
-		apply_clear(g, op);
+		apply_clear(g, op, r);
 		break;
 	default:
 		assert(false && "an op of the catalogue");

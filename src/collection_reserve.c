@@ -2,12 +2,14 @@
 /* collection_reserve.c: what a change needs is taken before it is logged. */
 #include <assert.h>
 #include <errno.h>
+#include <roaring/roaring.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "index/hnsw.h"
 #include "src/collection_int.h"
 #include "src/config.h"
+#include "src/match.h"
 
 /*
  * The tail of slots that are not linked yet is scanned by every search; it may
@@ -232,6 +234,19 @@ static int reserve_version(
 	return rc;
 }
 
+/* What a clear ends, where it does not end all. */
+static int reserve_ends(
+	struct generation *g, const struct op *op, struct reservation *r)
+{
+	struct filter *filter;
+	int rc = match_filter_of(op, &filter);
+
+	if (rc == 0 && filter)
+		rc = match_generation(g, filter, &r->ends);
+	filter_free(filter);
+	return rc;
+}
+
 int generation_reserve(
 	struct generation *g, const struct op *op, struct reservation *r)
 {
@@ -250,6 +265,8 @@ int generation_reserve(
 	g->n_ending += ends;
 	if (op->type == OP_PUT || op->type == OP_SET || op->type == OP_RENAME)
 		rc = reserve_version(g, op, r);
+	if (op->type == OP_CLEAR)
+		rc = reserve_ends(g, op, r);
 	if (rc < 0)
 		generation_unreserve(g, r);
 	return rc;
@@ -272,6 +289,8 @@ void generation_unreserve(struct generation *g, struct reservation *r)
 		g->opening = NULL;
 		cell_free(r->cell);
 	}
+	if (r->ends)
+		roaring_bitmap_free(r->ends);
 	*r = (struct reservation){.version = VERSION_NONE};
 }
 

@@ -51,30 +51,47 @@ static struct meta get_meta(void *ctx, uint32_t version)
 	return version_meta(generation_version(ctx, version));
 }
 
-/* Behind the look's moment: what that shows is there by now. */
-static struct fields_rows rows_of(const struct look *look)
+/* Behind a look's moment: what that shows is there by now. */
+static struct fields_rows rows_of(struct generation *g)
 {
 	return (struct fields_rows){
 		.get = get_meta,
-		.ctx = look->gen,
+		.ctx = g,
 		.n = atomic_load_explicit(
-			&look->gen->n_versions, memory_order_acquire),
+			&g->n_versions, memory_order_acquire),
 	};
+}
+
+int match_generation(struct generation *g, const struct filter *filter,
+	struct roaring_bitmap_s **out)
+{
+	struct fields_rows rows = rows_of(g);
+	struct fields *fields;
+	int rc = get_fields(g, &fields);
+
+	return rc < 0 ? rc : fields_match(fields, filter, &rows, out);
+}
+
+int match_filter_of(const struct op *op, struct filter **out)
+{
+	struct filter_why why;
+
+	assert(op->type == OP_CLEAR);
+	*out = NULL;
+	return op->meta_len == 0 ? 0
+				 : filter_parse_where(op->meta, op->meta_len,
+					   &why, out);
 }
 
 int match_new(const struct look *look, const struct filter *filter,
 	struct match **out)
 {
-	struct fields_rows rows = rows_of(look);
 	struct match *m = calloc(1, sizeof(*m));
-	struct fields *fields;
-	int rc = -ENOMEM;
+	int rc;
 
 	if (!m)
 		return -ENOMEM;
-	rc = get_fields(look->gen, &fields);
-	if (rc == 0)
-		rc = fields_match(fields, filter, &rows, &m->set);
+	rc = match_generation(look->gen, filter, &m->set);
 	if (rc < 0) {
 		free(m);
 		return rc;
@@ -175,7 +192,7 @@ static bool is_seen(void *ctx, uint32_t no)
 int match_each_value(const struct look *look, const struct match *match,
 	struct vg_id field, match_value_fn *each, void *ctx)
 {
-	struct fields_rows rows = rows_of(look);
+	struct fields_rows rows = rows_of(look->gen);
 	struct fields_among among = {.set = match ? match->set : NULL,
 		.is_among = is_seen,
 		.ctx = (void *)look};

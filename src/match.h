@@ -21,6 +21,20 @@ int match_new(const struct look *look, const struct filter *filter,
 	struct match **out);
 void match_free(struct match *m); /* NULL is allowed */
 
+/*
+ * The same of a generation as it is, for who changes it: the versions that
+ * filter means, ended or not, as fields.h has them; the caller's. The
+ * committer, or who replays.
+ */
+struct roaring_bitmap_s;
+int match_generation(struct generation *g, const struct filter *filter,
+	struct roaring_bitmap_s **out);
+
+/* The filter that an OP_CLEAR has: its own, to be freed; NULL: all records.
+ * -EINVAL: it is none. -ENOMEM. */
+struct op;
+int match_filter_of(const struct op *op, struct filter **out);
+
 /* Whether version number no is meant. */
 bool match_has(const struct match *m, uint32_t no);
 

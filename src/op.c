@@ -21,7 +21,7 @@
  *   UUID    16 bytes           the collection
  *   ID      str 1..255         ID2, NAME, TARGET the same
  *   VEC     u8 source  u32 body_len  str 4..4 * 65535: a multiple of 4
- *   META    str 0..1 MiB       empty: none
+ *   META    str 0..1 MiB       empty: none; of CLEAR the filter
  *   CONFIG  u32 dim, m, ef_construction, ef_search
  *           u8 metric, dtype, index, dim_source  u32 dim_body_len
  *           u8 quant
@@ -59,7 +59,7 @@ static const struct shape shapes[] = {
 	[OP_SET] = {"set", UUID | ID | META, 1},
 	[OP_DEL] = {"del", UUID | ID, 1},
 	[OP_RENAME] = {"rename", UUID | ID | ID2 | META, 2},
-	[OP_CLEAR] = {"clear", UUID, 0},
+	[OP_CLEAR] = {"clear", UUID | META, 0},
 	[OP_CREATE] = {"create", UUID | NAME | CONFIG | ATTR, 1},
 	[OP_DROP] = {"drop", UUID, 1},
 	[OP_MOVE] = {"move", UUID | NAME, 1},

@@ -17,7 +17,7 @@ enum op_type {
 	OP_SET = 2,	/* a new version with the slot it had: meta, mtime */
 	OP_DEL = 3,	/* the end of id's version */
 	OP_RENAME = 4,	/* id ends, id2 begins with its slot; two places */
-	OP_CLEAR = 5,	/* every id of the collection ends; many places */
+	OP_CLEAR = 5,	/* every id that a filter means ends, or all; many places */
 	OP_CREATE = 16, /* the catalogue: a collection begins: name, config */
 	OP_DROP = 17,	/* a collection ends */
 	OP_MOVE = 18,	/* a collection is called name from now on */

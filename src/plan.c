@@ -2,6 +2,7 @@
 /* plan.c: from what is asked to what will be: changes checked, ops made. */
 #include <assert.h>
 #include <errno.h>
+#include <roaring/roaring.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <xxhash.h>
 
 #include "src/config.h"
+#include "src/match.h"
 #include "src/store_int.h"
 
 /* The only writer is who calls: the present does not move under a plan. */
@@ -161,33 +163,69 @@ static int plan_rename(struct change *ch)
 	return plan_meta(ch, from);
 }
 
+static bool is_all(struct meta text)
+{
+	while (text.len > 0 && strchr(" \t\r\n", text.json[text.len - 1]))
+		text.len--;
+	return text.len == 3 && memcmp(text.json, "all", 3) == 0;
+}
+
+/* What is to be cleared, as it was written: set is NULL for all of it. The op
+ * gets the filter's one spelling. */
+static int plan_ends(struct change *ch, roaring_bitmap_t **set)
+{
+	struct filter_why why = {0};
+	struct filter *filter = NULL;
+	int rc;
+
+	*set = NULL;
+	if (ch->meta.len == 0 || is_all(ch->meta))
+		return 0;
+	rc = filter_parse_where(ch->meta.json, ch->meta.len, &why, &filter);
+	if (rc == -EINVAL)
+		snprintf(ch->why, sizeof(ch->why),
+			"write `all`, or a filter: %.160s", why.sentence);
+	if (rc == 0)
+		rc = filter_format(filter, &ch->meta_buf);
+	if (rc == 0)
+		rc = match_generation(ch->coll->gen, filter, set);
+	filter_free(filter);
+	ch->op.meta = ch->meta_buf.bytes;
+	ch->op.meta_len = (uint32_t)ch->meta_buf.len;
+	return rc;
+}
+
 static int plan_clear(struct store *s, struct change *ch)
 {
 	const struct generation *g = ch->coll->gen;
 	uint32_t n = atomic_load_explicit(&g->n_versions, memory_order_relaxed);
 	bool has[VG_PARTITIONS] = {false};
+	roaring_bitmap_t *set;
 	uint32_t n_places = 0;
+	int rc = plan_ends(ch, &set);
 
 	(void)s;
-	if (n_live(ch->coll) == 0)
-		return 1;
-	ch->more = malloc(VG_PARTITIONS * sizeof(*ch->more));
-	if (!ch->more)
-		return -ENOMEM;
+	if (rc < 0)
+		return rc;
 	for (uint32_t no = 0; no < n; no++) {
 		const struct version *v = generation_version(g, no);
 
-		if (atomic_load_explicit(&v->end, memory_order_relaxed) ==
-			VERSION_OPEN)
+		if ((!set || roaring_bitmap_contains(set, no)) &&
+			atomic_load_explicit(&v->end, memory_order_relaxed) ==
+				VERSION_OPEN)
 			has[v->partition] = true;
 	}
+	if (set)
+		roaring_bitmap_free(set);
+	ch->more = malloc(VG_PARTITIONS * sizeof(*ch->more));
+	if (!ch->more)
+		return -ENOMEM;
 	for (uint16_t p = 0; p < VG_PARTITIONS; p++)
 		if (has[p])
 			ch->more[n_places++] = (struct op_place){.partition = p};
-	assert(n_places > 0);
 	ch->op.n_places = n_places;
 	ch->op.more = ch->more;
-	return 0;
+	return n_places > 0 ? 0 : 1; /* nothing is meant */
 }
 
 /* A collection with snapshots is not empty: names them. */

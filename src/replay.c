@@ -2,6 +2,7 @@
 /* replay.c: from the log to the state: what a restart does. */
 #include <assert.h>
 #include <errno.h>
+#include <roaring/roaring.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,8 +48,9 @@ static bool is_misplaced(const struct op *op)
 	       op->places[1].partition != op_partition(op->id2);
 }
 
-/* Whether a clear has a place for each record. */
-static bool clears_all(const struct collection *c, const struct op *op)
+/* Whether a clear has a place for each record that r says it ends. */
+static bool clears_all(const struct collection *c, const struct op *op,
+	const struct reservation *r)
 {
 	uint32_t n = atomic_load_explicit(&c->gen->n_versions, memory_order_relaxed);
 	bool has[VG_SEQS] = {false};
@@ -60,6 +62,7 @@ static bool clears_all(const struct collection *c, const struct op *op)
 		const struct version *v = generation_version(c->gen, no);
 
 		if (!has[v->partition] &&
+			(!r->ends || roaring_bitmap_contains(r->ends, no)) &&
 			atomic_load_explicit(&v->end, memory_order_relaxed) ==
 				VERSION_OPEN)
 			return false;
@@ -168,8 +171,6 @@ static const char *misfit(struct replay *rp, const struct op *op)
 		return "its vector does not fit to those that are there";
 	if (is_misplaced(op))
 		return "it is in another partition than its id";
-	if (op->type == OP_CLEAR && !clears_all(c, op))
-		return "a record that it ends has no place in it";
 	why = op->type == OP_SNAP || op->type == OP_UNSNAP
 		      ? misfit_snap(rp, op)
 		      : misfit_name(rp, op);
@@ -220,8 +221,17 @@ static int replay_op(struct replay *rp, const struct op *op, const char **why)
 	if (is_left_out(rp, op))
 		return 0;
 	rc = group_reserve(rp->s, rp->coll, op, &r);
+	if (rc == -EINVAL && op->type == OP_CLEAR) {
+		*why = "its filter is none";
+		return -VG_ECORRUPT;
+	}
 	if (rc < 0)
 		return rc;
+	if (op->type == OP_CLEAR && !clears_all(rp->coll, op, &r)) {
+		*why = "a record that it ends has no place in it";
+		generation_unreserve(rp->coll->gen, &r);
+		return -VG_ECORRUPT;
+	}
 	assert(op->type != OP_PUT || r.slot < r.cell->n_reserved);
 	store_apply(rp->s, rp->coll, op, &r);
 	origins_add(&rp->s->origins, &op->origin);

@@ -116,7 +116,7 @@ static void print_op(uint64_t lsn, const struct op *op)
 			op->body_len);
 		print_hex("vec", op->vec, op->vec_len);
 	}
-	if (record && t != OP_DEL)
+	if ((record && t != OP_DEL) || t == OP_CLEAR)
 		print_id("meta", (struct vg_id){op->meta, op->meta_len});
 	if (t == OP_CREATE || t == OP_CONFIG)
 		print_config(&op->config);

@@ -67,7 +67,7 @@ def frames(path, uuid):
 
 U, ID, ID2, NAME, TARGET, VEC, META, CONFIG, ATTR, SEEN = range(10)
 TYPES = {1: ('put', U, ID, VEC, META), 2: ('set', U, ID, META), 3: ('del', U, ID),
-         4: ('rename', U, ID, ID2, META), 5: ('clear', U),
+         4: ('rename', U, ID, ID2, META), 5: ('clear', U, META),
          16: ('create', U, NAME, CONFIG, ATTR), 17: ('drop', U),
          18: ('move', U, NAME), 19: ('alias', NAME, TARGET),
          20: ('unalias', NAME), 21: ('config', U, CONFIG), 22: ('attr', U, ATTR),

@@ -13,7 +13,7 @@
 
 static const uint32_t dims[] = {3, 4, 9};
 static const char *const metrics[] = {"l2", "cosine", "ip"};
-static const char *const indexes[] = {"hnsw", "flat"};
+static const char *const indexes[] = {"hnsw", "flat", "auto"};
 
 uint32_t pm_roll(uint64_t *dice, uint32_t below)
 {
@@ -83,8 +83,11 @@ static int apply_record(struct pm_entry *e, const struct pm_change *ch)
 	case OP_RENAME:
 		return apply_rename(e, ch);
 	case OP_CLEAR:
-		memset(e->of, 0, sizeof(e->of));
-		e->n_live = 0;
+		for (uint32_t i = 0; i < PM_IDS; i++)
+			if (e->of[i].n && e->of[i].y >= ch->y) {
+				memset(&e->of[i], 0, sizeof(e->of[i]));
+				e->n_live--;
+			}
 		return 0;
 	default:
 		break;
@@ -107,9 +110,6 @@ static int apply_config(struct pm_entry *e, const struct pm_change *ch)
 	uint32_t *const item[PM_ITEMS] = {
 		&e->ef_search, &e->metric, &e->index, &e->m};
 
-	if (ch->item != PM_EF_SEARCH && e->n_live &&
-		*item[ch->item] != ch->value)
-		return -EBUSY;
 	*item[ch->item] = ch->value;
 	return 0;
 }
@@ -135,7 +135,6 @@ static int apply_snap(struct pm_entry *e, const struct pm_change *ch)
 		return 0;
 	snap->exists = 1;
 	snap->dim = e->dim;
-	snap->metric = e->metric;
 	snap->n_live = e->n_live;
 	memcpy(snap->of, e->of, sizeof(snap->of));
 	return 0;
@@ -169,7 +168,7 @@ static int apply_name(struct pm_state *st, const struct pm_change *ch)
 			.m = 16,
 			.ef_search = 100,
 			.metric = VG_COSINE,
-			.index = VG_HNSW};
+			.index = VG_INDEX_AUTO};
 		return 0;
 	case OP_DROP:
 		if (e->n_live || has_snaps(e))
@@ -264,7 +263,7 @@ static uint32_t draw_value(uint32_t item, uint64_t *dice)
 	case PM_METRIC:
 		return VG_L2 + pm_roll(dice, 3);
 	case PM_INDEX:
-		return pm_roll(dice, 4) ? VG_HNSW : VG_FLAT;
+		return VG_HNSW + pm_roll(dice, 3);
 	case PM_M:
 		return 2 + pm_roll(dice, 6);
 	default:
@@ -418,6 +417,11 @@ void pm_ask(struct store *s, const struct pm_change *ch, struct pm_asked *out)
 		ask_meta(ch, out);
 	if (ch->type == OP_CONFIG)
 		ask_config(ch, out);
+	if (ch->type == OP_CLEAR && ch->y) {
+		snprintf(out->text, sizeof(out->text), "y.gte=%u", ch->y);
+		out->change.meta = (struct meta){
+			out->text, (uint32_t)strlen(out->text)};
+	}
 	if (ch->type == OP_ATTR)
 		out->change.flags = ch->is_root
 					    ? CHANGE_MODE | CHANGE_UID |
@@ -528,7 +532,6 @@ static const char *dump_snap(struct store *s, struct collection *c,
 		return say("a snapshot that nobody took, or one twice");
 	e->snap[i].exists = 1;
 	e->snap[i].dim = config.dim;
-	e->snap[i].metric = config.metric;
 	return dump_records(
 		s, c, e->snap[i].of, &e->snap[i].n_live, n_damaged);
 }

@@ -28,7 +28,7 @@ struct pm_record {
 
 /* A snapshot: what its collection was. */
 struct pm_snap {
-	uint32_t exists, dim, metric, n_live;
+	uint32_t exists, dim, zero, n_live;
 	struct pm_record of[PM_IDS];
 };
 

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$HERE/drive.sh"
 need_numpy 1 >/dev/null || skip_all "no Python with numpy"
-plan 19
+plan 24
 vgmount
-drive 17 "$PYTHON3" "$HERE/filters.py" "$M" random
+drive 22 "$PYTHON3" "$HERE/filters.py" "$M" random
 finish

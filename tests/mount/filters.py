@@ -320,6 +320,23 @@ def small():
     try_many(c, then, 20 * many, "the snapshot's too", "snap=s/")
     again("kill")
     try_many(c, c, 20 * many, "and after a crash")
+    deleted = wrong = 0
+    for i in range(12 * many):
+        text, holds = some_where(rng.randrange(3))
+        gone = c.matches(holds)
+        if len(gone) > len(c.vecs) // 3:
+            continue
+        c.write(".delete-where", text + "\n", flags=0)
+        for name in gone:
+            del c.vecs[name], c.meta[name]
+        deleted += len(gone)
+        wrong += c.ids() != sorted(c.vecs) or c.size() != len(c.vecs)
+        for j in range(5):
+            c.put(f"more{i}.{j}")
+    check(not wrong, f".delete-where deletes what a filter means ({deleted})")
+    again("kill")
+    check(c.ids() == sorted(c.vecs), "which is so after a crash")
+    try_many(c, c, 20 * many, "and filters mean what is left")
     row = c.search([0] * 6, k=3, where="n.gte=0")
     check(len(row) == 3 and all("n" in r["meta"] for r in row),
           "a request takes where")
@@ -341,6 +358,12 @@ def refusals():
         error = error_of(c.read, f"query/{part}/1,2")
         text = c.read(".stats/last_error").decode()
         check(error == "EINVAL" and why in text, f"{part} is refused: {text.strip()}")
+    check(error_of(c.write, ".delete-where", "x.liek=1", 0) == "EINVAL" and
+          "write `all`, or a filter: position 3" in
+          c.read(".stats/last_error").decode() and c.size() == 1,
+          "what is no filter deletes nothing")
+    c.write(".delete-where", "x.eq=2\n", 0)
+    check(c.size() == 1, "nor what no record matches")
     check(error_of(c.read, "query/facet=x.npy") == "EINVAL" and
           error_of(c.read, "query/facet=") == "ENOENT" and
           c.read("query/facet=meta.x.tsv") == b"1\t1\n" and

@@ -47,6 +47,8 @@ static struct op sample(enum op_type type)
 		op.places[1] = (struct op_place){270, 1};
 	}
 	if (type == OP_CLEAR) {
+		op.meta = "a.eq=1";
+		op.meta_len = 6;
 		op.n_places = 3;
 		op.more = many;
 		memset(op.places, 0, sizeof(op.places));
@@ -103,7 +105,7 @@ static const struct golden {
 		HEAD("04") "02000000" "0900" "2211000000000000" "0e01"
 			"0100000000000000" UUID "0100000061" "020000006263"
 			"020000007b7d"},
-	{OP_CLEAR, "clear", HEAD("05") MANY UUID},
+	{OP_CLEAR, "clear", HEAD("05") MANY UUID "06000000612e65713d31"},
 	{OP_CREATE, "create",
 		HEAD("10") PLACE UUID "04000000646f6373" CONFIG ATTR},
 	{OP_DROP, "drop", HEAD("11") PLACE UUID},
