@@ -33,6 +33,14 @@ contrib_bench_scan_bandwidth_SOURCES = %D%/bench/scan_bandwidth.c
 contrib_bench_scan_bandwidth_LDADD = libvgindex.a
 CLEANFILES += contrib/bench/scan_bandwidth
 
+# filters: rates under filters; make contrib/bench/filters
+EXTRA_PROGRAMS += contrib/bench/filters
+contrib_bench_filters_SOURCES = %D%/bench/filters.c \
+	tests/recall/data.c \
+	tests/recall/data.h
+contrib_bench_filters_LDADD = $(core_libs)
+CLEANFILES += contrib/bench/filters
+
 # parse: bodies, imports and numbers; make contrib/bench/parse
 EXTRA_PROGRAMS += contrib/bench/parse
 contrib_bench_parse_SOURCES = %D%/bench/parse.c
