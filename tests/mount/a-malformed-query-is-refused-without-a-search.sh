@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What is no query: EINVAL or ENOENT, and nothing was searched.
 . "$(dirname "$0")/lib.sh"
-plan 50
+plan 51
 vgmount
 mkdir "$M/c"
 cd "$M/c" || exit 99
@@ -28,7 +28,7 @@ done
 for p in query/k=3 query/k=3/ef=50 query; do
 	ok "$p is a directory" test -d $p
 done
-for leaf in facet=x where=x saved/x; do
+for leaf in facet=x.npy facet= where=x saved/x; do
 	nok "$leaf" cat query/$leaf
 done
 is "$(cat .stats/searches)" "$before" "none of it was a search"
