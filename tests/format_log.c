@@ -49,7 +49,7 @@ static struct op sample(uint64_t i)
 		.meta = text,
 		.meta_len = (uint32_t)(i * 611 % 3000),
 		.config = {384, 16, 200, 100, VG_COSINE, VG_F32, VG_HNSW, 1,
-			1536, VG_QUANT_SQ8},
+			1536, VG_QUANT_SQ8, {0}},
 		.attr = {01755, 1000, (uint32_t)i},
 	};
 }

@@ -417,7 +417,8 @@ static struct op sample(enum op_type type)
 		.body_len = 4,
 		.meta = "{\"year\":2020}",
 		.meta_len = 13,
-		.config = {8, 16, 200, 100, VG_L2, VG_F32, VG_HNSW, 0, 0},
+		.config = {8, 16, 200, 100, VG_L2, VG_F32, VG_HNSW, 0, 0,
+			VG_QUANT_AUTO, {0}},
 		.attr = {0755, 1, 2},
 	};
 }
