@@ -21,10 +21,12 @@ for n in range(int(sys.argv[2]), 0, -1):
 PY
 }
 kilobytes() { du -sk "$1" | cut -f1; }
-# Waits until a directory has no dead rows and at most $2 kilobytes.
+# Waits until there are at most half as many dead rows as living ones, with which
+# nothing is due any more, and the directory has at most $1 kilobytes.
 small() {
 	for _ in $(seq 600); do
-		[ "$(cat "$M/c/.stats/deleted")" = 0 ] &&
+		[ $((2 * $(cat "$M/c/.stats/deleted"))) -le \
+			"$(cat "$M/c/.stats/count")" ] &&
 			[ "$(kilobytes "$D")" -le "$1" ] && return 0
 		pause 0.1
 	done
