@@ -231,18 +231,21 @@ void hnsw_prefetch_row(const struct hnsw *h, uint32_t slot)
 		__builtin_prefetch(hnsw_term(h, slot));
 }
 
-void hnsw_prefetch(const struct hnsw *h, uint32_t slot)
+static void prefetch_code(const struct hnsw *h, uint32_t slot)
 {
-	const uint8_t *code;
+	const uint8_t *code = hnsw_code(h, slot);
 
-	if (h->code_len == 0 || !hnsw_has_code(h, slot)) {
-		hnsw_prefetch_row(h, slot);
-		return;
-	}
-	code = hnsw_code(h, slot);
 	for (uint32_t i = 0; i < VG_MIN(h->config.dim, ROW_PREFETCH_MAX);
 		i += CACHE_LINE)
 		__builtin_prefetch(code + i);
+}
+
+void hnsw_prefetch(const struct hnsw *h, uint32_t slot)
+{
+	if (h->code_len > 0 && hnsw_has_code(h, slot))
+		prefetch_code(h, slot);
+	else
+		hnsw_prefetch_row(h, slot);
 }
 
 /* ---- walks ---- */
@@ -369,16 +372,7 @@ static void take(struct walk *w, struct hit hit)
 		put_candidate(w, &w->found, true, hit);
 }
 
-static void prefetch_code(const struct hnsw *h, uint32_t slot)
-{
-	const uint8_t *code = hnsw_code(h, slot);
-
-	for (uint32_t i = 0; i < VG_MIN(h->config.dim, ROW_PREFETCH_MAX);
-		i += CACHE_LINE)
-		__builtin_prefetch(code + i);
-}
-
-/* The same where every node has a code, without asking each. */
+/* evaluate, where every node has a code, without asking each. */
 static void evaluate_codes(struct walk *w, uint32_t n)
 {
 	const struct probe *p = w->probe;

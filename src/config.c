@@ -28,18 +28,16 @@ static const struct word sources[] = {{OP_SOURCE_RAW, "raw"},
 static const struct item {
 	const char *name;
 	const char *allowed;
-	bool is_fixed; /* once vectors are in */
 } items[CONFIG_ITEMS] = {
-	[CONFIG_DIM] = {"dim", "1 to 65535", true},
-	[CONFIG_METRIC] = {"metric", "l2, cosine or ip", false},
-	[CONFIG_DTYPE] = {"dtype", "f32", true},
-	[CONFIG_M] = {"m", "2 to 64", false},
-	[CONFIG_EF_CONSTRUCTION] = {"ef_construction", "auto, or 1 to 100000",
-		false},
-	[CONFIG_INDEX] = {"index", "auto, hnsw or flat", false},
-	[CONFIG_QUANT] = {"quant", "auto, none or sq8", false},
-	[CONFIG_EF_SEARCH] = {"ef_search", "1 to 100000", false},
-	[CONFIG_DIM_SOURCE] = {"dim_source", "", false},
+	[CONFIG_DIM] = {"dim", "1 to 65535"},
+	[CONFIG_METRIC] = {"metric", "l2, cosine or ip"},
+	[CONFIG_DTYPE] = {"dtype", "f32"},
+	[CONFIG_M] = {"m", "2 to 64"},
+	[CONFIG_EF_CONSTRUCTION] = {"ef_construction", "auto, or 1 to 100000"},
+	[CONFIG_INDEX] = {"index", "auto, hnsw or flat"},
+	[CONFIG_QUANT] = {"quant", "auto, none or sq8"},
+	[CONFIG_EF_SEARCH] = {"ef_search", "1 to 100000"},
+	[CONFIG_DIM_SOURCE] = {"dim_source", ""},
 };
 
 struct op_config config_default(void)

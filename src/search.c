@@ -246,6 +246,18 @@ static bool is_match_scan(const struct cell *cell, const struct search *q,
 	       m * m <= (uint64_t)SCAN_MATCHES * SCAN_MATCHES * n_slots;
 }
 
+static struct flat_query flat_of(const struct search *q, struct reader *rd)
+{
+	return (struct flat_query){
+		.vec = q->vec,
+		.dim = rd->cell->dim,
+		.metric = rd->cell->metric,
+		.is_visible = is_visible,
+		.ctx = rd,
+		.cancel = q->cancel,
+	};
+}
+
 /* Every match by its row. */
 static int scan_matches(
 	const struct flat_query *fq, struct reader *rd, struct topk *top)
@@ -273,14 +285,7 @@ static int run_matches(const struct search *q, uint32_t ef, struct reader *rd,
 {
 	const struct cell *cell = rd->cell;
 	uint32_t n = atomic_load_explicit(&cell->n_slots, memory_order_acquire);
-	struct flat_query fq = {
-		.vec = q->vec,
-		.dim = cell->dim,
-		.metric = cell->metric,
-		.is_visible = is_visible,
-		.ctx = rd,
-		.cancel = q->cancel,
-	};
+	struct flat_query fq = flat_of(q, rd);
 	int rc;
 
 	if (is_match_scan(cell, q, ef, n))
@@ -302,14 +307,7 @@ static int run(const struct search *q, uint32_t ef, struct reader *rd,
 	const struct cell *cell = rd->cell;
 	uint32_t n = atomic_load_explicit(&cell->n_slots, memory_order_acquire);
 	bool is_exact = is_scan(cell, q, ef, n);
-	struct flat_query fq = {
-		.vec = q->vec,
-		.dim = cell->dim,
-		.metric = cell->metric,
-		.is_visible = is_visible,
-		.ctx = rd,
-		.cancel = q->cancel,
-	};
+	struct flat_query fq = flat_of(q, rd);
 	int rc;
 
 	assert(tail_from <= n);

@@ -378,7 +378,7 @@ static void test_late(void)
 	}
 	ok(right == 100 && hidden == 0, "few hidden rows cost no answers");
 	ok(asked[0] <= 100 * 90 && asked[1] > 100 && asked[2] >= 100 * 50,
-		"a pool of rows is asked about, all after a look ahead (%u)",
+		"a pool of rows is looked at ahead, and about as many asked (%u)",
 		asked[0] / 100);
 	ground_fini(&g);
 }
