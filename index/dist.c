@@ -237,6 +237,60 @@ static double exact_dot_norm(const struct dist_query *q, const void *row,
 	return exact_dot(q, q->vec, row);
 }
 
+/* ---- fast sums of pairs ---- */
+
+typedef float fast_fn(const struct dist_query *q, const void *a, const void *b,
+	float bound);
+
+#define FAST(NAME, CALL)                                                       \
+	static float NAME(const struct dist_query *q, const void *a,           \
+		const void *b, float bound)                                    \
+	{                                                                      \
+		(void)bound;                                                   \
+		return (float)q->kernels->CALL;                                \
+	}
+
+FAST(f32_l2sq, l2sq(a, b, q->dim, bound))
+FAST(f32_dot, dot(a, b, q->dim))
+FAST(f32_l1, l1(a, b, q->dim))
+FAST(f16_l2sq, f16_l2sq(a, b, q->dim, bound))
+FAST(f16_dot, f16_dot(a, b, q->dim))
+FAST(f16_l1, f16_l1(a, b, q->dim))
+FAST(i8_l2sq, i8_l2sq(a, b, q->dim))
+FAST(i8_dot, i8_dot(a, b, q->dim))
+FAST(i8_l1, i8_l1(a, b, q->dim))
+FAST(b1_l1, b1_hamming(a, b, (q->dim + 7) / 8))
+FAST(u8_l2sq, u8_l2sq(a, b, q->dim))
+FAST(u8_dot, u8_dot(a, b, q->dim))
+FAST(u8_l1, u8_l1(a, b, q->dim))
+FAST(u4_l2sq, u4_l2sq(a, b, (q->dim + 1) / 2))
+FAST(u4_dot, u4_dot(a, b, (q->dim + 1) / 2))
+FAST(u4_l1, u4_l1(a, b, (q->dim + 1) / 2))
+
+static fast_fn *const fast_sums[DIST_FORMS][DIST_TERMS] = {
+	[DIST_F32] = {f32_l2sq, f32_dot, f32_l1},
+	[DIST_F16] = {f16_l2sq, f16_dot, f16_l1},
+	[DIST_I8] = {i8_l2sq, i8_dot, i8_l1},
+	[DIST_B1] = {NULL, NULL, b1_l1},
+	[DIST_U8] = {u8_l2sq, u8_dot, u8_l1},
+	[DIST_U4] = {u4_l2sq, u4_dot, u4_l1},
+};
+
+static enum dist_term term_of(enum vg_metric metric)
+{
+	switch (metric) {
+	case VG_L2:
+		return DIST_L2SQ;
+	case VG_COSINE:
+	case VG_IP:
+		return DIST_DOT;
+	default:
+		return DIST_L1;
+	}
+}
+
+/* ---- queries ---- */
+
 void dist_query_init_form(struct dist_query *q, enum dist_form form,
 	enum vg_metric metric, uint32_t dim, const void *vec)
 {
@@ -250,6 +304,7 @@ void dist_query_init_form(struct dist_query *q, enum dist_form form,
 	/* Whole sums are rounded once, to float. */
 	q->error = form == DIST_F32 || form == DIST_F16 ? dist_fast_error(dim) :
 							  0x1p-23;
+	q->fast = fast_sums[form][term_of(metric)];
 	q->norm2 = form == DIST_B1 ? 0 : exact_dot(q, vec, vec);
 	assert(!(q->norm2 < 0)); /* of a damaged row it may be no number */
 }
@@ -289,6 +344,15 @@ void dist_query_exact_rows(const struct dist_query *q, const void *rows,
 
 	for (uint32_t i = 0; i < n; i++)
 		out[i] = dist_query_exact(q, (const char *)rows + i * stride);
+}
+
+float dist_query_exact_pair(const struct dist_query *q, const void *a,
+	const void *b)
+{
+	struct dist_query pair;
+
+	dist_query_init_form(&pair, q->form, q->metric, q->dim, a);
+	return dist_query_exact(&pair, b);
 }
 
 float dist_exact(enum vg_metric metric, uint32_t dim, const float *a,

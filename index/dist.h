@@ -138,8 +138,14 @@ struct dist_kernels {
 	uint32_t (
 		*b1_hamming)(const uint8_t *a, const uint8_t *b, uint32_t len);
 
+	/* u8_l2sq of query and each of n rows that lie anywhere, as floats. */
+	void (*u8_l2sq_each)(const uint8_t *query, const uint8_t *const *rows,
+		uint32_t n, uint32_t len, float *out);
+
 	/* By form and term; b1 has DIST_L1 only, which is hamming. */
 	dist_rows_fn *rows[DIST_FORMS][DIST_TERMS];
+
+	const struct signs_kernels *signs; /* of codes of signs: signs.h */
 };
 
 /* The kernels in use: the widest that this processor has. For good. */
@@ -162,18 +168,9 @@ bool dist_has(enum dist_form form, enum vg_metric metric);
 static inline uint32_t dist_row_len(enum dist_form form, uint32_t dim)
 {
 	assert(dim >= 1 && dim <= VG_DIM_MAX);
-	switch (form) {
-	case DIST_F32:
-		return 4 * dim;
-	case DIST_F16:
-		return 2 * dim;
-	case DIST_U4:
+	if (form == DIST_U4)
 		return (dim + 1) / 2;
-	case DIST_B1:
-		return (dim + 7) / 8;
-	default:
-		return dim;
-	}
+	return (uint32_t)vg_row_len((enum vg_dtype)form, dim); /* u8 as i8 */
 }
 
 /*
@@ -188,6 +185,9 @@ struct dist_query {
 	uint32_t dim;
 	enum vg_metric metric;
 	enum dist_form form;
+	/* See dist_query_fast_pair. */
+	float (*fast)(const struct dist_query *q, const void *a, const void *b,
+		float bound);
 };
 
 /* Of floats. */
@@ -204,6 +204,22 @@ float dist_query_exact(const struct dist_query *q, const void *row);
 /* The same for n rows that stand one after the other; fills out[0..n). */
 void dist_query_exact_rows(const struct dist_query *q, const void *rows,
 	uint32_t n, float *out);
+
+/* That of two rows a and b of q's form, by q's metric. */
+float dist_query_exact_pair(const struct dist_query *q, const void *a,
+	const void *b);
+
+/*
+ * The fast sum over two rows of q's form, of its metric's terms: squared
+ * differences under l2, products under cosine and ip, else absolute
+ * differences. Of l2 of floats and halves what is above bound may be any such
+ * value. Whole sums are rounded to float.
+ */
+static inline float dist_query_fast_pair(const struct dist_query *q,
+	const void *a, const void *b, float bound)
+{
+	return q->fast(q, a, b, bound);
+}
 
 /*
  * What a scan passes far rows by, at the speed of the memory: fills low[0..n)

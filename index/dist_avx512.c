@@ -612,5 +612,23 @@ ROWS(u4_dot, DIST_U4, DIST_DOT)
 ROWS(u4_l1, DIST_U4, DIST_L1)
 ROWS(b1, DIST_B1, DIST_L1)
 
+TARGET_VNNI static void vnni_u8_l2sq_each(const uint8_t *query,
+	const uint8_t *const *rows, uint32_t n, uint32_t len, float *out)
+{
+	if (len > FOUR_LEN) {
+		avx512vnni_u8_l2sq_each(query, rows, n, len, out);
+		return;
+	}
+	for (uint32_t i = 0; i < n; i += 4) {
+		struct four f = {.query = query};
+
+#pragma GCC unroll 4
+		for (uint32_t g = 0; g < 4; g++)
+			f.row[g] = rows[VG_MIN(i + g, n - 1)];
+		put_four(out + i, n - i, sum_four(&f, len, DIST_U8, DIST_L2SQ),
+			false);
+	}
+}
+
 DIST_TABLE(avx512vnni, avx512, avx512vnni, vnni);
 #endif

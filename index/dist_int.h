@@ -50,6 +50,10 @@ extern const struct dist_kernels dist_neondot;
 extern const struct dist_kernels dist_neon;
 #endif
 
+/* Of the same sets: dist_signs_SET.c. */
+extern const struct signs_kernels signs_scalar;
+extern const struct signs_kernels signs_avx2, signs_avx512, signs_neon;
+
 /*
  * The one order in which exact running sums are folded: halves onto halves, as
  * a register of 8 doubles folds, after its four registers were added 0+2, 1+3.
@@ -203,7 +207,15 @@ DIST_BODY void dist_prefetch(const char *row, uint32_t len)
 	DIST_BYTES_ROWS_OF(L, TARGET, u8, uint32_t, DIST_U8)                   \
 	DIST_BYTES_ROWS_OF(L, TARGET, u4, uint32_t, DIST_U4)                   \
 	DIST_ROWS(L##_b1_rows, TARGET, DIST_B1,                                \
-		L##_bits(query, (const uint8_t *)row, len), 0)
+		L##_bits(query, (const uint8_t *)row, len), 0)                 \
+	TARGET static void L##_u8_l2sq_each(const uint8_t *query,              \
+		const uint8_t *const *rows, uint32_t n, uint32_t len,          \
+		float *out)                                                    \
+	{                                                                      \
+		for (uint32_t i = 0; i < n; i++)                               \
+			out[i] = (float)L##_bytes(                             \
+				query, rows[i], len, DIST_U8, DIST_L2SQ);      \
+	}
 
 /* The table: F has the kernels of floats, B of bytes, R of rows of bytes. */
 #define DIST_TABLE(L, F, B, R)                                                 \
@@ -233,6 +245,7 @@ DIST_BODY void dist_prefetch(const char *row, uint32_t len)
 		.u4_dot = B##_u4_dot,                                          \
 		.u4_l1 = B##_u4_l1,                                            \
 		.b1_hamming = B##_b1_hamming,                                  \
+		.u8_l2sq_each = R##_u8_l2sq_each,                              \
 		.rows =                                                        \
 			{                                                      \
 				[DIST_F32] = {F##_l2sq_rows, F##_dot_rows,     \
@@ -247,6 +260,7 @@ DIST_BODY void dist_prefetch(const char *row, uint32_t len)
 					R##_u4_dot_rows, R##_u4_l1_rows},      \
 				[DIST_B1] = {NULL, NULL, R##_b1_rows},         \
 			},                                                     \
+		.signs = &signs_##F,                                           \
 	}
 
 #endif

@@ -104,6 +104,9 @@ static int scan(const struct flat_query *q, const struct dist_query *dq,
 		for (uint32_t i = 0; i < n && since >= POLL_BYTES; i++)
 			if (is_cancelled(&q[i]))
 				return -EINTR;
+		if (since >= POLL_BYTES && q->fetch_range)
+			q->fetch_range(q->ctx, at,
+				VG_MIN(to, at + 2 * POLL_BYTES / rows->stride));
 		since = since >= POLL_BYTES ? 0 : since;
 		block.first = rows_get(rows, at);
 		for (uint32_t i = 0; i < n; i++) {
@@ -158,7 +161,9 @@ int flat_scan_list(const struct flat_query *q, const struct rows *rows,
 	for (uint32_t i = 0; i < n; i++) {
 		if (i % BLOCK == 0 && is_cancelled(q))
 			return -EINTR;
-		if (i + AHEAD < n)
+		if (i % BLOCK == 0 && q->fetch)
+			q->fetch(q->ctx, slots + i, VG_MIN(n - i, BLOCK));
+		if (i % BLOCK + AHEAD < BLOCK && i + AHEAD < n)
 			prefetch(rows, slots[i + AHEAD]);
 		row.first = rows_get(rows, slots[i]);
 		offer_block(q, &dq, &row, slots[i], top);

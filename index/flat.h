@@ -18,7 +18,10 @@
  * behind them is not read. is_visible(ctx, slot) says whether a row may be
  * answered; NULL: all may. It is called only for rows that would enter the
  * answer, after their distance is known. When *cancel becomes true (NULL:
- * never) the scan stops within some 2 MiB of rows.
+ * never) the scan stops within some 2 MiB of rows. fetch (NULL is legal) is
+ * given the slots of a list that are read next, up to DIST_SIFT_MAX in a call,
+ * fetch_range (likewise) those of a range that are read within the next 4 MiB,
+ * each 2 MiB: what of them stands on a disk can be asked of it at once.
  *
  * HOW. Rows are looked at in blocks. Fast sums of a block (dist_query_sift)
  * pass by what cannot enter; of the rest the exact distance is computed, from
@@ -31,6 +34,8 @@ struct flat_query {
 	enum vg_metric metric;
 	enum dist_form form;
 	bool (*is_visible)(void *ctx, uint32_t slot);
+	void (*fetch)(void *ctx, const uint32_t *slots, uint32_t n);
+	void (*fetch_range)(void *ctx, uint32_t from, uint32_t to);
 	void *ctx;
 	const _Atomic bool *cancel;
 };

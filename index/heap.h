@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* heap.h: the best so far: top-k of a scan, candidate pool of a walk. */
+/* heap.h: the best so far: top-k, shortlist of a scan, candidate pool of a walk. */
 #ifndef INDEX_HEAP_H
 #define INDEX_HEAP_H
 
@@ -111,6 +111,91 @@ static inline void topk_sort(struct topk *t)
 	t->n = n;
 }
 
+/* ---- shortlist ---- */
+
+/*
+ * The cap best of many hits that come in no order, by (dist, slot), in the
+ * caller's memory, which has some room beside: what comes is put behind the
+ * others, and when the room is used up, all but the best leave. So a hit costs
+ * a store, where a heap or a sorted list costs a search that no processor
+ * foretells. shortlist_cut ends it: hits[0..n) are the best, in no order.
+ */
+struct shortlist {
+	struct hit *hits; /* borrowed: for room of them */
+	uint32_t cap;
+	uint32_t room; /* above cap; the more, the fewer cuts: twice is good */
+	uint32_t n;
+	float bound; /* cap hits are nearer than this or as near */
+};
+
+static inline void shortlist_init(struct shortlist *l, struct hit *hits,
+	uint32_t cap, uint32_t room)
+{
+	assert(cap > 0 && room > cap);
+	*l = (struct shortlist){.hits = hits,
+		.cap = cap,
+		.room = room,
+		.bound = __builtin_inff()};
+}
+
+static inline bool hit_is_before(struct hit a, struct hit b)
+{
+	return (a.dist < b.dist) | ((a.dist == b.dist) & (a.slot < b.slot));
+}
+
+/* Moves those of hits[from, to) that stand before the pivot to the front, the
+ * pivot behind them; returns its place. */
+static inline uint32_t shortlist_part(struct hit *hits, uint32_t from,
+	uint32_t to)
+{
+	struct hit *mid = &hits[from + (to - from) / 2], pivot = *mid;
+	uint32_t at = from;
+
+	*mid = hits[to - 1];
+	/* Without a branch that depends on a distance. */
+	for (uint32_t i = from; i + 1 < to; i++) {
+		struct hit hit = hits[i];
+
+		hits[i] = hits[at];
+		hits[at] = hit;
+		at += hit_is_before(hit, pivot);
+	}
+	hits[to - 1] = hits[at];
+	hits[at] = pivot;
+	return at;
+}
+
+/* Leaves the cap best, if there are more. Ends as [from, to) always shrinks
+ * by the pivot at least. */
+static inline void shortlist_cut(struct shortlist *l)
+{
+	uint32_t from = 0, to = l->n;
+
+	if (l->n <= l->cap)
+		return;
+	while (from < l->cap && l->cap < to) {
+		uint32_t at = shortlist_part(l->hits, from, to);
+
+		if (at < l->cap)
+			from = at + 1;
+		else
+			to = at;
+	}
+	l->n = l->cap;
+	l->bound = l->hits[0].dist;
+	for (uint32_t i = 1; i < l->n; i++)
+		l->bound = VG_MAX(l->bound, l->hits[i].dist);
+}
+
+/* Takes a hit whose distance is below the bound. */
+static inline void shortlist_put(struct shortlist *l, struct hit hit)
+{
+	assert(l->n < l->room);
+	l->hits[l->n++] = hit;
+	if (l->n == l->room)
+		shortlist_cut(l);
+}
+
 /* ---- candidate pool ---- */
 
 /*
@@ -149,7 +234,7 @@ static inline uint32_t pool_find(const struct pool *p, float dist)
 	const struct hit *base = p->hits;
 	uint32_t n = p->n, at;
 
-	/* Each round halves n, without a branch. */
+	/* Each round halves n. (Without a branch it took as long.) */
 	while (n > 1) {
 		uint32_t half = n / 2;
 

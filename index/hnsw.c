@@ -12,7 +12,6 @@
 #define CHUNK_NODES 16384u /* at least: bounds the table of chunks */
 #define GOLDEN 0x9e3779b97f4a7c15u
 #define DRAWS (1ull << 53)
-#define ALPHA 1.1f	/* of squared distances: is_covered */
 #define FORWARD_PART 2 /* links of a new node on level 0: m and such a part */
 
 static_assert(HNSW_SLOT_MAX == LINK_SLOT, "~0 and the mark are no slots");
@@ -26,13 +25,13 @@ static_assert(CHUNK_NODES % (HUGE_PAGE / CACHE_LINE / 2) == 0,
 
 /* ---- memory ---- */
 
-/* Nodes (a multiple of huge pages), then a place and three bits for each. */
+/* Nodes (a multiple of huge pages), then a place and four bits for each. */
 static size_t chunk_len(const struct hnsw *h)
 {
 	size_t places = sizeof(hnsw_link) << h->shift;
 
 	return ((size_t)h->node_len << h->shift) + places +
-	       3 * ((size_t)1 << h->shift) / 8;
+	       4 * ((size_t)1 << h->shift) / 8;
 }
 
 /*
@@ -44,7 +43,7 @@ static void plan_layout(struct hnsw *h)
 	const struct hnsw_config *c = &h->config;
 	uint32_t term_len = c->metric == VG_COSINE ? sizeof(float) : 0;
 	uint32_t code_len = c->codes != HNSW_CODES_NONE &&
-					    c->metric != VG_IP ?
+					    hnsw_can_code(c->dtype, c->metric) ?
 				    VG_ALIGN_UP(c->dim, 4u) :
 				    0;
 	uint32_t len = code_len + term_len +
@@ -53,6 +52,7 @@ static void plan_layout(struct hnsw *h)
 
 	h->code_len = code_len;
 	h->links_at = code_len + term_len;
+	len = hnsw_near_plan(h, len);
 	h->record_len = len;
 	h->node_len = VG_ALIGN_UP(len, CACHE_LINE);
 	nodes = VG_MAX(CHUNK_NODES,
@@ -94,25 +94,34 @@ static char *map_aligned(size_t len)
 	return p + skip;
 }
 
+bool hnsw_can_code(enum vg_dtype dtype, enum vg_metric metric)
+{
+	return (dtype == VG_F32 || dtype == VG_F16) &&
+	       (metric == VG_L2 || metric == VG_COSINE);
+}
+
 int hnsw_new(const struct hnsw_config *config, const struct rows *rows,
 	struct hnsw **out)
 {
+	enum vg_dtype dtype = config->dtype ? config->dtype : VG_F32;
 	struct hnsw *h;
 
 	if (config->dim < 1 || config->dim > VG_DIM_MAX || config->m < 2 ||
 		config->m > VG_M_MAX || config->ef_construction < 1 ||
 		config->ef_construction > VG_EF_MAX)
 		return -EINVAL;
-	if (config->metric != VG_L2 && config->metric != VG_COSINE &&
-		config->metric != VG_IP)
+	if (!dist_has((enum dist_form)dtype, config->metric))
 		return -EINVAL;
-	assert(rows->stride == config->dim * sizeof(float));
+	assert(rows->stride == vg_row_len(dtype, config->dim));
 	h = calloc(1, sizeof(*h));
 	if (!h)
 		return -ENOMEM;
 	h->config = *config;
+	h->config.dtype = dtype;
 	h->rows = rows;
 	plan_layout(h);
+	if (hnsw_near_init(h) < 0)
+		goto free_graph;
 	h->chunk = map_pages(h->n_chunks * sizeof(*h->chunk));
 	if (!h->chunk)
 		goto free_graph;
@@ -125,6 +134,7 @@ int hnsw_new(const struct hnsw_config *config, const struct rows *rows,
 	*out = h;
 	return 0;
 free_graph:
+	hnsw_near_fini(h);
 	free(h);
 	return -ENOMEM;
 }
@@ -152,6 +162,7 @@ void hnsw_free(struct hnsw *h)
 	pthread_mutex_destroy(&h->entry_lock);
 	pthread_mutex_destroy(&h->train);
 	munmap(h->chunk, h->n_chunks * sizeof(*h->chunk));
+	hnsw_near_fini(h);
 	free(h);
 }
 
@@ -315,202 +326,37 @@ struct put {
 	struct probe probe;
 };
 
-static pthread_mutex_t *stripe_of(struct hnsw *h, uint32_t slot)
+/* Writes a link of the new node, which no link names yet. */
+static void set_link(const struct put *put, uint32_t i, uint32_t link)
 {
-	return &h->stripe[slot % N_STRIPES];
-}
+	struct near_link l = {put->slot, i, i < put->scratch->n_plan[0] ||
+						    (link & LINK_TREE) != 0};
 
-static uint32_t link_get(hnsw_link *links, uint32_t i)
-{
-	return atomic_load_explicit(&links[i], memory_order_acquire);
-}
-
-/* Release: whoever reads the link sees the node that it names. */
-static void link_set(hnsw_link *links, uint32_t i, uint32_t link)
-{
-	atomic_store_explicit(&links[i], link, memory_order_release);
-}
-
-/*
- * Notes for the next save that a list of the node was written. Never by a look
- * whether the bit is set: the look could come before the write is seen, and a
- * saver who takes the bit and copies in between would miss the write.
- */
-static void mark(struct hnsw *h, uint32_t slot)
-{
-	atomic_fetch_or_explicit(hnsw_dirty(h, slot), 1ull << slot % 64,
-		memory_order_release);
-}
-
-/*
- * Whether candidate c needs no link of its own as `chosen` has one: it is
- * nearer to that than to the base, or it is equal to it. (Not: as near to
- * that as to the base. One equal to the base would then cover all others.)
- */
-static bool is_covered(const struct probe *p, struct hit c, struct hit chosen)
-{
-	uint32_t a = c.slot & LINK_SLOT, b = chosen.slot & LINK_SLOT;
-	float alpha = p->h->config.metric == VG_IP ? 1 : ALPHA;
-
-	return alpha * probe_pair(p, a, b, c.dist / alpha) < c.dist ||
-	       (c.dist == chosen.dist && hnsw_is_equal(p->h, a, b));
-}
-
-/*
- * Algorithm 4, SELECT-NEIGHBORS-HEURISTIC: of candidates sorted by distance,
- * moves to the front those that are nearer to the base than to any chosen
- * before; at most max. Candidates with the tree's mark are chosen anyhow, so
- * there must be no more than max of them. Returns how many were chosen.
- */
-static uint32_t choose(const struct probe *p, struct hit *c, uint32_t n,
-	uint32_t max)
-{
-	uint32_t chosen = 0, marked = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-		marked += (c[i].slot & LINK_TREE) != 0;
-	assert(marked <= max);
-	for (uint32_t i = 0; i < n && chosen < max; i++) {
-		bool is_marked = (c[i].slot & LINK_TREE) != 0;
-		bool is_chosen = is_marked || chosen + marked < max;
-
-		for (uint32_t j = 0; is_chosen && !is_marked && j < chosen; j++)
-			is_chosen = !is_covered(p, c[i], c[j]);
-		if (is_chosen) {
-			marked -= is_marked;
-			c[chosen++] = c[i];
-		}
-	}
-	assert(marked == 0);
-	assert(chosen <= max);
-	return chosen;
-}
-
-/* Sorts the few candidates of one list by distance. */
-static void sort_hits(struct hit *c, uint32_t n)
-{
-	for (uint32_t i = 1; i < n; i++) {
-		struct hit hit = c[i];
-		uint32_t j = i;
-
-		for (; j > 0 && c[j - 1].dist > hit.dist; j--)
-			c[j] = c[j - 1];
-		c[j] = hit;
-	}
-}
-
-/*
- * Chooses anew from a full list and one more link. Returns whether the list
- * has changed. Node's lock is held.
- */
-static bool prune_locked(const struct probe *p, uint32_t slot, uint32_t level,
-	uint32_t link)
-{
-	struct hit c[2 * VG_M_MAX + 1];
-	hnsw_link *links = hnsw_links(p->h, slot, level);
-	uint32_t cap = hnsw_list_cap(p->h, level), n;
-	bool is_new = false;
-
-	for (uint32_t i = 0; i < cap; i++)
-		c[i].slot = link_get(links, i);
-	c[cap].slot = link;
-	for (uint32_t i = 0; i < 3 && i < cap; i++)
-		hnsw_prefetch(p->h, c[i].slot & LINK_SLOT);
-	for (uint32_t i = 0; i <= cap; i++) {
-		if (i + 3 <= cap)
-			hnsw_prefetch(p->h, c[i + 3].slot & LINK_SLOT);
-		c[i].dist =
-			probe_pair(p, slot, c[i].slot & LINK_SLOT, INFINITY);
-		if (isnan(c[i].dist)) /* damaged: the last to be chosen */
-			c[i].dist = INFINITY;
-	}
-	sort_hits(c, cap + 1);
-	n = choose(p, c, cap + 1, cap);
-	for (uint32_t i = 0; i < cap; i++) {
-		uint32_t to = i < n ? c[i].slot : LINK_END;
-
-		if (to == link_get(links, i))
-			continue;
-		link_set(links, i, to);
-		is_new = true;
-	}
-	return is_new;
-}
-
-/*
- * Gives node `slot` a link to `to`; a list that is full is pruned, maybe of
- * the new link. A marked link always stays, but is refused (false) where the
- * node has tree_max already.
- */
-static bool link_back(const struct put *put, uint32_t slot, uint32_t level,
-	uint32_t link)
-{
-	struct hnsw *h = put->h;
-	hnsw_link *links = hnsw_links(h, slot, level);
-	uint32_t cap = hnsw_list_cap(h, level), n = 0, marked = 0;
-	uint32_t same = cap; /* where the link is already, unmarked */
-	bool is_done = true, is_new = true;
-
-	assert(slot != (link & LINK_SLOT));
-	pthread_mutex_lock(stripe_of(h, slot));
-	for (; n < cap; n++) {
-		uint32_t have = link_get(links, n);
-
-		if (have == LINK_END)
-			break;
-		marked += (have & LINK_TREE) != 0;
-		if ((have & LINK_SLOT) == (link & LINK_SLOT))
-			same = n;
-	}
-	if ((link & LINK_TREE) != 0 && marked >= h->tree_max)
-		is_done = is_new = false;
-	else if (same < cap)
-		link_set(links, same, link_get(links, same) | link);
-	else if (n < cap)
-		link_set(links, n, link);
+	if (link == LINK_END)
+		l.is_chosen = false;
+	if (hnsw_has_near(put->h))
+		hnsw_near_put(put->h, &put->probe, &l, link);
 	else
-		is_new = prune_locked(&put->probe, slot, level, link);
-	pthread_mutex_unlock(stripe_of(h, slot));
-	if (is_new)
-		mark(h, slot);
-	return is_done;
-}
-
-/*
- * A marked neighbour of a node, other than `from`; `spread` says which.
- * LINK_END: there is none, which only a file can bring about.
- */
-static uint32_t tree_child(const struct hnsw *h, uint32_t slot, uint32_t from,
-	uint32_t spread)
-{
-	hnsw_link *links = hnsw_links(h, slot, 0);
-	uint32_t child[2 * VG_M_MAX], n = 0;
-
-	for (uint32_t i = 0; i < 2 * h->config.m; i++) {
-		uint32_t link = link_get(links, i);
-
-		if (link == LINK_END)
-			break;
-		if ((link & LINK_TREE) != 0 && (link & LINK_SLOT) != from)
-			child[n++] = link & LINK_SLOT;
-	}
-	return n > 0 ? child[(spread >> 16) % n] : LINK_END;
+		hnsw_link_set(hnsw_links(put->h, put->slot, 0), i, link);
 }
 
 /* Makes parent and the new node, which no link names yet, a marked pair. */
 static bool try_parent(const struct put *put, uint32_t parent)
 {
 	hnsw_link *links = hnsw_links(put->h, put->slot, 0);
-	uint32_t n = put->scratch->n_plan[0], at = n;
+	const struct hnsw_scratch *s = put->scratch;
+	uint32_t at = s->n_plan[0], old;
 
-	for (uint32_t i = 0; i < n; i++)
-		if (put->scratch->plan[0][i].slot == parent)
+	for (uint32_t i = 0; i < s->n_filled; i++)
+		if (s->plan[0][i].slot == parent)
 			at = i;
 	assert(at < 2 * put->h->config.m);
-	link_set(links, at, parent | LINK_TREE);
-	if (link_back(put, parent, 0, put->slot | LINK_TREE))
+	old = hnsw_link_get(links, at);
+	set_link(put, at, parent | LINK_TREE);
+	if (hnsw_link_back(put->h, &put->probe, parent, 0,
+		    put->slot | LINK_TREE))
 		return true;
-	link_set(links, at, at < n ? parent : LINK_END);
+	set_link(put, at, old);
 	return false;
 }
 
@@ -533,7 +379,7 @@ static uint32_t link_tree(const struct put *put)
 		if (try_parent(put, plan[i].slot))
 			return plan[i].slot;
 	do {
-		uint32_t child = tree_child(put->h, at, from, spread);
+		uint32_t child = hnsw_tree_child(put->h, at, from, spread);
 
 		if (child == LINK_END ||
 			n++ > atomic_load_explicit(&put->h->claimed,
@@ -546,12 +392,24 @@ static uint32_t link_tree(const struct put *put)
 	return at;
 }
 
+/* The candidates that are not deleted, if there is one. */
+static uint32_t drop_dead(const struct hnsw *h, struct hit *c, uint32_t n)
+{
+	uint32_t live = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (!hnsw_is_dead(h, c[i].slot))
+			c[live++] = c[i];
+	return live > 0 ? live : n;
+}
+
 /* Algorithm 1, the search half: the neighbours of slot on all its levels. */
 static void plan_links(struct put *put, uint64_t entry)
 {
 	struct hnsw_scratch *s = put->scratch;
 	uint32_t m = put->h->config.m, entry_level = (uint32_t)(entry >> 32);
 	struct hit at = {.slot = (uint32_t)entry};
+	uint32_t n;
 	int rc;
 
 	at.dist = probe_dist(&put->probe, at.slot, INFINITY);
@@ -577,11 +435,25 @@ static void plan_links(struct put *put, uint64_t entry)
 		if (level == 0 && put->probe.code && !put->h->quant.is_whole &&
 			w.pool.n > m && hnsw_has_code(put->h, s->hits[m].slot))
 			hnsw_judge(put->h, put->slot, s->hits[m]);
-		s->n_plan[level] = choose(&put->probe, s->hits, w.pool.n,
+		n = drop_dead(put->h, s->hits, w.pool.n);
+		s->n_plan[level] = hnsw_choose(&put->probe, s->hits, n,
 			level == 0 ? m + m / FORWARD_PART : m);
+		s->n_filled = level == 0 && hnsw_has_near(put->h) ?
+				      VG_MIN(n, 2 * m) :
+				      s->n_plan[level];
 		memcpy(s->plan[level], s->hits,
-			s->n_plan[level] * sizeof(struct hit));
+			s->n_filled * sizeof(struct hit));
 	}
+}
+
+/* The list of level 0, filled up. */
+static void write_near(const struct put *put)
+{
+	struct hnsw_scratch *s = put->scratch;
+	struct hnsw_list l = {
+		.hits = s->plan[0], .n = s->n_filled, .slot = put->slot};
+
+	hnsw_near_relist(put->h, &put->probe, &l, s->n_plan[0]);
 }
 
 /* Writes the planned lists, and empty ones above them. */
@@ -594,8 +466,12 @@ static void write_lists(const struct put *put)
 			level <= put->top ? put->scratch->n_plan[level] : 0;
 
 		assert(n <= cap);
+		if (level == 0 && n > 0 && hnsw_has_near(put->h)) {
+			write_near(put);
+			continue;
+		}
 		for (uint32_t i = 0; i < cap; i++)
-			link_set(links, i,
+			hnsw_link_set(links, i,
 				i < n ? put->scratch->plan[level][i].slot :
 					LINK_END);
 	}
@@ -612,7 +488,8 @@ static void link_node(const struct put *put)
 			uint32_t slot = put->scratch->plan[level][i].slot;
 
 			if (level > 0 || slot != parent)
-				link_back(put, slot, level, put->slot);
+				hnsw_link_back(put->h, &put->probe, slot,
+					level, put->slot);
 		}
 }
 
@@ -636,10 +513,12 @@ static bool put_first(const struct put *put, uint64_t *entry)
 
 	pthread_mutex_lock(&h->entry_lock);
 	*entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
-	if (*entry == ENTRY_NONE)
+	if (*entry == ENTRY_NONE) {
+		hnsw_near_begin(h, put->slot);
 		atomic_store_explicit(&h->entry,
 			(uint64_t)put->level << 32 | put->slot,
 			memory_order_release);
+	}
 	pthread_mutex_unlock(&h->entry_lock);
 	return *entry == ENTRY_NONE;
 }
@@ -667,6 +546,8 @@ int hnsw_put(struct hnsw *h, uint32_t slot, struct hnsw_scratch *s)
 	if (slot >= HNSW_SLOT_MAX)
 		return -ERANGE;
 	rc = hnsw_scratch_reserve(s, h, h->config.ef_construction);
+	if (rc == 0)
+		rc = hnsw_near_reserve(s, h);
 	if (rc < 0)
 		return rc;
 	put.level = hnsw_level(h, slot);
@@ -675,6 +556,7 @@ int hnsw_put(struct hnsw *h, uint32_t slot, struct hnsw_scratch *s)
 		return rc;
 	probe_init(&put.probe, h, hnsw_row(h, slot),
 		h->code_len > 0 ? hnsw_code(h, slot) : NULL);
+	put.probe.near = &s->near;
 	if (put.probe.code)
 		atomic_fetch_or_explicit(hnsw_coded(h, slot),
 			1ull << slot % 64, memory_order_release);
@@ -692,7 +574,7 @@ int hnsw_put(struct hnsw *h, uint32_t slot, struct hnsw_scratch *s)
 		if (put.level > put.top)
 			raise_entry(h, slot, put.level);
 	}
-	mark(h, slot);
+	hnsw_mark(h, slot);
 	/* Either who chooses codes sees that the slot is linked, or we see that
 	 * they were chosen: seq_cst. */
 	atomic_fetch_or_explicit(hnsw_linked(h, slot), 1ull << slot % 64,

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "index/among.h"
 #include "index/heap.h"
 #include "index/quant.h"
 #include "index/rows.h"
@@ -36,8 +37,9 @@
  *   then published, level 0 first: a search that meets a new node on some
  *   level finds it complete on all levels below.
  * - A new node gets up to 3 m / 2 links on level 0, and a candidate is dropped
- *   (algorithm 4) only if it is nearer to a chosen one by a tenth (of squared
- *   distances; but under ip): so fewer candidates make as good a graph.
+ *   (algorithm 4) only if it is nearer to a chosen one by a twentieth (a tenth
+ *   of squared distances; but under ip): so fewer candidates make as good a
+ *   graph.
  * - Walks go by codes (quant.h) that stand in the nodes, where rows have
  *   them; the rows themselves are read for what is answered alone.
  * - A level follows from (seed, slot), so it is not stored.
@@ -50,22 +52,39 @@
  *	| code	           | term f32      | links u32 x 2m          | pad |
  *	+------------------+---------------+-------------------------+-----+
  *
+ *	with codes of neighbours, instead of the pad:
+ *	+--------------------+-----+-----------------------------------------+
+ *	| chosen u32 x m/16  | pad | add, mul f32 x 32, codes of 32 links, ... |
+ *	+--------------------+-----+-----------------------------------------+
+ *
  * node_len is a multiple of 64. code is the row's (of a row of length 1 under
  * cosine), dim bytes, and pads of zeros up to a multiple of 4; without codes
  * code_len is 0. term is the inverse norm of the row. A link is the slot of a
  * neighbour, its top bit the mark of the tree; the first ~0 ends the list. The
  * lists of levels 1
  * and up (m links each, 1/m of the nodes have any) stand elsewhere; a table
- * beside the chunk says where, 4 bytes a node, 0 for a slot never linked. Three
+ * beside the chunk says where, 4 bytes a node, 0 for a slot never linked. Four
  * bits a node stand beside it, too: whether it is linked, whether it was
- * written since it was saved, and whether it has its code.
+ * written since it was saved, whether it has its code, whether it is deleted.
  *
  * CODES. What elements are coded by is chosen once, from HNSW_TRAIN rows, or
  * later where those do not serve; the rows before are coded then. A row that no
  * code stands for (quant.h) has none: it is compared itself, for good. So a
  * walk is right whatever comes, and the faster the more rows have codes. Where
  * rows come to lie too close for what codes round off, codes are left for good.
- * ip has none.
+ * Floats and halves have codes, under l2 and cosine; i8 and b1 do not: a row is
+ * as small as its code would be.
+ *
+ * CODES OF NEIGHBOURS (HNSW_CODES_NEAR). Each link of level 0 has a code of what
+ * lies between the two rows (signs.h), in blocks of 32, so that a search that
+ * expands a node estimates the distances of all its neighbours from the node
+ * alone. The pool of such a walk is sorted by estimates; exact, or by the row's
+ * code, is the distance of what is expanded, and of these the nearest are
+ * answered. A walk that has to know who may be answered, or that rows too long
+ * turn to exact kernels, goes by rows' codes as ever; so do puts. A block costs
+ * the same for one link as for 32, so lists are filled up: with the nearest that
+ * algorithm 4 left over, which give way to links that are put later. Bits say
+ * which links were chosen.
  *
  * INVARIANTS, while no put runs; hnsw_check says which one broke
  *
@@ -78,19 +97,23 @@
  *	I5  Marked links lead from the entry to every linked slot, and there
  *	    are 2 (linked - 1) of them: they are a tree.
  *	I6  term is the inverse norm of the row, and code is the row's code.
- *	I7  As many slots are linked as puts returned 0.
+ *	I7  As many slots are linked as puts returned 0, but for those purged.
+ *	I8  A link's code of its neighbour is what both rows say; marked links
+ *	    are chosen, and what is chosen is a link.
  *
  * CONCURRENCY. Any number of puts and searches at once. A put writes a list
  * under the node's lock (striped; one held at a time, so no order is needed)
  * with release stores, a search reads it without a lock with acquire loads:
  * whoever read a link sees the node and the row it names. A search that reads
  * a list while it is rewritten sees old and new links mixed, each of them
- * valid. The entry is one atomic word, changed under its own lock.
+ * valid. A code of a neighbour that is read while it is written misleads the
+ * walk once, to a row that it then compares. The entry is one atomic word,
+ * changed under its own lock.
  *
  * NUMBERS. Walks use codes, or the fast kernels of dist.h; what a search returns
  * is computed anew, exactly. Rows (or queries) so long or short that their
  * squares leave a float's comfortable range turn the walk to exact kernels,
- * slower but right.
+ * slower but right. Halves and whole numbers never do.
  *
  * Slots are below HNSW_SLOT_MAX. Nothing here logs, reads files or exits.
  */
@@ -102,9 +125,10 @@ struct hnsw_scratch;
 #define HNSW_TRAIN 1024u	  /* rows that codes are chosen from */
 
 enum hnsw_codes {
-	HNSW_CODES_AUTO, /* rows get codes, but under ip, and while they serve */
+	HNSW_CODES_AUTO, /* rows that can have codes do, while they serve */
 	HNSW_CODES_NONE,
-	HNSW_CODES_BYTE, /* where one can be chosen at all, but under ip */
+	HNSW_CODES_BYTE, /* where one can be chosen at all */
+	HNSW_CODES_NEAR, /* as AUTO, and codes of neighbours where they can be */
 };
 
 struct hnsw_config {
@@ -114,12 +138,21 @@ struct hnsw_config {
 	uint32_t ef_construction; /* candidates of a put, 1..VG_EF_MAX */
 	uint64_t seed;		  /* of the levels */
 	enum hnsw_codes codes;
+	enum vg_dtype dtype; /* of rows; 0: VG_F32 */
 };
 
+/* Whether rows of the dtype can have codes under the metric. */
+bool hnsw_can_code(enum vg_dtype dtype, enum vg_metric metric);
+
+/* Whether nodes can have codes of their neighbours: of f32, under l2, cosine and
+ * ip, up to so many elements. */
+#define HNSW_NEAR_DIM_MAX 16384u /* a node's record is below half a MiB */
+bool hnsw_can_near(enum vg_dtype dtype, enum vg_metric metric, uint32_t dim);
+
 /*
- * An empty graph over rows (stride dim * 4), which is borrowed until
+ * An empty graph over rows (stride vg_row_len), which is borrowed until
  * hnsw_free. Costs some 32 KiB; memory of nodes follows use. Returns owned.
- * -EINVAL: a setting out of range. -ENOMEM.
+ * -EINVAL: a setting out of range, or a metric that the dtype has not. -ENOMEM.
  */
 int hnsw_new(const struct hnsw_config *config, const struct rows *rows,
 	struct hnsw **out);
@@ -142,9 +175,43 @@ void hnsw_scratch_free(struct hnsw_scratch *s);
  * Links one slot, whose row was written before. Slots come in any order,
  * some never. Any number of threads, beside searches. -ENOMEM: nothing
  * changed. -EEXIST: the slot is linked, or is being linked. -ERANGE: slot is
- * not below HNSW_SLOT_MAX. A slot is never taken out again: is_visible hides.
+ * not below HNSW_SLOT_MAX.
  */
 int hnsw_put(struct hnsw *h, uint32_t slot, struct hnsw_scratch *s);
+
+/*
+ * Chooses what rows are coded by now, from some of slots 0..n-1, all written:
+ * so that codes stand for the rows that come, and not for the first of them.
+ * Before the first put; without it, or of fewer than HNSW_TRAIN, they are
+ * chosen from what is linked.
+ */
+void hnsw_train_on(struct hnsw *h, uint32_t n);
+
+/*
+ * TAKING ROWS OUT. A row that is_visible hides is still walked over, which
+ * costs; one that nobody will ask for again can leave the graph for good, in
+ * three steps:
+ *
+ * hnsw_delete marks a linked slot: puts link to it no more, walks still lead
+ * over it. -ENOENT: it is not linked. Any thread.
+ *
+ * hnsw_repair closes the gaps that the marked ones will leave in the lists of
+ * slots [from, to): in place of each the list gets the best of its neighbours.
+ * It runs beside puts, searches and saves, one at a time, and is the long part;
+ * it may be left out. -ENOMEM.
+ *
+ * hnsw_purge takes all that are marked out: it mends what lists still name
+ * them, joins the tree, chooses another entry. Searches may run beside it, and
+ * one that began before may still find them; puts, deletes, repairs and saves
+ * may not. The next save must be a base. -ENOMEM: all is as before.
+ *
+ * The memory of a slot's node stays with the graph; the slot is never put again
+ * (-EEXIST).
+ */
+int hnsw_delete(struct hnsw *h, uint32_t slot);
+int hnsw_repair(struct hnsw *h, uint32_t from, uint32_t to,
+	struct hnsw_scratch *s);
+int hnsw_purge(struct hnsw *h, struct hnsw_scratch *s);
 
 /*
  * What is asked. ef (raised to k) is how many candidates a walk keeps: recall
@@ -152,23 +219,39 @@ int hnsw_put(struct hnsw *h, uint32_t slot, struct hnsw_scratch *s);
  * 10,000, or a tenth of the rows, a scan (flat.h) is the better way.
  * is_visible(ctx, slot) says whether a row may be answered; NULL: all may.
  * hidden says about how many rows may not, as a share of all (0..1): where it
- * is a small one, rows are asked about once the walk is over, and the walk is
- * done again where it met unexpectedly many that are hidden; else each is that
- * would enter the answer. So it decides upon speed alone. look_ahead (NULL is
+ * is a small one, rows are asked about once the walk is over, the nearest until
+ * the answer is full, and the walk is done again where unexpectedly many of
+ * these are hidden; else each is that would enter the answer. So it decides upon
+ * speed alone. Given among, which
+ * needs is_visible, only such rows are answered: a walk goes over all rows, or,
+ * where fewer than one in six is wanted, from wanted row to wanted row by way
+ * of one other, beginning with some from all over; hidden does not matter then.
+ * Where walks end with few, hnsw_scan finds the rest. look_ahead (NULL is
  * legal) is told of rows before is_visible is asked about each of them.
  * *cancel (NULL: never) is looked at before each expansion.
+ *
+ * fetch (NULL is legal) is given the candidates that a walk leaves to be
+ * compared, nearest first, all in one call: by_row says that their rows are read
+ * next, else codes say their distances. It moves those that may be answered to
+ * the front, in their order, and returns how many they are; in place of the
+ * others the candidates behind are given in a further call. So rows that stand
+ * on a disk are asked of it at once, and those it does not have cost nothing.
  */
 struct hnsw_query {
-	const float *vec; /* dim finite floats, borrowed */
+	const void *vec; /* dim finite elements as in rows, borrowed */
 	uint32_t k;	  /* 1..VG_K_MAX */
 	uint32_t ef;	  /* ..VG_EF_MAX */
 	bool (*is_visible)(void *ctx, uint32_t slot);
 	void (*look_ahead)(void *ctx, const struct hit *hits, uint32_t n);
+	uint32_t (*fetch)(void *ctx, struct hit *hits, uint32_t n, bool by_row);
 	void *ctx;
 	float hidden;
+	const struct among *among; /* NULL: all rows are wanted */
 	const _Atomic bool *cancel;
-	uint32_t *n_kept; /* told: candidates that may be answered, ef at most,
-			     among which the answer's were chosen; NULL: not */
+	uint32_t *n_kept; /* told: candidates, ef at most, among which the
+			     answer's were chosen, but for those that turned
+			     out to be hidden or that fetch did not keep; NULL:
+			     not */
 };
 
 /*
@@ -176,8 +259,8 @@ struct hnsw_query {
  * nearest found, and behind them every other candidate that could be equally
  * far as the k-th, so that the caller can order ties his own way and cut (of
  * rows that equal one another max(k, ef / 4) are candidates at most). Where
- * codes round off, the nearest 2 k + 16 candidates by codes (ef at most) are
- * compared, and those that are as far as the k-th by codes. All
+ * codes round off, the nearest max(2 k + 16, ef / 4) candidates by codes (ef at
+ * most) are compared, and those that are as far as the k-th by codes. All
  * distances are exact (dist.h), the order is (dist, slot). *n is below k when
  * the graph has no more rows, or when hardly any is visible: the walk gives up
  * after it kept 16 ef + 1024 rows (32,768 at most, or ef) that are not, so a
@@ -190,12 +273,25 @@ int hnsw_search(const struct hnsw *h, const struct hnsw_query *q,
 	struct hnsw_scratch *s, struct hit *out, uint32_t *n);
 
 /*
+ * The same by a look at each row of q->among that is linked (ef does not
+ * matter), by codes where there are some: for few rows the faster way. out has
+ * room for hnsw_scan_room(k).
+ */
+static inline uint32_t hnsw_scan_room(uint32_t k)
+{
+	return 2 * k + 16;
+}
+int hnsw_scan(const struct hnsw *h, const struct hnsw_query *q,
+	struct hnsw_scratch *s, struct hit *out, uint32_t *n);
+
+/*
  * Walks all invariants. 0, or -VG_ECORRUPT with the one that broke in *why (a
  * constant, borrowed). -ENOMEM. No put may run.
  */
 int hnsw_check(const struct hnsw *h, const char **why);
 
-/* Whether a put of slot has returned 0, or a loaded graph has it. Any thread. */
+/* Whether a put of slot has returned 0, or a loaded graph has it, and it was not
+ * purged. Any thread. */
 bool hnsw_is_linked(const struct hnsw *h, uint32_t slot);
 
 /* How many slots are: hnsw_stat's `linked` without its walk. Any thread. */
@@ -270,13 +366,15 @@ struct hnsw_stat {
  * of the call. */
 void hnsw_stat(const struct hnsw *h, struct hnsw_stat *out);
 
-/* What walks go by, at once. */
+/* What walks go by and over, at once. */
 struct hnsw_coding {
 	bool has_room;	    /* nodes have room for codes */
 	bool is_chosen;	    /* what they are by... */
 	bool is_left;	    /* ...and that they are not used any more */
 	bool is_wild;	    /* some row turns walks to exact kernels */
+	bool has_near;	    /* nodes have codes of neighbours */
 	struct quant quant; /* if is_chosen */
+	uint32_t levels; /* 0: empty */
 	uint32_t linked;
 	uint32_t coded; /* of linked */
 	size_t bytes;	/* of nodes and lists that are handed out */

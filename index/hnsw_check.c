@@ -15,6 +15,7 @@ struct check {
 	uint32_t *seen;
 	uint32_t *queue;
 	uint8_t *code; /* of a row */
+	struct hnsw_scratch *scratch; /* rows, rotated */
 	const char *why;
 };
 
@@ -96,10 +97,36 @@ static int check_code(struct check *c, uint32_t slot)
 		return 0;
 	if (atomic_load_explicit(&h->quant_state, memory_order_acquire) ==
 			QUANT_NONE ||
-		!quant_code(&h->quant, hnsw_row(h, slot), scale, h->config.dim,
-			c->code) ||
+		!quant_code_row(&h->quant, h->config.dtype, hnsw_row(h, slot),
+			scale, h->config.dim, c->code) ||
 		memcmp(c->code, hnsw_code(h, slot), h->config.dim) != 0)
 		return fail(c, "I6: a code is not its row's");
+	return 0;
+}
+
+static int check_near(struct check *c, uint32_t slot)
+{
+	const struct hnsw *h = c->h;
+	hnsw_link *links = hnsw_links(h, slot, 0);
+	struct probe p;
+
+	if (!hnsw_has_near(h))
+		return 0;
+	probe_init(&p, h, hnsw_row(h, slot), NULL);
+	p.near = &c->scratch->near;
+	for (uint32_t i = 0; i < hnsw_list_cap(h, 0); i++) {
+		uint32_t link = link_at(links, i);
+		bool is_chosen = hnsw_near_is_chosen(h, slot, i);
+
+		if (link == LINK_END && is_chosen)
+			return fail(c, "I8: no link is chosen");
+		if (link == LINK_END)
+			continue;
+		if ((link & LINK_TREE) != 0 && !is_chosen)
+			return fail(c, "I8: a marked link is not chosen");
+		if (!hnsw_near_is_right(&p, slot, i))
+			return fail(c, "I8: a code of a neighbour is not its");
+	}
 	return 0;
 }
 
@@ -138,6 +165,8 @@ static int check_nodes(struct check *c)
 			rc = check_term(c, slot);
 		if (rc == 0)
 			rc = check_code(c, slot);
+		if (rc == 0)
+			rc = check_near(c, slot);
 	}
 	assert(rc < 0 || c->linked <= c->bound);
 	return rc;
@@ -192,6 +221,9 @@ int hnsw_check(const struct hnsw *h, const char **why)
 	c.code = malloc(VG_MAX(h->code_len, 1u));
 	if (!c.seen || !c.queue || !c.code)
 		goto free_arrays;
+	if (hnsw_has_near(h) && (hnsw_scratch_new(&c.scratch) < 0 ||
+					hnsw_near_reserve(c.scratch, h) < 0))
+		goto free_arrays;
 	rc = check_nodes(&c);
 	if (rc == 0)
 		rc = check_tree(&c);
@@ -204,12 +236,19 @@ free_arrays:
 	free(c.seen);
 	free(c.queue);
 	free(c.code);
+	hnsw_scratch_free(c.scratch);
 	return rc;
+}
+
+static uint32_t levels_of(const struct hnsw *h)
+{
+	uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
+
+	return entry == ENTRY_NONE ? 0 : (uint32_t)(entry >> 32) + 1;
 }
 
 void hnsw_stat(const struct hnsw *h, struct hnsw_stat *out)
 {
-	uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
 	uint32_t bound = atomic_load_explicit(&h->bound, memory_order_acquire);
 	struct hnsw_stat st = {.bytes = sizeof(*h)};
 
@@ -218,7 +257,7 @@ void hnsw_stat(const struct hnsw *h, struct hnsw_stat *out)
 			       memory_order_acquire) == QUANT_ON;
 	if (st.has_quant)
 		st.quant = h->quant;
-	st.levels = entry == ENTRY_NONE ? 0 : (uint32_t)(entry >> 32) + 1;
+	st.levels = levels_of(h);
 	for (uint32_t slot = 0; slot < bound; slot++) {
 		if (!is_linked(h, slot, bound))
 			continue;
@@ -234,7 +273,7 @@ void hnsw_stat(const struct hnsw *h, struct hnsw_stat *out)
 			h->node_len + sizeof(hnsw_link) +
 			hnsw_level(h, slot) * h->config.m * sizeof(hnsw_link);
 	}
-	st.bytes += st.linked * 3ull / 8; /* three bits each */
+	st.bytes += st.linked * 4ull / 8; /* four bits each */
 	assert(st.n_links <= (uint64_t)bound * 2 * h->config.m);
 	*out = st;
 }
@@ -247,18 +286,23 @@ void hnsw_coding(const struct hnsw *h, struct hnsw_coding *out)
 		atomic_load_explicit(&h->n_uncoded, memory_order_relaxed);
 	uint32_t n_lists =
 		atomic_load_explicit(&h->n_lists, memory_order_relaxed);
+	uint32_t claimed =
+		atomic_load_explicit(&h->claimed, memory_order_relaxed);
 	uint32_t linked = hnsw_count(h);
 
 	*out = (struct hnsw_coding){
 		.has_room = h->code_len > 0,
 		.is_chosen = state != QUANT_NONE,
+		.has_near = hnsw_has_near(h),
 		.is_left = state == QUANT_OFF,
 		.is_wild = atomic_load_explicit(
 			&h->is_wild, memory_order_relaxed),
+		.levels = levels_of(h),
 		.linked = linked,
 		.coded = linked - VG_MIN(uncoded, linked),
-		.bytes = linked * ((size_t)h->node_len + sizeof(hnsw_link)) +
-			 linked * 3ull / 8 +
+		/* Those that were purged keep their nodes. */
+		.bytes = claimed * ((size_t)h->node_len + sizeof(hnsw_link)) +
+			 claimed * 4ull / 8 +
 			 n_lists * (size_t)h->config.m * sizeof(hnsw_link),
 	};
 	if (out->is_chosen)

@@ -8,6 +8,7 @@
 
 #include "index/dist.h"
 #include "index/hnsw.h"
+#include "index/signs.h"
 
 #define LINK_END UINT32_MAX	  /* behind the last link of a list */
 #define LINK_TREE (1u << 31)	  /* mark of the tree, in a link */
@@ -50,6 +51,9 @@ struct hnsw {
 	uint32_t record_len;	 /* of them without the pad */
 	uint32_t code_len;	 /* of them, the code's; 0: there are none */
 	uint32_t links_at;	 /* offset in a node */
+	uint32_t chosen_at;	 /* the same of bits of links; 0: there are none */
+	uint32_t near_at;	 /* of codes of neighbours: blocks of... */
+	uint32_t near_len;	 /* ...bytes, for 32 links each */
 	uint32_t shift;		 /* nodes of a chunk: 1 << shift */
 	uint32_t n_chunks;	 /* length of the table */
 	uint32_t tree_max;	 /* marked links of a node */
@@ -59,8 +63,8 @@ struct hnsw {
 
 	/*
 	 * Chunk i, then for its nodes: places, bits of linked ones, bits of
-	 * those to be saved, bits of those that have codes. Set once under
-	 * grow, release.
+	 * those to be saved, bits of those that have codes, bits of those that
+	 * are deleted. Set once under grow, release.
 	 */
 	_Atomic(char *) *chunk;
 	/* Blocks of upper lists; set once under grow, release. */
@@ -79,6 +83,8 @@ struct hnsw {
 	_Atomic uint32_t bound;
 	_Atomic uint32_t claimed; /* relaxed: a count */
 	_Atomic uint32_t linked;  /* relaxed: a count */
+	_Atomic uint32_t n_dead;  /* of linked: deleted. Relaxed: a put that
+				     misses one links to it, no more */
 	/* Nodes that have no code. One more before a link names such a node,
 	 * one less, release, behind its code; who reads 0, acquire, behind the
 	 * links that it goes by, finds a code in each node that they name. */
@@ -88,6 +94,9 @@ struct hnsw {
 	_Atomic uint32_t quant_state; /* enum quant_state; seq_cst: hnsw_put */
 	pthread_mutex_t train;	/* who chooses codes; before stripes */
 	_Atomic uint32_t n_close; /* hnsw_judge's; relaxed: a hint */
+	struct signs signs;	  /* if near_at is not 0, as what follows */
+	float *centre;	 /* dim, owned: taken off rows. Fixed before entry */
+	bool has_centre; /* entry_lock */
 	/* Bits of the longest row's length, a float. Relaxed: only widens. */
 	_Atomic uint32_t longest;
 	/* Some row needs exact kernels. Relaxed: a walk that misses it drops
@@ -105,7 +114,7 @@ struct hnsw {
  */
 struct probe {
 	const struct hnsw *h;
-	const float *vec;
+	const void *vec;
 	const struct dist_kernels *kernels;
 	float scale; /* inverse norm, cosine */
 	bool is_wild;
@@ -114,7 +123,18 @@ struct probe {
 	float bound_unit; /* and back */
 	const uint8_t *code; /* of vec, borrowed; NULL: it has none */
 	uint32_t ahead; /* so many are prefetched */
+	struct near_rows *near; /* of who changes lists, borrowed; else NULL */
 	struct dist_query exact;
+};
+
+#define NEAR_CENTRE_MAX 0x1p50f /* no row that walks go by codes of is longer */
+
+/* Some rows, rotated (signs.h): who changes lists needs each several times. */
+#define NEAR_ROWS 64u
+struct near_rows {
+	uint32_t len;		  /* a row has room for */
+	uint32_t slot[NEAR_ROWS]; /* LINK_END: none */
+	float *rows; /* NEAR_ROWS, and len / 4 bytes for a code; owned */
 };
 
 struct hnsw_scratch {
@@ -127,9 +147,14 @@ struct hnsw_scratch {
 	uint32_t fresh[2 * VG_M_MAX + 1]; /* one is written behind the last */
 	uint8_t *code; /* n_code: of a query */
 	uint32_t n_code;
+	float *rotated; /* n_rotated: a query, owned... */
+	uint8_t *table; /* ...and its table, in the same memory, aligned */
+	uint32_t n_rotated;
+	struct near_rows near;
 	/* A put's new lists, by level. */
 	struct hit plan[HNSW_LEVEL_MAX + 1][2 * VG_M_MAX];
 	uint32_t n_plan[HNSW_LEVEL_MAX + 1];
+	uint32_t n_filled; /* the same of level 0, with what fills it up */
 };
 
 /* One walk of a level: algorithm 2. */
@@ -139,7 +164,10 @@ struct walk {
 	uint32_t level;
 	uint32_t twin_max; /* rows equal to one another that are taken */
 	struct pool pool;
-	struct pool found; /* used if is_visible */
+	bool is_picky; /* who may be answered is asked of each that comes near */
+	bool is_near; /* by codes of neighbours; found has what was met */
+	struct pool found; /* used if is_picky or is_near */
+	const struct among *among; /* asked then; NULL: is_visible */
 	bool (*is_visible)(void *ctx, uint32_t slot);
 	void *ctx;
 	const _Atomic bool *cancel;
@@ -211,9 +239,44 @@ static inline bool hnsw_has_code(const struct hnsw *h, uint32_t slot)
 	       1;
 }
 
+/* The word of its fourth bit: whether it is deleted. Relaxed, as n_dead. */
+static inline hnsw_word *hnsw_dead(const struct hnsw *h, uint32_t slot)
+{
+	return hnsw_linked(h, slot) + 3 * ((1u << h->shift) / 64);
+}
+
+static inline bool hnsw_is_dead(const struct hnsw *h, uint32_t slot)
+{
+	return atomic_load_explicit(&h->n_dead, memory_order_relaxed) > 0 &&
+	       (atomic_load_explicit(
+			hnsw_dead(h, slot), memory_order_relaxed) >>
+			       slot % 64 &
+		       1);
+}
+
 static inline uint8_t *hnsw_code(const struct hnsw *h, uint32_t slot)
 {
 	return (uint8_t *)hnsw_node(h, slot);
+}
+
+/* The code of any slot, from one look at its chunk; NULL: it has none. */
+static inline const uint8_t *hnsw_find_code(const struct hnsw *h, uint32_t slot)
+{
+	const char *chunk = atomic_load_explicit(&h->chunk[slot >> h->shift],
+		memory_order_acquire);
+	uint32_t n = 1u << h->shift, in_chunk = slot & (n - 1);
+	const hnsw_word *word;
+
+	if (!chunk)
+		return NULL;
+	word = (const hnsw_word *)(const void *)(chunk +
+			(size_t)n * (h->node_len + sizeof(hnsw_link))) +
+	       2 * (n / 64) + in_chunk / 64;
+	assert(word == hnsw_coded(h, slot));
+	if ((atomic_load_explicit(word, memory_order_acquire) >> slot % 64 &
+		    1) == 0)
+		return NULL;
+	return (const uint8_t *)chunk + (size_t)in_chunk * h->node_len;
 }
 
 /* Most links that a list of the level holds. */
@@ -247,7 +310,18 @@ static inline hnsw_link *hnsw_links(const struct hnsw *h, uint32_t slot,
 	return hnsw_list(h, place - PLACE_BASE - 1 + level - 1);
 }
 
-static inline const float *hnsw_row(const struct hnsw *h, uint32_t slot)
+static inline uint32_t hnsw_link_get(hnsw_link *links, uint32_t i)
+{
+	return atomic_load_explicit(&links[i], memory_order_acquire);
+}
+
+/* Release: whoever reads the link sees the node that it names. */
+static inline void hnsw_link_set(hnsw_link *links, uint32_t i, uint32_t link)
+{
+	atomic_store_explicit(&links[i], link, memory_order_release);
+}
+
+static inline const void *hnsw_row(const struct hnsw *h, uint32_t slot)
 {
 	return rows_get(h->rows, slot);
 }
@@ -256,6 +330,11 @@ static inline float *hnsw_term(const struct hnsw *h, uint32_t slot)
 {
 	assert(h->config.metric == VG_COSINE);
 	return (float *)(void *)(hnsw_node(h, slot) + h->links_at) - 1;
+}
+
+static inline pthread_mutex_t *hnsw_stripe(struct hnsw *h, uint32_t slot)
+{
+	return &h->stripe[slot % N_STRIPES];
 }
 
 /* Whether two rows have the same code, or the same bytes. */
@@ -284,11 +363,72 @@ int hnsw_add_lists(struct hnsw *h, uint32_t n, uint32_t *first);
  */
 void hnsw_use_huge(struct hnsw *h);
 
+/*
+ * Whether a row that belongs at `at` equals the last of twin_max candidates
+ * that are all as far as it. Rows are compared only when so many tie.
+ */
+static inline bool hnsw_is_one_too_many(const struct walk *w,
+	const struct pool *p, uint32_t at, struct hit hit)
+{
+	if (at < w->twin_max || p->hits[at - w->twin_max].dist != hit.dist)
+		return false;
+	for (uint32_t back = 1; back <= w->twin_max;
+		back += VG_MAX(1, w->twin_max - 1)) {
+		uint32_t slot = p->hits[at - back].slot & LINK_SLOT;
+
+		if (hnsw_is_equal(w->probe->h, hit.slot, slot))
+			return true;
+	}
+	return false;
+}
+
+/* ---- lists: hnsw_link.c ---- */
+
+/* A list that is to be written anew. */
+struct hnsw_list {
+	struct hit *hits; /* n candidates, by slot, with marks; borrowed */
+	uint32_t n, n_keep;
+	uint32_t max; /* of them are chosen */
+	uint32_t slot, level; /* whose list */
+};
+
+/*
+ * Algorithm 4, SELECT-NEIGHBORS-HEURISTIC: of candidates sorted by distance,
+ * moves to the front those that are nearer to the base than to any chosen
+ * before; at most max. Candidates with the tree's mark are chosen anyhow, so
+ * there must be no more than max of them. Returns how many were chosen; behind
+ * them are the others, in order.
+ */
+uint32_t hnsw_choose(const struct probe *p, struct hit *c, uint32_t n,
+	uint32_t max);
+
+/* Writes what it chooses of the candidates, whose order it changes. Whether the
+ * list has changed: hnsw_mark then. The node's stripe is held. */
+bool hnsw_relist(struct hnsw *h, const struct probe *p, struct hnsw_list *l);
+
+/*
+ * Gives node slot the link; a list that is full is pruned, maybe of the new
+ * link. A marked link always stays, but is refused (false) where the node has
+ * tree_max already. Takes the node's stripe.
+ */
+bool hnsw_link_back(struct hnsw *h, const struct probe *p, uint32_t slot,
+	uint32_t level, uint32_t link);
+
+/*
+ * A marked neighbour of a node, other than `from`; `spread` says which.
+ * LINK_END: there is none, which only a file can bring about.
+ */
+uint32_t hnsw_tree_child(const struct hnsw *h, uint32_t slot, uint32_t from,
+	uint32_t spread);
+
+/* Notes for the next save that a list of the node was written. */
+void hnsw_mark(struct hnsw *h, uint32_t slot);
+
 /* Raises an atomic to at least `to`. Relaxed: see the fields. */
 void hnsw_raise(_Atomic uint32_t *value, uint32_t to);
 
 /* code: where vec is coded, code_len bytes; NULL: it is not. */
-void probe_init(struct probe *p, const struct hnsw *h, const float *vec,
+void probe_init(struct probe *p, const struct hnsw *h, const void *vec,
 	uint8_t *code);
 
 /* Whether a squared norm leaves no room for float squares and sums. */
@@ -304,6 +444,12 @@ float probe_pair(const struct probe *p, uint32_t a, uint32_t b, float bound);
 void hnsw_prefetch(const struct hnsw *h, uint32_t slot);
 void hnsw_prefetch_row(const struct hnsw *h, uint32_t slot);
 
+static inline void hnsw_prefetch_code(const struct hnsw *h, const uint8_t *code)
+{
+	for (uint32_t i = 0; i < h->config.dim; i += CACHE_LINE)
+		__builtin_prefetch(code + i);
+}
+
 /* Codes a linked slot, if it has no code and there is one: hnsw_code.c. Any
  * thread, beside puts and searches. */
 void hnsw_add_code(struct hnsw *h, uint32_t slot);
@@ -316,6 +462,9 @@ void hnsw_judge(struct hnsw *h, uint32_t slot, struct hit near);
 /* Chooses codes, if it is time: n slots are linked. */
 void hnsw_train(struct hnsw *h, uint32_t n);
 
+/* Forgets which slots a walk has met. */
+void hnsw_forget_seen(struct hnsw_scratch *s);
+
 /*
  * Moves *at to where no neighbour is nearer, on each level from `from` down,
  * `to` left out.
@@ -325,5 +474,82 @@ void hnsw_descend(const struct probe *p, struct hit *at, uint32_t from,
 
 /* Walks from `start`; the pool (or found) holds the answer. -EINTR. */
 int hnsw_walk(struct walk *w, struct hit start);
+
+/* The same on level 0 from wanted row to wanted row: only such are in the pool.
+ * hnsw_among.c */
+int hnsw_walk_among(struct walk *w, const struct among *a,
+	struct hit start);
+
+/* Offers scratch->fresh[0..n) to the pool. */
+void hnsw_evaluate(struct walk *w, uint32_t n);
+
+/* The list of level 0, that is. */
+void hnsw_prefetch_links(const struct hnsw *h, uint32_t slot);
+
+/* ---- codes of neighbours: hnsw_near.c, hnsw_near_walk.c ---- */
+
+static inline bool hnsw_has_near(const struct hnsw *h)
+{
+	return h->near_at > 0;
+}
+
+/* Of plan_layout: where in the node they stand, behind len bytes; its length. */
+uint32_t hnsw_near_plan(struct hnsw *h, uint32_t len);
+
+/* -ENOMEM; hnsw_near_fini then, too. */
+int hnsw_near_init(struct hnsw *h);
+void hnsw_near_fini(struct hnsw *h);
+
+/* The first row comes, and what is taken off all with it. entry_lock is held. */
+void hnsw_near_begin(struct hnsw *h, uint32_t slot);
+
+/* Makes s->near ready for who changes lists. -ENOMEM. */
+int hnsw_near_reserve(struct hnsw_scratch *s, const struct hnsw *h);
+
+/* Makes room for a query. -ENOMEM. */
+int hnsw_near_reserve_query(struct hnsw_scratch *s, const struct hnsw *h);
+
+/* A place in the list of level 0 of a node. */
+struct near_link {
+	uint32_t slot, i;
+	bool is_chosen; /* by algorithm 4, or to be kept until it is asked; else
+			   it fills the list up */
+};
+
+/* What follows needs the node's stripe, or a node that no link names. */
+
+/* Writes a link there, with its code if it leads elsewhere than before. Whether
+ * anything changed. */
+bool hnsw_near_put(struct hnsw *h, const struct probe *p,
+	const struct near_link *l, uint32_t link);
+
+/* Takes a link out; the last takes its place. */
+void hnsw_near_drop(struct hnsw *h, uint32_t slot, uint32_t i);
+
+/* The farthest link of a full list that fills it up only; else the list's
+ * length. */
+uint32_t hnsw_near_spare(const struct probe *p, uint32_t slot);
+
+/* Makes the list the first hits of l, as many as it holds; n_chosen of them
+ * are chosen. Whether it changed. */
+bool hnsw_near_relist(struct hnsw *h, const struct probe *p,
+	const struct hnsw_list *l, uint32_t n_chosen);
+
+bool hnsw_near_is_chosen(const struct hnsw *h, uint32_t slot, uint32_t i);
+
+/* Whether the code of a link is what it would be made now: hnsw_check. */
+bool hnsw_near_is_right(const struct probe *p, uint32_t slot, uint32_t i);
+
+/* The walk of level 0 by codes of neighbours: the pool has what they estimate,
+ * w->found what was met and compared. -EINTR. */
+int hnsw_walk_near(struct walk *w, struct hit start);
+
+/* The first q->k candidates and all in their margin, with exact distances, into
+ * out: hnsw_search. Returns how many. What q->fetch does not keep leaves found,
+ * whose marks are taken off those that are compared. n_hidden NULL: all of found
+ * are visible; else they are asked about, and those that are not leave it and
+ * are counted. */
+uint32_t hnsw_finish(const struct probe *p, const struct hnsw_query *q,
+	struct pool *found, uint32_t *n_hidden, struct hit *out);
 
 #endif

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hnsw_load.c: a graph from a stream that nobody need have written well. */
+#include <math.h>
+
 #include "index/hnsw_stream.h"
 
 struct loader {
@@ -71,7 +73,7 @@ static int load_header(struct loader *l, uint32_t kind)
 	if (header.kind != kind)
 		return fail(l, "a base is where a delta belongs, or a delta "
 			       "where a base does");
-	if (header.dim != c->dim || header.metric != c->metric ||
+	if (header.dim != c->dim || header.metric != header_metric(c) ||
 		header.m != c->m ||
 		header.ef_construction != c->ef_construction ||
 		header.seed != c->seed || header.record_len != l->h->record_len)
@@ -409,6 +411,23 @@ static int load_quant(struct loader *l, const struct moment *m)
 	return 0;
 }
 
+/* What is taken off rows before they are rotated. */
+static int load_centre(struct loader *l)
+{
+	struct hnsw *h = l->h;
+	int rc;
+
+	if (!hnsw_has_near(h))
+		return 0;
+	rc = load_bytes(l, h->centre, h->config.dim * sizeof(*h->centre));
+	for (uint32_t i = 0; i < h->config.dim && rc == 0; i++)
+		if (!(fabsf(h->centre[i]) <= NEAR_CENTRE_MAX))
+			rc = fail(l, "the centre of its rows is none");
+	h->has_centre = atomic_load_explicit(&h->entry,
+				memory_order_relaxed) != ENTRY_NONE;
+	return rc;
+}
+
 static int load_moment(struct loader *l)
 {
 	struct hnsw *h = l->h;
@@ -441,7 +460,7 @@ static int load_moment(struct loader *l)
 	atomic_store_explicit(&h->is_wild, m.is_wild, memory_order_relaxed);
 	atomic_store_explicit(&h->next_save, SAVE_DELTA, memory_order_relaxed);
 	h->n_saved = linked;
-	return 0;
+	return load_centre(l);
 }
 
 static int loader_init(struct loader *l)

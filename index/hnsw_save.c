@@ -43,9 +43,9 @@ static void add_bytes(struct saver *s, const void *bytes, size_t len)
 }
 
 /* Copies links that a put may be writing, each as it was or will be. */
-static void copy_links(char *to, const hnsw_link *links, uint32_t n)
+static void copy_links(char *to, const hnsw_link *links, size_t n)
 {
-	for (uint32_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n; i++) {
 		uint32_t link =
 			atomic_load_explicit(&links[i], memory_order_relaxed);
 
@@ -67,7 +67,9 @@ static void save_record(struct saver *s, uint32_t slot, bool is_coded)
 	/* The term was written before the node was linked. */
 	memcpy(to + h->code_len, hnsw_node(h, slot) + h->code_len,
 		h->links_at - h->code_len);
-	copy_links(to + h->links_at, hnsw_links(h, slot, 0), 2 * h->config.m);
+	/* Links, and what follows them in words as they do. */
+	copy_links(to + h->links_at, hnsw_links(h, slot, 0),
+		(h->record_len - h->links_at) / sizeof(hnsw_link));
 }
 
 static void save_lists(struct saver *s, uint32_t slot)
@@ -118,7 +120,7 @@ static void save_header(struct saver *s, uint32_t kind)
 		.version = STREAM_VERSION,
 		.kind = kind,
 		.dim = c->dim,
-		.metric = c->metric,
+		.metric = header_metric(c),
 		.m = c->m,
 		.ef_construction = c->ef_construction,
 		.seed = c->seed,
@@ -154,6 +156,8 @@ static void save_moment(struct saver *s)
 	}
 	h->n_saved = moment.linked;
 	add_bytes(s, &moment, sizeof(moment));
+	if (hnsw_has_near(h))
+		add_bytes(s, h->centre, h->config.dim * sizeof(*h->centre));
 }
 
 /* The set of nodes that are linked, or of those to be saved again. */
@@ -222,7 +226,8 @@ int hnsw_save_delta(struct hnsw *h, const struct hnsw_sink *sink)
 void hnsw_save_cost(const struct hnsw *h, size_t *delta, size_t *base)
 {
 	size_t word_len = sizeof(uint32_t) + 2 * sizeof(uint64_t);
-	size_t ends = sizeof(struct header) + sizeof(struct moment) + 8;
+	size_t ends = sizeof(struct header) + sizeof(struct moment) + 8 +
+		      (hnsw_has_near(h) ? h->config.dim * sizeof(float) : 0);
 	size_t list_len = h->config.m * sizeof(hnsw_link);
 	uint32_t n = set_words(h);
 

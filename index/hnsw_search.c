@@ -11,11 +11,12 @@
 
 #define ROW_PREFETCH_MAX 4096u /* bytes; the processor follows from there */
 #define SEEN_MIN 1024u	       /* slots a scratch has room for at least */
-#define RERANK_MORE 16u /* rows beside 2 k that are compared themselves */
+#define RERANK_PART 4u /* of ef, that are compared themselves, or 2 k + 16 */
 #define POOL_FACTOR 16u /* pool of a walk among hidden rows: see hnsw.h */
 #define POOL_MORE 1024u
 #define POOL_MAX 32768u
 #define LATE_HIDDEN .2f /* share up to which who is visible is asked late */
+#define HOP_SHARE 6u /* where fewer than one row in so many is wanted, walks hop */
 #define LATE_PART 16u	/* of ef, that may turn out to be hidden in excess */
 
 /* ---- scratch ---- */
@@ -38,6 +39,8 @@ void hnsw_scratch_free(struct hnsw_scratch *s)
 	free(s->hits);
 	free(s->found);
 	free(s->code);
+	free(s->rotated);
+	free(s->near.rows);
 	free(s);
 }
 
@@ -97,20 +100,24 @@ int hnsw_scratch_reserve(struct hnsw_scratch *s, const struct hnsw *h,
 	uint32_t ef)
 {
 	uint32_t n = atomic_load_explicit(&h->bound, memory_order_relaxed);
-	uint32_t n_hits = wide_pool(VG_MIN(ef, VG_EF_MAX));
+	uint32_t n_hits;
 	int rc = 0;
 
+	ef = VG_MIN(ef, hnsw_scan_room(VG_EF_MAX));
+	n_hits = VG_MAX(wide_pool(ef), ef + ef / 2 + 1); /* a shortlist's room */
 	if (n > s->n_seen)
 		rc = grow_seen(s, n);
 	if (rc == 0 && n_hits > s->n_hits)
 		rc = grow_hits(s, n_hits);
 	if (rc == 0 && h->code_len > s->n_code)
 		rc = grow_code(s, h->code_len);
+	if (rc == 0)
+		rc = hnsw_near_reserve_query(s, h);
 	return rc;
 }
 
-/* Forgets what was visited: a new epoch, or every 255 walks a new start. */
-static void forget_seen(struct hnsw_scratch *s)
+/* A new epoch, or every 255 walks a new start. */
+void hnsw_forget_seen(struct hnsw_scratch *s)
 {
 	if (++s->epoch == 0) {
 		memset(s->seen, 0, s->n_seen * sizeof(*s->seen));
@@ -140,10 +147,11 @@ static float unit_of(const struct hnsw *h)
 	return h->config.metric == VG_COSINE ? 2 / step2 : 1 / step2;
 }
 
-void probe_init(struct probe *p, const struct hnsw *h, const float *vec,
+void probe_init(struct probe *p, const struct hnsw *h, const void *vec,
 	uint8_t *code)
 {
-	dist_query_init(&p->exact, h->config.metric, h->config.dim, vec);
+	dist_query_init_form(&p->exact, (enum dist_form)h->config.dtype,
+		h->config.metric, h->config.dim, vec);
 	p->h = h;
 	p->vec = vec;
 	p->kernels = p->exact.kernels;
@@ -153,6 +161,7 @@ void probe_init(struct probe *p, const struct hnsw *h, const float *vec,
 	assert(p->scale >= 0);
 	p->ahead = VG_MAX(LINES_AHEAD * CACHE_LINE / h->rows->stride, AHEAD_MIN);
 	p->code = NULL;
+	p->near = NULL;
 	p->unit = p->bound_unit = 1;
 	p->has_quant = !p->is_wild && code &&
 		       atomic_load_explicit(&h->quant_state,
@@ -161,7 +170,7 @@ void probe_init(struct probe *p, const struct hnsw *h, const float *vec,
 		return;
 	p->unit = unit_of(h);
 	p->bound_unit = 1 / p->unit;
-	if (quant_code(&h->quant, vec,
+	if (quant_code_row(&h->quant, h->config.dtype, vec,
 		    h->config.metric == VG_COSINE ? p->scale : 1,
 		    h->config.dim, code))
 		p->code = code;
@@ -178,43 +187,37 @@ static float code_dist(const struct probe *p, const uint8_t *a,
 float probe_dist(const struct probe *p, uint32_t slot, float bound)
 {
 	const struct hnsw *h = p->h;
-	const float *row;
-	float dot;
+	const void *row;
+	float sum;
 
 	if (p->code && hnsw_has_code(h, slot))
 		return code_dist(p, p->code, hnsw_code(h, slot));
 	row = hnsw_row(h, slot);
 	if (p->is_wild)
 		return dist_query_exact(&p->exact, row);
-	if (h->config.metric == VG_L2)
-		return p->unit * p->kernels->l2sq(p->vec, row, h->config.dim,
-					 bound * p->bound_unit);
-	dot = p->kernels->dot(p->vec, row, h->config.dim);
-	if (h->config.metric == VG_IP)
-		return -dot;
-	return p->unit * (1 - dot * p->scale * *hnsw_term(h, slot));
+	sum = dist_query_fast_pair(&p->exact, p->vec, row,
+		bound * p->bound_unit);
+	if (h->config.metric == VG_COSINE)
+		sum = 1 - sum * p->scale * *hnsw_term(h, slot);
+	return h->config.metric == VG_IP ? -sum : p->unit * sum;
 }
 
 float probe_pair(const struct probe *p, uint32_t a, uint32_t b, float bound)
 {
 	const struct hnsw *h = p->h;
-	uint32_t dim = h->config.dim;
-	const float *x, *y;
-	float dot;
+	const void *x, *y;
+	float sum;
 
 	if (p->has_quant && hnsw_has_code(h, a) && hnsw_has_code(h, b))
 		return code_dist(p, hnsw_code(h, a), hnsw_code(h, b));
 	x = hnsw_row(h, a);
 	y = hnsw_row(h, b);
 	if (p->is_wild)
-		return dist_exact(h->config.metric, dim, x, y);
-	if (h->config.metric == VG_L2)
-		return p->unit *
-		       p->kernels->l2sq(x, y, dim, bound * p->bound_unit);
-	dot = p->kernels->dot(x, y, dim);
-	if (h->config.metric == VG_IP)
-		return -dot;
-	return p->unit * (1 - dot * *hnsw_term(h, a) * *hnsw_term(h, b));
+		return dist_query_exact_pair(&p->exact, x, y);
+	sum = dist_query_fast_pair(&p->exact, x, y, bound * p->bound_unit);
+	if (h->config.metric == VG_COSINE)
+		sum = 1 - sum * *hnsw_term(h, a) * *hnsw_term(h, b);
+	return h->config.metric == VG_IP ? -sum : p->unit * sum;
 }
 
 /* All lines of a row: a line left out costs what the whole prefetch gains. */
@@ -231,26 +234,17 @@ void hnsw_prefetch_row(const struct hnsw *h, uint32_t slot)
 		__builtin_prefetch(hnsw_term(h, slot));
 }
 
-static void prefetch_code(const struct hnsw *h, uint32_t slot)
-{
-	const uint8_t *code = hnsw_code(h, slot);
-
-	for (uint32_t i = 0; i < VG_MIN(h->config.dim, ROW_PREFETCH_MAX);
-		i += CACHE_LINE)
-		__builtin_prefetch(code + i);
-}
-
 void hnsw_prefetch(const struct hnsw *h, uint32_t slot)
 {
 	if (h->code_len > 0 && hnsw_has_code(h, slot))
-		prefetch_code(h, slot);
+		hnsw_prefetch_code(h, hnsw_code(h, slot));
 	else
 		hnsw_prefetch_row(h, slot);
 }
 
 /* ---- walks ---- */
 
-static void prefetch_links(const struct hnsw *h, uint32_t slot)
+void hnsw_prefetch_links(const struct hnsw *h, uint32_t slot)
 {
 	const char *node = hnsw_node(h, slot);
 
@@ -326,26 +320,7 @@ static float walk_bound(const struct walk *w)
 {
 	float bound = pool_bound(&w->pool);
 
-	return w->is_visible ? VG_MIN(bound, pool_bound(&w->found)) : bound;
-}
-
-/*
- * Whether a row that belongs at `at` equals the last of twin_max candidates
- * that are all as far as it. Rows are compared only when so many tie.
- */
-static bool is_one_too_many(const struct walk *w, const struct pool *p,
-	uint32_t at, struct hit hit)
-{
-	if (at < w->twin_max || p->hits[at - w->twin_max].dist != hit.dist)
-		return false;
-	for (uint32_t back = 1; back <= w->twin_max;
-		back += VG_MAX(1, w->twin_max - 1)) {
-		uint32_t slot = p->hits[at - back].slot & LINK_SLOT;
-
-		if (hnsw_is_equal(w->probe->h, hit.slot, slot))
-			return true;
-	}
-	return false;
+	return w->is_picky ? VG_MIN(bound, pool_bound(&w->found)) : bound;
 }
 
 static void put_candidate(const struct walk *w, struct pool *p, bool is_counted,
@@ -353,11 +328,11 @@ static void put_candidate(const struct walk *w, struct pool *p, bool is_counted,
 {
 	uint32_t at = pool_find(p, hit.dist);
 
-	if (is_counted && is_one_too_many(w, p, at, hit))
+	if (is_counted && hnsw_is_one_too_many(w, p, at, hit))
 		return;
 	pool_put(p, at, hit);
 	if (p->next == at && p == &w->pool) /* is expanded next, as yet */
-		prefetch_links(w->probe->h, hit.slot);
+		hnsw_prefetch_links(w->probe->h, hit.slot);
 }
 
 /*
@@ -367,12 +342,19 @@ static void put_candidate(const struct walk *w, struct pool *p, bool is_counted,
 static void take(struct walk *w, struct hit hit)
 {
 	assert(hit.dist < walk_bound(w));
-	put_candidate(w, &w->pool, !w->is_visible, hit);
-	if (w->is_visible && w->is_visible(w->ctx, hit.slot))
-		put_candidate(w, &w->found, true, hit);
+	put_candidate(w, &w->pool, !w->is_picky, hit);
+	if (!w->is_picky || (w->among ? !among_has(w->among, hit.slot)
+				      : !w->is_visible(w->ctx, hit.slot)))
+		return;
+	put_candidate(w, &w->found, true, hit);
+	/* What is farther than the worst answer is expanded no more, and would
+	 * be moved with each candidate that comes. */
+	while (w->pool.hits[w->pool.n - 1].dist > pool_bound(&w->found))
+		w->pool.n--;
+	w->pool.next = VG_MIN(w->pool.next, w->pool.n);
 }
 
-/* evaluate, where every node has a code, without asking each. */
+/* evaluate_any, where every node has a code, without asking each. */
 static void evaluate_codes(struct walk *w, uint32_t n)
 {
 	const struct probe *p = w->probe;
@@ -381,10 +363,11 @@ static void evaluate_codes(struct walk *w, uint32_t n)
 
 	assert(p->code && p->has_quant);
 	for (uint32_t i = 0; i < n && i < p->ahead; i++)
-		prefetch_code(p->h, fresh[i]);
+		hnsw_prefetch_code(p->h, hnsw_code(p->h, fresh[i]));
 	for (uint32_t i = 0; i < n; i++) {
 		if (i + p->ahead < n)
-			prefetch_code(p->h, fresh[i + p->ahead]);
+			hnsw_prefetch_code(
+				p->h, hnsw_code(p->h, fresh[i + p->ahead]));
 		float dist = (float)p->kernels->u8_l2sq(
 			p->code, hnsw_code(p->h, fresh[i]), dim);
 
@@ -393,7 +376,7 @@ static void evaluate_codes(struct walk *w, uint32_t n)
 	}
 }
 
-static void evaluate(struct walk *w, uint32_t n)
+static void evaluate_any(struct walk *w, uint32_t n)
 {
 	const struct hnsw *h = w->probe->h;
 	const uint32_t *fresh = w->scratch->fresh;
@@ -412,6 +395,15 @@ static void evaluate(struct walk *w, uint32_t n)
 	}
 }
 
+void hnsw_evaluate(struct walk *w, uint32_t n)
+{
+	if (w->probe->code && atomic_load_explicit(&w->probe->h->n_uncoded,
+				      memory_order_acquire) == 0)
+		evaluate_codes(w, n);
+	else
+		evaluate_any(w, n);
+}
+
 /*
  * Algorithm 2, SEARCH-LAYER. C and W of the paper are one pool of ef; where
  * rows may be hidden the pool is wider and W is `found`.
@@ -422,8 +414,8 @@ int hnsw_walk(struct walk *w, struct hit start)
 	uint32_t n;
 
 	assert(w->pool.n == 0 && w->pool.cap <= w->scratch->n_hits);
-	assert(w->level == 0 || !w->is_visible); /* answers are on level 0 */
-	forget_seen(w->scratch);
+	assert(w->level == 0 || !w->is_picky); /* answers are on level 0 */
+	hnsw_forget_seen(w->scratch);
 	/* A start put since the scratch was sized is met by no list: gather. */
 	if (start.slot < w->scratch->n_seen)
 		w->scratch->seen[start.slot] = w->scratch->epoch;
@@ -437,20 +429,15 @@ int hnsw_walk(struct walk *w, struct hit start)
 	 */
 	while (pool_find_next(&w->pool, &c)) {
 		/* What follows is farther than the worst answer. */
-		if (w->is_visible && c.dist > pool_bound(&w->found))
+		if (w->is_picky && c.dist > pool_bound(&w->found))
 			break;
 		if (w->cancel &&
 			atomic_load_explicit(w->cancel, memory_order_relaxed))
 			return -EINTR;
 		n = gather(w, c.slot);
-		if (w->probe->code &&
-			atomic_load_explicit(&w->probe->h->n_uncoded,
-				memory_order_acquire) == 0)
-			evaluate_codes(w, n);
-		else
-			evaluate(w, n);
+		hnsw_evaluate(w, n);
 		if (w->pool.next < w->pool.n)
-			prefetch_links(w->probe->h,
+			hnsw_prefetch_links(w->probe->h,
 				w->pool.hits[w->pool.next].slot & LINK_SLOT);
 	}
 	return 0;
@@ -473,6 +460,7 @@ static float margin(const struct probe *p, float kth)
 		return kth;
 	switch (h->config.metric) {
 	case VG_L2:
+	case VG_L1:
 		limit = kth * (1 + 3 * error + 0x1p-21);
 		break;
 	case VG_COSINE:
@@ -488,9 +476,8 @@ static float margin(const struct probe *p, float kth)
 			fabs((double)kth) * 0x1p-21;
 		break;
 	}
-	case VG_L1:
 	case VG_HAMMING:
-		break; /* no graph has them */
+		break; /* exact */
 	}
 	assert(limit >= (double)kth);
 	return (float)limit;
@@ -507,28 +494,93 @@ static float finish_dist(const struct probe *p, uint32_t slot)
 	return dist_query_exact(&p->exact, hnsw_row(h, slot));
 }
 
-/* The first n candidates and all in their margin, with exact distances. */
-static uint32_t finish(const struct probe *p, const struct pool *found,
-	uint32_t k, struct hit *out)
+static bool is_rough(const struct probe *p)
+{
+	return p->has_quant && !p->h->quant.is_whole;
+}
+
+/* How many candidates are to be compared: the first k and their margin. */
+static uint32_t count_near(
+	const struct probe *p, const struct pool *found, uint32_t k)
+{
+	uint32_t n = VG_MIN(k, found->n);
+	float limit;
+
+	if (n == 0)
+		return 0;
+	limit = margin(p, found->hits[n - 1].dist);
+	if (is_rough(p))
+		n = VG_MIN(VG_MAX(hnsw_scan_room(k), found->cap / RERANK_PART),
+			found->n);
+	while (n < found->n && found->hits[n].dist <= limit)
+		n++;
+	return VG_MIN(n, VG_MAX(k, found->cap));
+}
+
+/* Those that may be answered, to the front; returns how many. */
+static uint32_t keep_visible(
+	const struct hnsw_query *q, struct hit *hits, uint32_t n)
+{
+	uint32_t kept = 0;
+
+	if (q->look_ahead)
+		q->look_ahead(q->ctx, hits, n);
+	for (uint32_t i = 0; i < n; i++)
+		if (q->is_visible(q->ctx, hits[i].slot))
+			hits[kept++] = hits[i];
+	return kept;
+}
+
+/*
+ * Those that may be answered and that q->fetch keeps of them, in front of
+ * found; the others leave it. Who may is asked here where n_hidden is given,
+ * which counts the others: of a candidate that is farther than what is answered
+ * it does not matter.
+ */
+static uint32_t choose_near(const struct probe *p, const struct hnsw_query *q,
+	struct pool *found, uint32_t *n_hidden)
 {
 	const struct hnsw *h = p->h;
-	uint32_t n = VG_MIN(k, found->n);
-	bool is_rough = p->has_quant && !h->quant.is_whole;
+	bool by_row = !p->code || !h->quant.is_whole ||
+		      atomic_load_explicit(
+			      &h->n_uncoded, memory_order_acquire) > 0;
+	uint32_t n, done = 0;
+
+	/* Ends: each turn gives candidates away, and none twice. */
+	while ((n = count_near(p, found, q->k)) > done) {
+		struct hit *hits = found->hits + done;
+		uint32_t asked = n - done, kept = asked;
+
+		for (uint32_t i = 0; i < asked; i++)
+			hits[i].slot &= LINK_SLOT;
+		if (n_hidden) {
+			kept = keep_visible(q, hits, asked);
+			*n_hidden += asked - kept;
+		}
+		if (q->fetch && kept > 0)
+			kept = q->fetch(q->ctx, hits, kept, by_row);
+		assert(kept <= asked);
+		if (kept < asked)
+			memmove(hits + kept, hits + asked,
+				(found->n - n) * sizeof(*hits));
+		found->n -= asked - kept;
+		done += kept;
+	}
+	return done;
+}
+
+/* The first k candidates and all in their margin, with exact distances. */
+uint32_t hnsw_finish(const struct probe *p, const struct hnsw_query *q,
+	struct pool *found, uint32_t *n_hidden, struct hit *out)
+{
+	uint32_t n = choose_near(p, q, found, n_hidden);
 	struct topk top;
 
-	if (n > 0) {
-		float limit = margin(p, found->hits[n - 1].dist);
-
-		if (is_rough)
-			n = VG_MIN(2 * k + RERANK_MORE, found->n);
-		while (n < found->n && found->hits[n].dist <= limit)
-			n++;
-	}
-	for (uint32_t i = 0; is_rough && i < n; i++)
-		hnsw_prefetch_row(h, found->hits[i].slot & LINK_SLOT);
+	for (uint32_t i = 0; is_rough(p) && i < n; i++)
+		hnsw_prefetch_row(p->h, found->hits[i].slot);
 	topk_init(&top, out, n, NULL, NULL);
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t slot = found->hits[i].slot & LINK_SLOT;
+		uint32_t slot = found->hits[i].slot;
 
 		topk_put(&top, (struct hit){finish_dist(p, slot), slot});
 	}
@@ -542,49 +594,80 @@ static uint32_t late_pool(const struct hnsw_query *q, uint32_t ef)
 {
 	float more = 2 * q->hidden * (float)ef;
 
-	assert(q->hidden <= LATE_HIDDEN);
-	return q->is_visible && q->hidden > 0 ? ef + 1 + (uint32_t)more : ef;
+	return q->is_visible && !q->among && q->hidden > 0 ? ef + 1 + (uint32_t)more : ef;
 }
 
-/*
- * The visible ones of the pool, into found. False: so many are hidden that the
- * walk may have seen too little, or that they are a crowd of equal rows which
- * kept another one out.
- */
-static bool ask_late(struct walk *w, const struct hnsw_query *q, uint32_t ef)
+/* How a walk goes about rows that are not to be answered. */
+enum mode {
+	MODE_LATE, /* who is visible is asked when it is over */
+	MODE_EACH, /* each is asked about that would enter the answer */
+	MODE_OVER, /* over all rows; bits say in the walk who is wanted... */
+	MODE_HOP,  /* ...or from wanted to wanted; who is visible is asked late */
+};
+
+static enum mode choose_mode(const struct hnsw *h, const struct hnsw_query *q)
 {
-	struct pool *all = &w->pool, *found = &w->found;
-	uint32_t room = all->cap - ef + 1 + ef / LATE_PART, n_hidden = 0;
-
-	for (uint32_t i = 0; i < all->n; i++)
-		all->hits[i].slot &= LINK_SLOT;
-	if (q->look_ahead)
-		q->look_ahead(q->ctx, all->hits, all->n);
-	for (uint32_t i = 0; i < all->n && found->n < ef; i++) {
-		if (q->is_visible(q->ctx, all->hits[i].slot))
-			found->hits[found->n++] = all->hits[i];
-		else
-			n_hidden++;
-	}
-	return n_hidden <= VG_MIN(room, w->twin_max - 1);
+	if (q->among)
+		return (uint64_t)q->among->n * HOP_SHARE < hnsw_count(h)
+			       ? MODE_HOP
+			       : MODE_OVER;
+	return !q->is_visible || q->hidden <= LATE_HIDDEN ? MODE_LATE
+							  : MODE_EACH;
 }
 
-/* One walk from the entry; is_late: who is visible is not asked in it. */
+/* One walk from the entry. */
 static int search(struct walk *w, const struct hnsw_query *q, uint32_t ef,
-	uint64_t entry, bool is_late)
+	uint64_t entry, enum mode mode)
 {
 	struct hnsw_scratch *s = w->scratch;
 	struct hit at = {.slot = (uint32_t)entry};
+	uint32_t top = (uint32_t)(entry >> 32);
 
-	w->is_visible = is_late ? NULL : q->is_visible;
+	w->is_picky = mode == MODE_EACH || mode == MODE_OVER;
+	w->is_near = mode == MODE_LATE && hnsw_has_near(w->probe->h) &&
+		     !w->probe->is_wild;
+	w->is_visible = q->is_visible;
+	w->among = mode == MODE_OVER ? q->among : NULL;
 	pool_init(&w->pool, s->hits,
-		is_late ? late_pool(q, ef) : wide_pool(ef));
-	pool_init(&w->found, s->found, ef);
+		w->is_picky ? wide_pool(ef) : late_pool(q, ef));
+	pool_init(&w->found, s->found,
+		w->is_near ? late_pool(q, ef) : ef);
 	at.dist = probe_dist(w->probe, at.slot, INFINITY);
 	if (isnan(at.dist)) /* damaged: every other row is nearer */
 		at.dist = INFINITY;
-	hnsw_descend(w->probe, &at, (uint32_t)(entry >> 32), 0);
-	return hnsw_walk(w, at);
+	hnsw_descend(w->probe, &at, top, w->is_near ? VG_MIN(top, 1) : 0);
+	if (w->is_near)
+		return hnsw_walk_near(w, at);
+	return mode == MODE_HOP ? hnsw_walk_among(w, q->among, at)
+				: hnsw_walk(w, at);
+}
+
+/*
+ * The answer of what the walk kept. *is_short: so many of it are hidden that the
+ * walk may have seen too little (more than were foretold, of those that were
+ * asked), or that fewer than k are left of a full pool, or that they are a crowd
+ * of equal rows which kept another one out.
+ */
+static uint32_t finish(struct walk *w, const struct hnsw_query *q, uint32_t ef,
+	enum mode mode, struct hit *out, bool *is_short)
+{
+	struct pool *found =
+		w->is_picky || w->is_near ? &w->found : &w->pool;
+	bool is_late = q->is_visible && mode != MODE_EACH;
+	uint32_t all = found->n, more = found->cap - VG_MIN(ef, found->cap);
+	uint32_t n_hidden = 0, n, room;
+	bool is_full = all == found->cap;
+
+	found->cap = VG_MIN(found->cap, ef);
+	n = hnsw_finish(w->probe, q, found, is_late ? &n_hidden : NULL, out);
+	if (q->n_kept)
+		*q->n_kept = VG_MIN(found->n, ef);
+	room = 1 + ef / LATE_PART;
+	if (all > 0)
+		room += (uint32_t)((uint64_t)more * (n + n_hidden) / all);
+	*is_short = n_hidden > VG_MIN(room, w->twin_max - 1) ||
+		    (n_hidden > 0 && is_full && n < q->k);
+	return n;
 }
 
 int hnsw_search(const struct hnsw *h, const struct hnsw_query *q,
@@ -592,10 +675,12 @@ int hnsw_search(const struct hnsw *h, const struct hnsw_query *q,
 {
 	uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
 	uint32_t ef = VG_MAX(q->k, VG_MIN(q->ef, VG_EF_MAX));
-	bool is_late = !q->is_visible || q->hidden <= LATE_HIDDEN;
+	enum mode mode = choose_mode(h, q);
+	bool is_short = false;
 	struct probe probe;
 	int rc;
 
+	assert(!q->among || q->is_visible);
 	if (q->k == 0 || q->k > VG_EF_MAX)
 		return -EINVAL;
 	if (entry == ENTRY_NONE) {
@@ -616,13 +701,13 @@ int hnsw_search(const struct hnsw *h, const struct hnsw_query *q,
 		.cancel = q->cancel,
 	};
 
-	rc = search(&w, q, ef, entry, is_late);
-	if (rc == 0 && is_late && q->is_visible && !ask_late(&w, q, ef))
-		rc = search(&w, q, ef, entry, false);
-	if (rc < 0)
-		return rc;
-	if (q->n_kept)
-		*q->n_kept = q->is_visible ? w.found.n : w.pool.n;
-	*n = finish(&probe, q->is_visible ? &w.found : &w.pool, q->k, out);
-	return 0;
+	rc = search(&w, q, ef, entry, mode);
+	if (rc == 0)
+		*n = finish(&w, q, ef, mode, out, &is_short);
+	if (rc == 0 && is_short) {
+		rc = search(&w, q, ef, entry, MODE_EACH);
+		if (rc == 0)
+			*n = finish(&w, q, ef, MODE_EACH, out, &is_short);
+	}
+	return rc;
 }

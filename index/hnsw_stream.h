@@ -18,9 +18,10 @@
  *	header  0   8 bytes  magic, "vghns\r\n\x1a"
  *		8   u32      version: 2
  *		12  u32      kind: 1 base, 2 delta
- *		16  u32 x 4  dim, metric, m, ef_construction
+ *		16  u32 x 4  dim, metric + 16 (dtype - 1), m, ef_construction
  *		32  u64      seed of the levels
- *		40  u32      bytes of a record: 8 m, 4 under cosine, its code
+ *		40  u32      bytes of a record: 8 m, 4 under cosine, its code,
+ *			     and of its neighbours what follows in a node
  *		44  u32      nodes of the graph before this stream; base: 0
  *
  *	nodes   0   u32      W
@@ -30,7 +31,8 @@
  *		    u64 x W  those of them that have a code
  *		    N records in order of slots: the node without its pad,
  *			     that is code (zeros, where it has none), term
- *			     (under cosine) and 2 m links
+ *			     (under cosine), 2 m links, and of a graph with
+ *			     codes of neighbours all that follows them
  *		    for each of these slots whose level is above 0, in order:
  *			     its lists of levels 1, 2, ..., m links each
  *
@@ -42,6 +44,9 @@
  *			     numbers, 3 they were left again
  *		24  f32 x 2  their lo and step (quant.h); 0 if there are none
  *		32  8 bytes  end, "vgend\r\n\x1a"
+ *		40  f32 x dim  of a graph with codes of neighbours: what is
+ *			     taken off rows before they are rotated; 0 if
+ *			     there is no node
  *
  * Nodes, lists and links are those of hnsw.h; the level of a slot follows from
  * seed and m (hnsw_level), so how many lists there are needs not be told. The
@@ -61,7 +66,8 @@
  * not negative, I7, that who has a code has one by a scale. It does not look
  * for links that are there twice, nor
  * whether the marks are a tree, since no harm comes of it but to recall (a put
- * gives up its way down a tree that is none), nor at any row.
+ * gives up its way down a tree that is none), nor at any row. Codes of
+ * neighbours are believed: no walk relies on what they say.
  */
 #define MAGIC "vghns\r\n\x1a"
 #define END_MAGIC "vgend\r\n\x1a"
@@ -80,6 +86,12 @@ struct header {
 	uint32_t record_len;
 	uint32_t n_before;
 };
+
+/* What the rows are and how they are compared: of f32 it is the metric. */
+static inline uint32_t header_metric(const struct hnsw_config *c)
+{
+	return (uint32_t)c->metric + 16 * ((uint32_t)c->dtype - 1);
+}
 
 struct moment {
 	uint64_t entry;

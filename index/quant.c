@@ -7,7 +7,7 @@
 #include <math.h>
 
 #include "index/dist.h"
-#include "src/vg.h"
+#include "index/dist_half.h"
 
 #define CODE_MAX 255
 #define MARGIN 16 /* of the range, left free at each end: a part of 16 */
@@ -39,6 +39,41 @@ bool quant_code(const struct quant *q, const float *vec, float scale,
 	return n_out == 0;
 }
 
+/* Elements of a row of halves that are made floats at once. */
+#define PIECE 256u
+
+/* Up to PIECE elements of a row from `from` on, as floats; into buf if they
+ * are not. */
+static const float *get_piece(enum vg_dtype dtype, const void *row,
+	uint32_t from, uint32_t n, float *buf)
+{
+	const uint16_t *half = row;
+
+	assert(dtype == VG_F32 || dtype == VG_F16);
+	if (dtype == VG_F32)
+		return (const float *)row + from;
+	for (uint32_t i = 0; i < n; i++)
+		buf[i] = dist_half_decode(half[from + i]);
+	return buf;
+}
+
+bool quant_code_row(const struct quant *q, enum vg_dtype dtype,
+	const void *row, float scale, uint32_t dim, uint8_t *code)
+{
+	float buf[PIECE];
+	bool is_coded = true;
+
+	if (dtype == VG_F32)
+		return quant_code(q, row, scale, dim, code);
+	for (uint32_t i = 0; i < dim; i += PIECE) {
+		uint32_t n = VG_MIN(PIECE, dim - i);
+
+		is_coded &= quant_code(q, get_piece(dtype, row, i, n, buf),
+			scale, n, code + i);
+	}
+	return is_coded;
+}
+
 static bool is_byte(float x)
 {
 	return x >= 0 && x <= CODE_MAX && x == floorf(x);
@@ -48,16 +83,24 @@ static bool is_byte(float x)
 static bool find_range(const struct quant_sample *s, float *min, float *max)
 {
 	bool is_whole = true;
+	float buf[PIECE];
 
 	*min = FLT_MAX;
 	*max = -FLT_MAX;
 	for (uint32_t i = 0; i < s->n; i++)
-		for (uint32_t j = 0; j < s->dim; j++) {
-			float x = s->rows[i][j] * s->scale[i];
+		for (uint32_t at = 0; at < s->dim; at += PIECE) {
+			uint32_t n = VG_MIN(PIECE, s->dim - at);
+			const float *piece = get_piece(
+				s->dtype, s->rows[i], at, n, buf);
 
-			is_whole = is_whole && s->scale[i] == 1 && is_byte(x);
-			*min = VG_MIN(*min, x);
-			*max = VG_MAX(*max, x);
+			for (uint32_t j = 0; j < n; j++) {
+				float x = piece[j] * s->scale[i];
+
+				is_whole = is_whole && s->scale[i] == 1 &&
+					   is_byte(x);
+				*min = VG_MIN(*min, x);
+				*max = VG_MAX(*max, x);
+			}
 		}
 	return is_whole;
 }
@@ -66,21 +109,25 @@ static bool find_range(const struct quant_sample *s, float *min, float *max)
  * equal to it. */
 static double find_nearest(const struct quant_sample *s, uint32_t i)
 {
-	const struct dist_kernels *k = dist_kernels_get();
+	struct dist_query l2, dot;
 	double best = INFINITY;
 
 	assert(i < s->n);
+	dist_query_init_form(&l2, (enum dist_form)s->dtype, VG_L2, s->dim,
+		s->rows[i]);
+	dist_query_init_form(&dot, (enum dist_form)s->dtype, VG_IP, s->dim,
+		s->rows[i]);
 	for (uint32_t j = 0; j < s->n; j++) {
 		float a = s->scale[i], b = s->scale[j];
 		double d, least = 0;
 
 		if (a == 1 && b == 1) {
-			d = k->l2sq(s->rows[i], s->rows[j], s->dim,
+			d = dist_query_fast_pair(&l2, s->rows[i], s->rows[j],
 				(float)VG_MIN(best, (double)FLT_MAX));
 		} else { /* of two that have length 1 then */
 			d = 2 - 2 * (double)a * (double)b *
-					(double)k->dot(s->rows[i], s->rows[j],
-						s->dim);
+					(double)dist_query_fast_pair(&dot,
+						s->rows[i], s->rows[j], 0);
 			least = 4 * dist_fast_error(s->dim);
 		}
 		if (d > least && d < best)

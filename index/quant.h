@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "src/vg.h"
+
 /*
  * Element x is coded as the nearest whole number to (x - lo) / step. So
  *
@@ -31,17 +33,22 @@ bool quant_is_valid(const struct quant *q);
 bool quant_code(const struct quant *q, const float *vec, float scale,
 	uint32_t dim, uint8_t *code);
 
+/* The same of a row of VG_F32 or VG_F16. */
+bool quant_code_row(const struct quant *q, enum vg_dtype dtype, const void *row,
+	float scale, uint32_t dim, uint8_t *code);
+
 /*
  * What to code vectors by that are like the n of a sample: rows[n] of dim
- * elements, each times its scale. False where codes would be of no use: more
+ * elements, VG_F32 or VG_F16, each times its scale. False where codes would be of no use: more
  * than a fourth has its nearest of the sample nearer than quant_noise (not
  * looked for where is_asked). Computes some 64 n distances.
  */
 struct quant_sample {
-	const float *const *rows; /* borrowed, finite */
-	const float *scale;	  /* borrowed */
+	const void *const *rows; /* borrowed, finite */
+	const float *scale;	 /* borrowed */
 	uint32_t n;
 	uint32_t dim;
+	enum vg_dtype dtype;
 	bool is_asked; /* any will do that tell rows apart at all */
 };
 bool quant_choose(const struct quant_sample *sample, struct quant *out);
