@@ -82,6 +82,16 @@ static void check_identity(struct check *ck)
 		check_say(ck, state == IDENTITY_DAMAGED, "%s", note[state]);
 }
 
+/* Whether the indexes of its fields, if a file has some, can be used. */
+static bool has_sound_fields(struct check *ck, struct generation *g)
+{
+	struct fields *f;
+
+	if (g->fields_from && collection_fields(g, &f) < 0)
+		ck->rc = -ENOMEM;
+	return !collection_fields_lost(g);
+}
+
 /* Every invariant of what is in memory now. */
 static void check_collection(struct check *ck, struct collection *c)
 {
@@ -104,6 +114,11 @@ static void check_collection(struct check *ck, struct collection *c)
 				atomic_load(&g->n_snaps) > 0
 					? "a graph of its snapshots"
 					: "a graph of what open files showed");
+		if (!has_sound_fields(ck, g))
+			check_say(ck, true,
+				"collection '%s': indexes of fields cannot be "
+				"used; derived: they are made again",
+				name);
 	}
 	/* A graph does not fit to damaged vectors, which the files' lines tell. */
 	if (collection_check(c, &why) < 0 && !is_damaged)

@@ -11,7 +11,7 @@
 
 #include "src/check_int.h"
 #include "src/collection_file_int.h"
-#include "src/graph_file.h"
+#include "src/derived.h"
 
 #define BUFFER (1u << 20)
 
@@ -168,7 +168,7 @@ static void check_column(struct check_look *at, enum column_kind kind,
 	colfile_close(cf);
 }
 
-/* ---- graphs ---- */
+/* ---- derived files ---- */
 
 /* NULL: the file's bytes are those that were written. */
 static const char *check_bytes(
@@ -205,16 +205,17 @@ static const char *check_bytes(
 	return why;
 }
 
-static void check_graph(struct check_look *at, const struct manifest_file *file)
+static void check_derived(struct check_look *at, const char *kind,
+	const struct manifest_file *file)
 {
 	struct io *io = at->f->io;
-	char name[GRAPH_NAME_MAX], path[sizeof(at->f->dir) + GRAPH_NAME_MAX];
+	char name[DERIVED_NAME_MAX], path[sizeof(at->f->dir) + DERIVED_NAME_MAX];
 	const char *why = NULL;
 	int fd;
 
 	if (file->number == 0)
 		return;
-	graph_name_format(file->number, name);
+	derived_name_format(kind, file->number, name);
 	snprintf(path, sizeof(path), "%s/%s", at->f->dir, name);
 	fd = io->open(io, at->f->dirfd, path, O_RDONLY);
 	if (fd < 0)
@@ -245,10 +246,12 @@ static void check_collection(struct check_look *at)
 	check_column(at, COLUMN_END, &mc->end, END_ROW);
 	if (mc->dim > 0)
 		check_column(at, COLUMN_VEC, &mc->vec,
-			mc->dim * (uint32_t)sizeof(float));
-	check_graph(at, &mc->graph);
+			(uint32_t)vg_row_len(
+				(enum vg_dtype)mc->dtype, mc->dim));
+	check_derived(at, DERIVED_GRAPH, &mc->graph);
 	for (uint32_t i = 0; i < mc->n_deltas; i++)
-		check_graph(at, &mc->delta[i]);
+		check_derived(at, DERIVED_GRAPH, &mc->delta[i]);
+	check_derived(at, DERIVED_FIELDS, &mc->fields);
 }
 
 void check_manifest(struct check *ck, const struct manifest *m)

@@ -267,10 +267,24 @@ static int save_graph(struct store *s, struct generation *g, bool all)
 	return 0;
 }
 
-static int graph_is_due(struct store *s, struct generation *g, bool all)
+/* Indexes that cannot be saved cost time, too: at the first filter. */
+static int save_fields(struct store *s, struct generation *g, bool all)
+{
+	struct collection_files files = files_of(s);
+	int rc = collection_save_fields(&files, g, all);
+
+	if (check_disk(s, rc, "writing indexes of fields") < 0)
+		log_warn("indexes of fields could not be saved: %s; the next "
+			 "start makes them again",
+			strerror(-rc));
+	return 0;
+}
+
+/* Whether something derived has grown so much. */
+static int is_due(struct store *s, struct generation *g, bool all)
 {
 	(void)s;
-	return is_graph_due(g, all);
+	return is_graph_due(g, all) || collection_fields_due(g, all);
 }
 
 static int save_collections(struct store *s, struct cut *cut)
@@ -389,6 +403,7 @@ static int run_locked(struct store *s, bool all, bool rotate)
 	if (rc < 0)
 		return rc;
 	each_generation(s, save_graph, all);
+	each_generation(s, save_fields, all);
 	rc = store_commit_wait(s, &cut.commit);
 	if (rc == 0)
 		rc = cut.rc;
@@ -566,7 +581,7 @@ static int checkpoint(struct store *s, bool all, bool rotate)
 	/* A compaction logs nothing, but has files to give back. */
 	if (rc == 0 && (ws.appended_lsn + 1 != atomic_load(&cp->lsn) ||
 			       atomic_load(&cp->has_new_gen) || has_let_go(s) ||
-			       each_generation(s, graph_is_due, all)))
+			       each_generation(s, is_due, all)))
 		rc = run_locked(s, all, rotate);
 	if (rc < 0)
 		atomic_store(&cp->has_new_gen, true); /* it may have one */
@@ -666,7 +681,7 @@ static void *checkpoint_main(void *arg)
 		pthread_mutex_unlock(&cp->lock);
 		idle = !is_wanted && is_idle(s, &looks);
 		if (is_wanted || idle || has_let_go(s) ||
-			each_generation(s, graph_is_due, false)) {
+			each_generation(s, is_due, false)) {
 			rc = checkpoint(s, false, idle);
 		} else {
 			pthread_mutex_lock(&cp->run_lock);

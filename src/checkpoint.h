@@ -11,14 +11,15 @@
 #include "src/wal.h"
 
 /*
- * A CHECKPOINT. Graphs are saved first, beside puts. Then a cut is taken, by
+ * A CHECKPOINT. Graphs and indexes of fields are saved first, beside puts. Then a cut is taken, by
  * the leader between two groups, when all that was logged is on stable
  * storage: the moment, the place in the log, how far each column goes. Columns
  * are written up to there while changes go on, then synced, then the manifest
  * is written, which makes it count. What is behind the cut is in the log.
  *
  * When: 64 MiB were logged since the last, or a graph has learnt so much that
- * linking it again would take long, or the store is closed.
+ * linking it again would take long, or filters have indexed as much, or the
+ * store is closed.
  *
  * WHAT STAYS. A copy of the directory that was begun when manifest n was the
  * newest needs n's files until it is finished. So a manifest, all that it names
@@ -75,7 +76,8 @@ struct checkpointer {
 	_Atomic int fds; /* that all columns may still keep open to read */
 	uint64_t limit; /* bytes of the log between two; UINT64_MAX: never */
 	_Atomic uint64_t logged; /* bytes since the last cut; relaxed */
-	_Atomic bool has_new_gen; /* relaxed: a generation was replaced since */
+	_Atomic bool has_new_gen; /* relaxed: a generation was replaced since,
+				     or an ef was tuned: what no log says */
 	_Atomic uint64_t lsn;	 /* relaxed: that the newest goes on from */
 	_Atomic uint64_t n_made; /* relaxed: since the open */
 };

@@ -18,7 +18,6 @@
 #include <string.h>
 
 #include "src/collection_file_int.h"
-#include "src/graph_file.h"
 #include "src/log.h"
 #include "src/store_int.h"
 

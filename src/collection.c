@@ -8,9 +8,12 @@
 #include <string.h>
 
 #include "index/hnsw.h"
+#include "index/ivf.h"
 #include "src/collection_file.h"
 #include "src/collection_int.h"
 #include "src/fields.h"
+#include "src/match.h"
+#include "src/recall.h"
 
 #define IDS_MIN 16u /* heads of a new collection's table */
 
@@ -51,7 +54,7 @@ int collection_new(uint32_t no, const uint8_t uuid[16],
 	c->config = *config;
 	c->attr = *attr;
 	pthread_mutex_init(&c->lock, NULL);
-	if (generation_new(c, no, &c->gen) < 0) {
+	if (recall_new(&c->recall) < 0 || generation_new(c, no, &c->gen) < 0) {
 		collection_unref(c);
 		return -ENOMEM;
 	}
@@ -65,6 +68,7 @@ void cell_free(struct cell *cell)
 		return;
 	assert(!cell->is_queued && !cell->held);
 	hnsw_free(cell->hnsw);
+	ivf_free(cell->ivf);
 	free((void *)cell->vec.rows.sure);
 	free((void *)cell->damaged);
 	column_fini(&cell->vec);
@@ -87,6 +91,7 @@ static void generation_free(struct generation *g)
 	struct id_table *table;
 	struct cell *cell;
 
+	match_kept_free(atomic_load_explicit(&g->kept, memory_order_relaxed));
 	fields_free(atomic_load_explicit(&g->fields, memory_order_relaxed));
 	cell = atomic_load_explicit(&g->cell, memory_order_relaxed);
 	while (cell) {
@@ -318,9 +323,10 @@ static struct op_config snap_config(
 	struct op_config config = collection_config(c);
 	struct cell_shape shape;
 
+	memset(config.tuned, 0, sizeof(config.tuned)); /* it goes by c's */
 	if (!cell)
 		return config;
-	shape = cell_shape_of(&config, cell->dim);
+	shape = cell_shape_anew(&config, cell);
 	if (cell_is_shaped(cell, &shape))
 		return config;
 	config.metric = (uint8_t)cell->metric;
@@ -513,6 +519,7 @@ void collection_unref(struct collection *c)
 		if (c->gen)
 			generation_drop(c->gen);
 		pthread_mutex_destroy(&c->lock);
+		recall_free(c->recall);
 		free(c->snaps);
 		free(c->moment);
 		free(c);

@@ -14,6 +14,9 @@
 
 struct fields;
 struct hnsw;
+struct ivf;
+struct match_kept;
+struct recall;
 struct roaring_bitmap_s;
 
 /*
@@ -68,6 +71,7 @@ struct slot {
 struct cell {
 	struct generation *gen; /* borrowed: it owns the cell */
 	struct cell *retired;	 /* the cell before this */
+	enum vg_dtype dtype;
 	enum vg_metric metric;
 	enum vg_index index;
 	enum vg_quant quant;
@@ -80,9 +84,13 @@ struct cell {
 	_Atomic uint32_t n_unread; /* times that a group was not looked at for
 				      want of descriptors; relaxed */
 	_Atomic bool is_damage_told;  /* relaxed: a line of the log */
-	struct column vec;  /* float[dim] */
+	struct column vec;  /* dim elements of dtype a row */
 	struct column slots; /* struct slot */
-	struct hnsw *hnsw;   /* NULL: flat */
+	/* What finds rows without looking at all; both NULL: flat. */
+	struct hnsw *hnsw;
+	struct ivf *ivf;
+	uint32_t n_trained;  /* rows that the graph's codes were chosen from,
+				all there were; 0: the first ones */
 	_Atomic uint32_t n_slots; /* release after the slots' versions */
 	uint32_t n_reserved;	  /* the committer's: >= n_slots */
 
@@ -93,6 +101,9 @@ struct cell {
 	uint32_t tail_max;	    /* pending slots past which writers wait */
 	uint32_t backlog;	    /* the store's: slots found at start */
 	struct cell *work;	    /* indexer->lock: the list of work */
+	struct cell *learn;	    /* indexer->lock: of cells to learn from */
+	bool is_learning;	    /* indexer->lock: it is in that list, or
+				       its turn */
 	bool is_queued;		    /* indexer->lock */
 	bool is_retired; /* indexer->lock: of a generation that was replaced */
 	struct commit *held;	    /* indexer->lock: done, but answered late */
@@ -100,8 +111,9 @@ struct cell {
 
 /* What the rows of a cell are, and how they are linked. */
 struct cell_shape {
+	enum vg_dtype dtype;
 	enum vg_metric metric;
-	enum vg_index index; /* hnsw or flat */
+	enum vg_index index; /* any but auto */
 	enum vg_quant quant;
 	uint32_t dim, m, ef_construction;
 };
@@ -109,8 +121,28 @@ struct cell_shape {
 /* For vectors of dim, as config says; what it leaves open is chosen. */
 struct cell_shape cell_shape_of(const struct op_config *config, uint32_t dim);
 
+/* Whether anything has to know of the cell's new rows. */
+static inline bool cell_has_index(const struct cell *cell)
+{
+	return cell->hnsw || cell->ivf;
+}
+
+/* How config says that the cell's rows be linked. As they are, where it is of
+ * another dtype: then there is none, and the next vector makes a new cell. */
+struct cell_shape cell_shape_anew(
+	const struct op_config *config, const struct cell *cell);
+
 /* Whether the cell's rows are linked so; but for their dim. */
 bool cell_is_shaped(const struct cell *cell, const struct cell_shape *shape);
+
+/*
+ * Whether so many rows (CODES_MISSED of them all) have no code, since their
+ * values are out of range, that the cell is to be made anew, with codes chosen
+ * from all of its rows; once that was done not before there are twice as many.
+ * Any thread.
+ */
+#define CODES_MISSED .125
+bool cell_wants_codes(const struct cell *cell);
 
 /* Open addressing over version numbers; replaced as a whole when it grows,
  * the old one kept until the generation is freed: readers take no lock. */
@@ -147,10 +179,13 @@ struct generation {
 	uint32_t n_ids;		   /* the committer's: used heads */
 	_Atomic(struct cell *) cell; /* NULL: no vector was ever written */
 	_Atomic(struct fields *) fields; /* owned; NULL: no filter has asked yet */
+	_Atomic(struct match_kept *) kept; /* owned; NULL likewise */
 	struct cell *opening; /* the committer's: made by a reservation, and not
 				 published yet; or NULL */
 
 	struct collection_file *file; /* the checkpointer's; owned */
+	struct collection_file *fields_from; /* file, if the open found indexes
+						of fields in it; or NULL */
 	struct generation *next_old;  /* coll->lock: of coll->old */
 };
 
@@ -195,10 +230,13 @@ struct collection {
 	_Atomic uint64_t changes; /* release, after the moment that shows them
 				     is published: what changed since? */
 	_Atomic uint64_t searches;   /* relaxed, a figure */
+	struct recall *recall; /* owned: queries that were sampled; NULL: a
+				  snapshot's are not */
 
 	uint64_t seen_changes; /* the compactor's, as these are: the last... */
 	double seen_s;	       /* ...and when they were seen first */
 	double not_before_s;   /* no compaction before this: one failed */
+	double no_repair_before_s; /* nor a repair: hardly a row could leave */
 };
 
 
@@ -316,6 +354,11 @@ void look_fini(struct look *look); /* of zeros: nothing */
  */
 int cell_check_row(struct cell *cell, uint32_t slot);
 
+/* Whether it is known already that the row is damaged or was lost: reads
+ * nothing. Who goes by it has cell_check_row to ask before he answers. Any
+ * thread. */
+bool cell_is_bad(const struct cell *cell, uint32_t slot);
+
 /*
  * Ranges of rows that were found damaged, and pages that were lost: what a
  * search left out, it may have missed. Asked after it. Any thread.
@@ -338,14 +381,23 @@ static inline struct slot *cell_slot(const struct cell *cell, uint32_t slot)
 	return column_at(&cell->slots, slot);
 }
 
-static inline const float *version_vec(const struct version *v)
+/* Its vector, dim elements of the cell's dtype, and their bytes. */
+static inline const void *version_vec(const struct version *v)
 {
 	return rows_get(&v->cell->vec.rows, v->slot);
+}
+
+static inline uint32_t version_vec_len(const struct version *v)
+{
+	return v->cell->vec.rows.stride;
 }
 
 /* Borrowed from the generation. */
 struct vg_id version_id(const struct version *v);
 struct meta version_meta(const struct version *v);
+
+/* Tells the processor that both will be read soon. */
+void version_prefetch(const struct version *v);
 
 /* Whether m sees v. Any thread. */
 bool version_is_visible(const struct version *v, const struct moment *m);
@@ -374,6 +426,10 @@ uint32_t generation_next(const struct generation *g, uint32_t from,
 uint32_t cell_find(const struct cell *cell, uint32_t slot,
 	const struct moment *m);
 
+/* Whether no moment from m on shows slot, nor a snapshot. Any thread. */
+bool cell_is_over(
+	const struct cell *cell, uint32_t slot, const struct moment *m);
+
 /*
  * What an op needs, taken before it is logged, so that applying it allocates
  * nothing and cannot fail.
@@ -398,7 +454,7 @@ struct reservation {
 
 /* Reserves for op, a record's (PUT to CLEAR) on g, and copies its bytes. The
  * committer. A PUT that opens a new cell (the first vector, or another dim)
- * makes it: op->vec_len says the dim. -ENOMEM. */
+ * makes it: op->vec_len says the dim, which must be one of the dtype. -ENOMEM. */
 int generation_reserve(struct generation *g, const struct op *op,
 	struct reservation *r);
 

@@ -17,15 +17,19 @@ void generation_end(struct generation *g, uint32_t no, uint64_t seq)
 	atomic_store_explicit(&g->n_ended, n + 1, memory_order_release);
 }
 
-/* Ends an open version. */
-static void end_version(struct generation *g, uint32_t no, uint64_t seq)
-{
-	const struct version *v = generation_version(g, no);
+/* What an op changes of a collection's counts, modulo 2^64: told at once, so that
+ * an overwritten record is always counted, and a deletion as a whole. */
+struct change_of_counts {
+	uint64_t n_live, meta_bytes;
+};
 
+/* Ends an open version. */
+static void end_version(struct generation *g, uint32_t no, uint64_t seq,
+	struct change_of_counts *by)
+{
 	generation_end(g, no, seq);
-	atomic_fetch_sub_explicit(&g->coll->n_live, 1, memory_order_relaxed);
-	atomic_fetch_sub_explicit(
-		&g->coll->meta_bytes, v->meta_len, memory_order_relaxed);
+	by->n_live--;
+	by->meta_bytes -= generation_version(g, no)->meta_len;
 }
 
 static bool is_open(const struct generation *g, uint32_t no)
@@ -59,21 +63,21 @@ void generation_begin(struct generation *g, const struct version *made,
 }
 
 /* One record more than there was. */
-static void count_version(struct generation *g, const struct reservation *r)
+static void count_version(
+	const struct reservation *r, struct change_of_counts *by)
 {
-	atomic_fetch_add_explicit(&g->coll->n_live, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(
-		&g->coll->meta_bytes, r->meta_len, memory_order_relaxed);
+	by->n_live++;
+	by->meta_bytes += r->meta_len;
 }
 
-static void apply_put(
-	struct generation *g, const struct op *op, struct reservation *r)
+static void apply_put(struct generation *g, const struct op *op,
+	struct reservation *r, struct change_of_counts *by)
 {
 	uint32_t old = generation_find_newest(g, op->id);
 	struct cell *cell = r->cell;
 
 	if (is_open(g, old))
-		end_version(g, old, op->places[0].seq);
+		end_version(g, old, op->places[0].seq, by);
 	if (r->is_new_cell) {
 		cell->retired =
 			atomic_load_explicit(&g->cell, memory_order_relaxed);
@@ -89,7 +93,7 @@ static void apply_put(
 			.older = old,
 		},
 		r);
-	count_version(g, r);
+	count_version(r, by);
 	atomic_store_explicit(&cell->n_slots, r->slot + 1, memory_order_release);
 	pthread_mutex_lock(&g->coll->lock);
 	if (g->coll->config.dim == 0 || g->coll->config.dim_source) {
@@ -102,14 +106,14 @@ static void apply_put(
 	pthread_mutex_unlock(&g->coll->lock);
 }
 
-static void apply_set(
-	struct generation *g, const struct op *op, struct reservation *r)
+static void apply_set(struct generation *g, const struct op *op,
+	struct reservation *r, struct change_of_counts *by)
 {
 	uint32_t old = generation_find_newest(g, op->id);
 	const struct version *v = generation_version(g, old);
 
 	assert(is_open(g, old));
-	end_version(g, old, op->places[0].seq);
+	end_version(g, old, op->places[0].seq, by);
 	generation_begin(g,
 		&(struct version){
 			.begin = op->places[0].seq,
@@ -119,20 +123,20 @@ static void apply_set(
 			.older = old,
 		},
 		r);
-	count_version(g, r);
+	count_version(r, by);
 }
 
-static void apply_rename(
-	struct generation *g, const struct op *op, struct reservation *r)
+static void apply_rename(struct generation *g, const struct op *op,
+	struct reservation *r, struct change_of_counts *by)
 {
 	uint32_t from = generation_find_newest(g, op->id);
 	uint32_t to = generation_find_newest(g, op->id2);
 	const struct version *v = generation_version(g, from);
 
 	assert(is_open(g, from));
-	end_version(g, from, op->places[0].seq);
+	end_version(g, from, op->places[0].seq, by);
 	if (is_open(g, to))
-		end_version(g, to, op->places[1].seq);
+		end_version(g, to, op->places[1].seq, by);
 	generation_begin(g,
 		&(struct version){
 			.begin = op->places[1].seq,
@@ -142,11 +146,11 @@ static void apply_rename(
 			.older = to,
 		},
 		r);
-	count_version(g, r);
+	count_version(r, by);
 }
 
-static void apply_clear(
-	struct generation *g, const struct op *op, struct reservation *r)
+static void apply_clear(struct generation *g, const struct op *op,
+	struct reservation *r, struct change_of_counts *by)
 {
 	uint64_t seq[VG_SEQS] = {0};
 	uint32_t n = atomic_load_explicit(&g->n_versions, memory_order_relaxed);
@@ -161,7 +165,7 @@ static void apply_clear(
 			continue;
 		p = generation_version(g, no)->partition;
 		assert(seq[p]);
-		end_version(g, no, seq[p]);
+		end_version(g, no, seq[p], by);
 	}
 	if (r->ends)
 		roaring_bitmap_free(r->ends);
@@ -171,29 +175,34 @@ static void apply_clear(
 void generation_apply(
 	struct generation *g, const struct op *op, struct reservation *r)
 {
+	struct change_of_counts by = {0};
 	uint32_t old;
 
 	assert(r->n_ends <= g->n_ending);
 	g->n_ending -= r->n_ends;
 	switch (op->type) {
 	case OP_PUT:
-		apply_put(g, op, r);
+		apply_put(g, op, r, &by);
 		break;
 	case OP_SET:
-		apply_set(g, op, r);
+		apply_set(g, op, r, &by);
 		break;
 	case OP_DEL:
 		old = generation_find_newest(g, op->id);
 		assert(is_open(g, old));
-		end_version(g, old, op->places[0].seq);
+		end_version(g, old, op->places[0].seq, &by);
 		break;
 	case OP_RENAME:
-		apply_rename(g, op, r);
+		apply_rename(g, op, r, &by);
 		break;
 	case OP_CLEAR:
-		apply_clear(g, op, r);
+		apply_clear(g, op, r, &by);
 		break;
 	default:
 		assert(false && "an op of the catalogue");
 	}
+	atomic_fetch_add_explicit(
+		&g->coll->n_live, by.n_live, memory_order_relaxed);
+	atomic_fetch_add_explicit(
+		&g->coll->meta_bytes, by.meta_bytes, memory_order_relaxed);
 }

@@ -98,6 +98,7 @@ void collection_file_free(struct collection_file *f)
 		colfile_close(f->loaded);
 	for (int i = 0; i < COLUMNS; i++)
 		colfile_close(f->column[i]);
+	pthread_mutex_destroy(&f->loading);
 	free(f);
 }
 
@@ -145,6 +146,7 @@ int collection_file_open(const struct collection_files *files,
 
 	if (!f)
 		return -ENOMEM;
+	pthread_mutex_init(&f->loading, NULL);
 	f->io = files->io;
 	f->dirfd = files->dirfd;
 	f->fds = files->fds;
@@ -169,12 +171,14 @@ int collection_file_open(const struct collection_files *files,
  * has files that a manifest names, or somebody else's: it stays, and numbers go
  * on above what is in it.
  */
-static int make_file(const struct collection_files *files,
-	struct generation *g)
+int collection_file_need(
+	const struct collection_files *files, struct generation *g)
 {
 	char name[33];
 	int rc;
 
+	if (g->file)
+		return 0;
 	manifest_dir_format(g->coll->uuid, name);
 	rc = files->io->mkdir(files->io, files->dirfd, name);
 	if (rc == -EEXIST) {
@@ -391,11 +395,13 @@ static int describe(const struct collection_file *f,
 		.commit_ns = cut->commit_ns,
 		.graph = f->graph,
 		.n_deltas = f->n_deltas,
+		.fields = f->fields,
 	};
 	memcpy(out->uuid, g->coll->uuid, sizeof(out->uuid));
 	memcpy(out->delta, f->delta, sizeof(out->delta));
 	if (cell) {
 		out->dim = cell->dim;
+		out->dtype = (uint8_t)cell->dtype;
 		out->metric = (uint8_t)cell->metric;
 		out->index = (uint8_t)cell->index;
 		out->quant = (uint8_t)cell->quant;
@@ -427,8 +433,7 @@ int collection_save(const struct collection_files *files,
 	*out = (struct manifest_collection){0};
 	if (!g->file && cut->n_versions == 0)
 		return describe(&none, g, cut, out);
-	if (!g->file)
-		rc = make_file(files, g);
+	rc = collection_file_need(files, g);
 	if (rc == 0)
 		rc = save_columns(g->file, g, cut);
 	return rc == 0 ? describe(g->file, g, cut, out) : rc;
@@ -487,13 +492,29 @@ uint32_t collection_unsaved(const struct generation *g)
 		atomic_load_explicit(&g->cell, memory_order_acquire);
 	uint32_t saved = 0, linked;
 
-	if (!cell || !cell->hnsw)
+	if (!cell || !cell_has_index(cell))
 		return 0;
+	assert(!cell->hnsw || !cell->ivf);
+	if (cell->ivf)
+		return ivf_unsaved(cell->ivf);
 	linked = hnsw_count(cell->hnsw);
 	if (g->file && g->file->cell == cell->number)
 		saved = atomic_load_explicit(
 			&g->file->n_graph, memory_order_relaxed);
 	return linked - VG_MIN(saved, linked);
+}
+
+void collection_note_purged(const struct generation *g, uint32_t n)
+{
+	uint32_t saved;
+
+	if (!g->file)
+		return;
+	saved = atomic_load_explicit(&g->file->n_graph, memory_order_relaxed);
+	/* Once as they are in it, once as a restart would have to do it again:
+	 * collection_unsaved. */
+	atomic_store_explicit(&g->file->n_graph, saved - VG_MIN(2 * n, saved),
+		memory_order_relaxed);
 }
 
 static uint64_t deltas_len(const struct collection_file *f)
@@ -506,64 +527,56 @@ static uint64_t deltas_len(const struct collection_file *f)
 }
 
 /* Whether the next save adds to the last one: until deltas reach half. */
-static bool is_delta(const struct collection_file *f, const struct hnsw *h)
+static bool is_delta(const struct collection_file *f, const struct cell *cell)
 {
 	size_t delta, base;
 
 	if (f->graph.number == 0 || f->graph_failed ||
 		f->n_deltas == MANIFEST_DELTAS_MAX)
 		return false;
-	hnsw_save_cost(h, &delta, &base);
+	if (cell->ivf)
+		ivf_save_cost(cell->ivf, &delta, &base);
+	else
+		hnsw_save_cost(cell->hnsw, &delta, &base);
 	return deltas_len(f) + delta < base / 2;
 }
 
-/* The next number of a graph's file: above every one in the directory. */
-struct numbers {
-	uint32_t last;
-};
-
-static int note_graph(void *ctx, const char *name)
+/* Puts go on while a graph's base is written, but for its end. */
+static int stream_graph(struct hnsw *h, struct derived_out *out, bool delta,
+	const struct collection_pause *pause, uint32_t *linked)
 {
-	struct numbers *n = ctx;
-	char again[GRAPH_NAME_MAX];
-	unsigned long number;
+	struct hnsw_sink sink = {.write = derived_write, .ctx = out};
+	int rc = delta ? 0 : hnsw_save_base(h, &sink);
 
-	if (strncmp(name, "graph.", 6) != 0)
-		return 0;
-	number = strtoul(name + 6, NULL, 10);
-	if (number == 0 || number >= UINT32_MAX)
-		return 0;
-	graph_name_format((uint32_t)number, again);
-	if (strcmp(again, name) == 0)
-		n->last = VG_MAX(n->last, (uint32_t)number);
-	return 0;
-}
-
-/* Streams the graph into a new file. */
-static int write_graph(struct collection_file *f, struct hnsw *h, bool delta,
-	const struct collection_pause *pause, struct manifest_file *file)
-{
-	struct numbers numbers = {0};
-	struct graph_out out;
-	uint32_t linked;
-	int dirfd = collection_dir_open(f);
-	int rc = dirfd < 0 ? dirfd
-			   : f->io->list(f->io, dirfd, note_graph, &numbers);
-
-	if (rc == 0)
-		rc = graph_out_open(&out, f->io, dirfd, numbers.last + 1);
-	if (rc < 0)
-		goto close_dir;
-	if (!delta)
-		rc = hnsw_save_base(h, &out.sink);
 	pause->stop(pause->ctx);
 	if (rc == 0)
-		rc = delta ? hnsw_save_delta(h, &out.sink)
-			   : hnsw_save_rest(h, &out.sink);
-	linked = hnsw_count(h);
+		rc = delta ? hnsw_save_delta(h, &sink)
+			   : hnsw_save_rest(h, &sink);
+	*linked = hnsw_count(h);
 	pause->go(pause->ctx);
+	return rc;
+}
+
+/* Streams the cell's index into a new file. *delta: whether only what came
+ * since the last; on return, whether it is so. */
+static int write_graph(struct collection_file *f, const struct cell *cell,
+	bool *delta, const struct collection_pause *pause,
+	struct manifest_file *file)
+{
+	struct derived_out out;
+	struct ivf_sink sink = {.write = derived_write, .ctx = &out};
+	uint32_t linked = 0;
+	int dirfd = collection_dir_open(f);
+	int rc = dirfd;
+
+	if (rc >= 0)
+		rc = derived_out_open(&out, f->io, dirfd, DERIVED_GRAPH);
+	if (rc < 0)
+		goto close_dir;
+	rc = cell->ivf ? ivf_save(cell->ivf, !*delta, &sink, delta)
+		       : stream_graph(cell->hnsw, &out, *delta, pause, &linked);
 	f->graph_failed = true; /* until it is known to be there */
-	rc = graph_out_close(&out, rc, file);
+	rc = derived_out_close(&out, rc, file);
 	if (rc == 0) {
 		f->graph_failed = false;
 		atomic_store_explicit(
@@ -585,15 +598,15 @@ int collection_save_graph(const struct collection_files *files,
 	int rc;
 
 	assert(!g->coll->of);
-	if (!cell || !cell->hnsw || collection_unsaved(g) == 0)
+	if (!cell || !cell_has_index(cell) || collection_unsaved(g) == 0)
 		return 0;
-	rc = g->file ? 0 : make_file(files, g);
+	rc = collection_file_need(files, g);
 	if (rc == 0)
 		rc = cell_need(g->file, cell);
 	if (rc < 0)
 		return rc;
-	delta = is_delta(g->file, cell->hnsw);
-	rc = write_graph(g->file, cell->hnsw, delta, pause, &file);
+	delta = is_delta(g->file, cell);
+	rc = write_graph(g->file, cell, &delta, pause, &file);
 	if (rc < 0)
 		return rc;
 	if (delta) {
@@ -644,13 +657,14 @@ static void drop_parts(struct drop *d, const char *column,
 	}
 }
 
-static void drop_graph(struct drop *d, const struct manifest_file *file)
+static void drop_file(
+	struct drop *d, const char *kind, const struct manifest_file *file)
 {
-	char name[GRAPH_NAME_MAX];
+	char name[DERIVED_NAME_MAX];
 
 	if (file->number == 0)
 		return;
-	graph_name_format(file->number, name);
+	derived_name_format(kind, file->number, name);
 	if (!is_named(d, name))
 		drop_name(d, name);
 }
@@ -661,9 +675,10 @@ static void drop_files(struct drop *d, const struct manifest_collection *old)
 	drop_parts(d, "meta", &old->meta);
 	drop_parts(d, "version", &old->version);
 	drop_parts(d, "end", &old->end);
-	drop_graph(d, &old->graph);
+	drop_file(d, DERIVED_GRAPH, &old->graph);
 	for (uint32_t i = 0; i < old->n_deltas; i++)
-		drop_graph(d, &old->delta[i]);
+		drop_file(d, DERIVED_GRAPH, &old->delta[i]);
+	drop_file(d, DERIVED_FIELDS, &old->fields);
 }
 
 /* A name of a directory that nobody names: files of a checkpoint that was

@@ -14,6 +14,7 @@
  *   version  a row for each version (collection_file.c has its bytes)
  *   end      a row for each version that ended, in that order
  *   graph    the graph, derived from the others: a base and what was added
+ *   fields   indexes of metadata's fields, derived from the others (fields.h)
  *
  * A checkpoint takes a cut: how far each column goes at one moment. What is
  * below a cut never changes, so it is written while changes go on. The end
@@ -89,6 +90,28 @@ int collection_save_graph(const struct collection_files *files,
 uint32_t collection_unsaved(const struct generation *g);
 
 /*
+ * The indexes of g's fields: as a checkpoint saved them, if the open found
+ * some, else none yet. Who asks first loads them; others wait for him, since
+ * they would make what he gets sooner. What cannot be loaded is left aside,
+ * with a warning. -ENOMEM. Any thread.
+ */
+int collection_fields(struct generation *g, struct fields **out);
+
+/* Whether they could not be loaded. Any thread. */
+bool collection_fields_lost(const struct generation *g);
+
+/*
+ * Saves them, durably, if indexing again what the last file lacks would take
+ * long; at the end of a life (`all`) less of it is enough. Before the cut whose
+ * manifest names the file, so that it has no version that the cut has not. An
+ * error leaves the last one in place. Due: whether there is something to do, any
+ * thread.
+ */
+bool collection_fields_due(const struct generation *g, bool all);
+int collection_save_fields(const struct collection_files *files,
+	struct generation *g, bool all);
+
+/*
  * The collection that m describes, its newest generation; its snapshots and
  * others come with generation_load. Rows are read, or mapped where a whole
  * chunk lies in one file. Damage in what everything hangs on (versions, ids,
@@ -106,6 +129,10 @@ int collection_load(const struct collection_files *files,
 int generation_load(const struct collection_files *files,
 	const struct manifest_collection *m, struct collection *c,
 	char why[256], struct generation **out);
+
+/* So many rows have left the graph of g, which its files still have. While no
+ * graph is saved. */
+void collection_note_purged(const struct generation *g, uint32_t n);
 
 /* Frees what g->file has; NULL is allowed. */
 void collection_file_free(struct collection_file *f);

@@ -35,6 +35,13 @@ struct collection_file {
 	uint32_t n_deltas;
 	bool graph_failed; /* what was saved last did not get there */
 	_Atomic uint32_t n_graph; /* rows in them; relaxed, a figure */
+
+	/* Of indexes; number 0: none. Until the generation has its `fields`
+	 * nobody writes it. */
+	struct manifest_file fields;
+	pthread_mutex_t loading; /* held to read it, so that it is read once */
+	_Atomic bool fields_lost; /* release by who could not read it, and does
+				     not look at it again */
 };
 
 /* A descriptor of its directory, to be closed soon. -ENOENT and others. */
@@ -43,6 +50,10 @@ int collection_dir_open(const struct collection_file *f);
 /* Finds c/<uuid>, which is there. Owned: collection_file_free. */
 int collection_file_open(const struct collection_files *files,
 	const uint8_t uuid[16], struct collection_file **out);
+
+/* g->file, made where there is none. errno. The checkpointer. */
+int collection_file_need(
+	const struct collection_files *files, struct generation *g);
 
 /* How a column of f lies on the disk. */
 struct colfile_config collection_column(const struct collection_file *f,

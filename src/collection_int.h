@@ -4,6 +4,7 @@
 #define VG_COLLECTION_INT_H
 
 #include "index/hnsw.h"
+#include "index/ivf.h"
 #include "src/collection.h"
 
 /* The head of id in table, or the free place where it would stand. Any
@@ -15,8 +16,9 @@ _Atomic uint32_t *generation_head(
  * committer. */
 int generation_grow_ids(struct generation *g, uint32_t n);
 
-/* The settings of a cell's graph. */
+/* The settings of a cell's graph, and of its inverted file. */
 struct hnsw_config cell_graph_config(const struct cell *cell);
+struct ivf_config cell_ivf_config(const struct cell *cell);
 
 /* A cell without rows; nobody knows it yet. -ENOMEM, -EINVAL. The committer,
  * or who makes g. */

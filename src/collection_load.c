@@ -28,7 +28,7 @@ struct load {
 	char *why;
 	struct graph_job {
 		struct graph_files files;
-		struct hnsw *h; /* owned once rc is 0 */
+		struct graph_loaded g; /* owned once rc is 0 */
 		char why[256];
 		int rc;
 		bool is_begun, has_thread;
@@ -441,7 +441,7 @@ static void *graph_main(void *arg)
 {
 	struct graph_job *job = arg;
 
-	job->rc = graph_load(&job->files, job->why, &job->h);
+	job->rc = graph_load(&job->files, job->why, &job->g);
 	return NULL;
 }
 
@@ -455,7 +455,7 @@ static void begin_graph(struct load *ld)
 	struct cell *cell = ld->cell;
 	struct graph_job *job = &ld->graph;
 
-	if (!cell || !cell->hnsw || m->graph.number == 0)
+	if (!cell || !cell_has_index(cell) || m->graph.number == 0)
 		return;
 	job->is_begun = true;
 	job->files = (struct graph_files){
@@ -464,6 +464,7 @@ static void begin_graph(struct load *ld)
 		.base = &m->graph,
 		.delta = m->delta,
 		.n_deltas = m->n_deltas,
+		.is_ivf = cell->ivf != NULL,
 		.config = cell_graph_config(cell),
 		.rows = &cell->vec.rows,
 		.n_rows = cell->n_reserved,
@@ -481,18 +482,27 @@ static void begin_graph(struct load *ld)
 		graph_main(job);
 }
 
+static bool has_row(const struct cell *cell, uint32_t slot)
+{
+	return cell->ivf ? ivf_is_linked(cell->ivf, slot)
+			 : hnsw_is_linked(cell->hnsw, slot);
+}
+
 /* The graph takes the cell's; which of its rows are linked it says. */
 static void take_graph(struct load *ld)
 {
 	const struct manifest_collection *m = ld->m;
 	struct cell *cell = ld->cell;
-	struct hnsw *h = ld->graph.h;
+	struct graph_loaded was = {.hnsw = cell->hnsw, .ivf = cell->ivf};
 	uint32_t from = 0, n = 0;
 
-	hnsw_free(cell->hnsw);
-	cell->hnsw = h;
+	assert(!was.ivf == !ld->graph.g.ivf);
+	assert(!was.hnsw == !ld->graph.g.hnsw);
+	cell->hnsw = ld->graph.g.hnsw;
+	cell->ivf = ld->graph.g.ivf;
+	graph_loaded_free(&was);
 	for (uint32_t i = 0; i < cell->n_reserved; i++) {
-		if (!hnsw_is_linked(h, i))
+		if (!has_row(cell, i))
 			continue;
 		atomic_store_explicit(&cell_slot(cell, i)->state, SLOT_LINKED,
 			memory_order_relaxed);
@@ -526,7 +536,7 @@ static int end_graph(struct load *ld, int rc)
 		return 0;
 	}
 	if (job->rc == 0)
-		hnsw_free(job->h);
+		graph_loaded_free(&job->g);
 	if (rc < 0 || job->rc == -ENOMEM)
 		return rc < 0 ? rc : job->rc;
 	manifest_dir_format(ld->m->uuid, name);
@@ -548,7 +558,8 @@ static int open_columns(struct load *ld)
 		rc = open_column(ld, COLUMN_END, END_ROW, &m->end);
 	if (rc == 0 && m->dim)
 		rc = open_column(ld, COLUMN_VEC,
-			m->dim * (uint32_t)sizeof(float), &m->vec);
+			(uint32_t)vg_row_len((enum vg_dtype)m->dtype, m->dim),
+			&m->vec);
 	return rc;
 }
 
@@ -557,6 +568,7 @@ static int make_cells(struct load *ld)
 {
 	const struct manifest_collection *m = ld->m;
 	struct cell_shape shape = {
+		.dtype = (enum vg_dtype)m->dtype,
 		.metric = (enum vg_metric)m->metric,
 		.index = (enum vg_index)m->index,
 		.quant = (enum vg_quant)m->quant,
@@ -633,7 +645,12 @@ static int load_generation(struct load *ld)
 		return rc;
 	}
 	ld->f = ld->g->file;
-	return load_all(ld);
+	rc = load_all(ld);
+	if (rc == 0 && m->fields.number > 0) {
+		ld->f->fields = m->fields;
+		ld->g->fields_from = ld->f;
+	}
+	return rc;
 }
 
 int collection_load(const struct collection_files *files,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "index/hnsw.h"
+#include "index/ivf.h"
 #include "src/collection_int.h"
 #include "src/config.h"
 #include "src/match.h"
@@ -14,15 +15,18 @@
 /*
  * The tail of slots that are not linked yet is scanned by every search; it may
  * cost about what a graph search costs, 100 us: what 2.5 MB of rows take at
- * the 25 GB/s that one thread reads.
+ * the 25 GB/s that one thread reads, and 50,000 rows at the 2 ns that one takes
+ * however short it is.
  */
 #define TAIL_BYTES 2500000u
+#define TAIL_MAX 50000u
 #define TAIL_MIN 64u
 
 struct hnsw_config cell_graph_config(const struct cell *cell)
 {
 	struct hnsw_config config = {
 		.dim = cell->dim,
+		.dtype = cell->dtype,
 		.metric = cell->metric,
 		.m = cell->m,
 		.ef_construction = cell->ef_construction,
@@ -33,21 +37,66 @@ struct hnsw_config cell_graph_config(const struct cell *cell)
 	return config;
 }
 
+/* What finds the cell's rows, which has none yet. */
+static int make_index(struct cell *cell)
+{
+	struct hnsw_config graph;
+	struct ivf_config lists;
+
+	switch (cell->index) {
+	case VG_HNSW:
+		graph = cell_graph_config(cell);
+		return hnsw_new(&graph, &cell->vec.rows, &cell->hnsw);
+	case VG_IVF_PQ:
+		lists = cell_ivf_config(cell);
+		return ivf_new(&lists, &cell->vec.rows, &cell->ivf);
+	default:
+		return 0;
+	}
+}
+
 static_assert(VG_QUANT_AUTO == (int)HNSW_CODES_AUTO &&
 		      VG_QUANT_NONE == (int)HNSW_CODES_NONE &&
-		      VG_QUANT_SQ8 == (int)HNSW_CODES_BYTE,
+		      VG_QUANT_SQ8 == (int)HNSW_CODES_BYTE &&
+		      VG_QUANT_QG == (int)HNSW_CODES_NEAR,
 	"one is cast to the other");
+
+struct ivf_config cell_ivf_config(const struct cell *cell)
+{
+	return (struct ivf_config){.dim = cell->dim, .metric = cell->metric};
+}
 
 struct cell_shape cell_shape_of(const struct op_config *config, uint32_t dim)
 {
 	return (struct cell_shape){
+		.dtype = (enum vg_dtype)config->dtype,
 		.metric = (enum vg_metric)config->metric,
 		/* Where few rows are, searches scan them (search.c). */
-		.index = config->index == VG_FLAT ? VG_FLAT : VG_HNSW,
+		.index = config->index == VG_INDEX_AUTO
+				 ? VG_HNSW
+				 : (enum vg_index)config->index,
 		.quant = (enum vg_quant)config->quant,
 		.dim = dim,
 		.m = config->m,
 		.ef_construction = config_ef_construction(config),
+	};
+}
+
+struct cell_shape cell_shape_anew(
+	const struct op_config *config, const struct cell *cell)
+{
+	struct cell_shape shape = cell_shape_of(config, cell->dim);
+
+	if (shape.dtype == cell->dtype)
+		return shape;
+	return (struct cell_shape){
+		.dtype = cell->dtype,
+		.metric = cell->metric,
+		.index = cell->index,
+		.quant = cell->quant,
+		.dim = cell->dim,
+		.m = cell->m,
+		.ef_construction = cell->ef_construction,
 	};
 }
 
@@ -57,29 +106,29 @@ int cell_new(struct generation *g, const struct cell_shape *shape,
 	const struct cell *before =
 		atomic_load_explicit(&g->cell, memory_order_relaxed);
 	struct cell *cell = calloc(1, sizeof(*cell));
-	struct hnsw_config config;
+	size_t row_len = vg_row_len(shape->dtype, shape->dim);
 	int rc = -ENOMEM;
 
+	assert(vg_has(shape->dtype, shape->metric));
 	if (!cell)
 		return -ENOMEM;
 	cell->gen = g;
 	cell->number = before ? before->number + 1 : 0;
+	cell->dtype = shape->dtype;
 	cell->metric = shape->metric;
 	cell->index = shape->index;
 	cell->quant = shape->quant;
 	cell->dim = shape->dim;
 	cell->m = shape->m;
 	cell->ef_construction = shape->ef_construction;
-	cell->tail_max = VG_MAX(TAIL_MIN, TAIL_BYTES / (shape->dim * 4));
-	if (column_init(&cell->vec, shape->dim * (uint32_t)sizeof(float)) < 0 ||
+	cell->tail_max = VG_MAX(TAIL_MIN,
+		VG_MIN(TAIL_MAX, (uint32_t)(TAIL_BYTES / row_len)));
+	if (column_init(&cell->vec, (uint32_t)row_len) < 0 ||
 		column_init(&cell->slots, sizeof(struct slot)) < 0)
 		goto free_cell;
-	if (cell->index == VG_HNSW) {
-		config = cell_graph_config(cell);
-		rc = hnsw_new(&config, &cell->vec.rows, &cell->hnsw);
-		if (rc < 0)
-			goto free_cell;
-	}
+	rc = make_index(cell);
+	if (rc < 0)
+		goto free_cell;
 	*out = cell;
 	return 0;
 free_cell:
@@ -89,9 +138,25 @@ free_cell:
 
 bool cell_is_shaped(const struct cell *cell, const struct cell_shape *shape)
 {
-	return cell->metric == shape->metric && cell->index == shape->index &&
-	       cell->quant == shape->quant && cell->m == shape->m &&
-	       cell->ef_construction == shape->ef_construction;
+	if (cell->dtype != shape->dtype || cell->metric != shape->metric ||
+		cell->index != shape->index)
+		return false;
+	/* The others are a graph's alone. */
+	return cell->index == VG_IVF_PQ ||
+	       (cell->quant == shape->quant && cell->m == shape->m &&
+		       cell->ef_construction == shape->ef_construction);
+}
+
+bool cell_wants_codes(const struct cell *cell)
+{
+	struct hnsw_coding by;
+
+	if (!cell->hnsw)
+		return false;
+	hnsw_coding(cell->hnsw, &by);
+	return by.is_chosen && !by.is_left && !by.is_wild &&
+	       by.linked >= 2 * VG_MAX(cell->n_trained, HNSW_TRAIN) &&
+	       by.linked - by.coded > CODES_MISSED * by.linked;
 }
 
 /*
@@ -103,7 +168,7 @@ static bool cell_fits(const struct generation *g, const struct cell *cell,
 {
 	struct cell_shape shape = cell_shape_of(&g->coll->config, dim);
 
-	return cell && cell->dim == dim &&
+	return cell && cell->dim == dim && cell->dtype == shape.dtype &&
 	       (cell_is_shaped(cell, &shape) ||
 		       atomic_load_explicit(&g->coll->n_live,
 			       memory_order_relaxed) > 0);
@@ -117,13 +182,17 @@ static struct cell *newest_cell(const struct generation *g)
 				    &g->cell, memory_order_relaxed);
 }
 
+static uint32_t dim_of(const struct generation *g, const struct op *op)
+{
+	return vg_dim_of((enum vg_dtype)g->coll->config.dtype, op->vec_len);
+}
+
 bool generation_needs_cell(const struct generation *g, const struct op *op)
 {
 	const struct cell *cell = newest_cell(g);
 
 	assert(op->type == OP_PUT);
-	return !cell_fits(g, cell,
-		op->vec_len / (uint32_t)sizeof(float));
+	return !cell_fits(g, cell, dim_of(g, op));
 }
 
 /* The next row of a cell, filled. */
@@ -143,12 +212,12 @@ static int reserve_slot(struct cell *cell, const void *vec,
 static int reserve_row(
 	struct generation *g, const struct op *op, struct reservation *r)
 {
-	uint32_t dim = op->vec_len / (uint32_t)sizeof(float);
+	uint32_t dim = dim_of(g, op);
 	struct cell_shape shape = cell_shape_of(&g->coll->config, dim);
 	struct cell *cell = newest_cell(g);
 	int rc;
 
-	assert(op->vec_len % sizeof(float) == 0 && dim > 0);
+	assert(dim > 0);
 	if (!cell_fits(g, cell, dim)) {
 		rc = cell_new(g, &shape, &cell);
 		if (rc < 0)
@@ -306,6 +375,7 @@ int generation_carry(
 	int rc;
 
 	assert(cell && cell->dim == v->cell->dim);
+	assert(cell->dtype == v->cell->dtype);
 	/* Its end will need a place. */
 	rc = column_reserve(&g->versions, g->n_reserved + 1);
 	if (rc == 0)

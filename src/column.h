@@ -20,7 +20,12 @@ struct column {
 	uint32_t n_chunks; /* mapped; the writer's */
 	size_t chunk_len;  /* bytes of a chunk */
 	_Atomic(struct lost *) *map; /* of chunks: owned; NULL: of none */
+	_Atomic bool *is_random; /* of chunks, beside map: the kernel reads no
+				    more than is asked for; relaxed */
 	_Atomic uint32_t n_lost; /* pages that could not be read; acquire */
+	_Atomic uint32_t n_maps; /* chunks in map; release behind it */
+	_Atomic uint32_t n_fetches; /* of column_fetch; relaxed, as is the next */
+	_Atomic uint32_t n_wary;    /* fetches yet that look at each item */
 };
 
 /* Items of `stride` bytes, none yet. -ENOMEM. fini is legal afterwards and
@@ -48,6 +53,27 @@ static inline int column_check(const struct column *c, uint32_t i)
 		       ? 0
 		       : column_check_lost(c, i);
 }
+
+/*
+ * Items item[0..n) are about to be read: what of them is in files that were
+ * mapped and not in memory is asked of the disk, all of it at once, and comes
+ * while the caller goes on; without this, reading each waits for its own. Rows
+ * that are to be looked at first (rows_check) bring those they are looked at
+ * with. Looks at one of the items now and then, and at each while some were
+ * found missing lately: where all is in memory it costs next to nothing. It
+ * fails silently: whoever reads waits, or finds what is lost. Any thread.
+ *
+ * The kernel reads 128 KiB around a page that is missing, which drives out
+ * what was asked for. So chunks where some are get no more than what is asked
+ * for, from then on, and who goes over items in their order asks for those that
+ * come next, [from, to), some MiB at a time, by column_fetch_range.
+ */
+void column_fetch(struct column *c, const uint32_t *item, uint32_t n);
+void column_fetch_range(struct column *c, uint32_t from, uint32_t to);
+
+/* Before item i is read by who goes over items in about their order: range
+ * calls as they become due. *at is the caller's, 0 at first. */
+void column_fetch_ahead(struct column *c, uint32_t i, uint32_t *at);
 
 /* Borrows item i, which was reserved; for good. Any thread. */
 static inline void *column_at(const struct column *c, uint32_t i)

@@ -8,9 +8,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "index/hnsw.h"
 #include "src/collection_int.h"
 #include "src/clock.h"
 #include "src/log.h"
+#include "src/match.h"
+#include "src/repair.h"
 #include "src/store_int.h"
 
 #define LOOK_S 1     /* between two looks at all collections */
@@ -28,10 +31,11 @@ struct compaction {
 	uint32_t *slot;	   /* by slot of cell: in new, or VG_SLOT_NONE */
 	uint32_t cap_version, cap_slot;
 	uint32_t n_versions, n_ended; /* of old that were looked at */
+	uint32_t n_rounds;
 	int rc;
 };
 
-static bool is_stopped(struct store *s)
+bool compact_is_stopped(struct store *s)
 {
 	bool is;
 
@@ -72,6 +76,7 @@ static uint32_t n_versions(const struct generation *g)
 static int carry_versions(struct compaction *cp, uint32_t n)
 {
 	int rc = grow(&cp->version, &cp->cap_version, n);
+	uint32_t ahead = 0;
 
 	for (; cp->n_versions < n && rc == 0; cp->n_versions++) {
 		const struct version *v =
@@ -83,6 +88,7 @@ static int carry_versions(struct compaction *cp, uint32_t n)
 		if (v->cell != cp->cell)
 			return -EAGAIN;
 		rc = grow(&cp->slot, &cp->cap_slot, v->slot + 1);
+		column_fetch_ahead(&cp->cell->vec, v->slot, &ahead);
 		if (rc == 0)
 			rc = generation_carry(
 				cp->new, v, &cp->slot[v->slot]);
@@ -212,7 +218,7 @@ static int make_generation(struct compaction *cp, struct collection *c)
 	if (!cp->cell)
 		return 0;
 	config = collection_config(c);
-	shape = cell_shape_of(&config, cp->cell->dim);
+	shape = cell_shape_anew(&config, cp->cell);
 	rc = cell_new(cp->new, &shape, &cell);
 	if (rc == 0)
 		atomic_store_explicit(
@@ -226,7 +232,18 @@ static bool is_linked(const struct compaction *cp)
 	const struct cell *cell = atomic_load_explicit(
 		&cp->new->cell, memory_order_relaxed);
 
-	return !cell || indexer_pending(cell) <= cell->tail_max / 2;
+	return !cell || (indexer_pending(cell) <= cell->tail_max / 2 &&
+				!indexer_is_learning(&cp->s->indexer, cell));
+}
+
+/* Codes are chosen from all rows, now that they are there and none is linked. */
+static void train(struct cell *cell)
+{
+	if (!cell->hnsw)
+		return;
+	cell->n_trained = atomic_load_explicit(
+		&cell->n_slots, memory_order_acquire);
+	hnsw_train_on(cell->hnsw, cell->n_trained);
 }
 
 static int carry_round(struct compaction *cp)
@@ -236,6 +253,8 @@ static int carry_round(struct compaction *cp)
 
 	carry_ends(cp);
 	cell = atomic_load_explicit(&cp->new->cell, memory_order_relaxed);
+	if (rc == 0 && cell && cp->n_rounds++ == 0)
+		train(cell);
 	if (rc == 0 && cell)
 		indexer_add(&cp->s->indexer, cell);
 	return rc;
@@ -251,12 +270,22 @@ static int carry_all(struct compaction *cp)
 		rc = carry_round(cp);
 		if (rc < 0)
 			return rc;
-		if (is_stopped(cp->s))
+		if (compact_is_stopped(cp->s))
 			return -EINTR;
 		if (!is_linked(cp))
 			nanosleep(&pause, NULL);
 	} while (!is_linked(cp) ||
 		 n_versions(cp->old) - cp->n_versions > ROUND_MIN);
+	return 0;
+}
+
+/* Filters that were asked before are asked again: they find their indexes. What
+ * cannot be made here they make themselves. */
+static int index_fields(struct compaction *cp)
+{
+	for (uint32_t i = 0; match_index_like(cp->new, cp->old, i) > 0; i++)
+		if (compact_is_stopped(cp->s))
+			return -EINTR;
 	return 0;
 }
 
@@ -318,6 +347,10 @@ static int compact_locked(struct store *s, struct collection *c)
 		rc = carry_all(&cp);
 	}
 	if (rc == 0)
+		rc = index_fields(&cp);
+	if (rc == 0)
+		rc = carry_all(&cp); /* what came meanwhile */
+	if (rc == 0)
 		rc = store_commit_wait(s, &cp.commit);
 	if (rc == 0)
 		rc = cp.rc;
@@ -334,6 +367,7 @@ static int compact_locked(struct store *s, struct collection *c)
 			keep_old(s, cp.old);
 		atomic_fetch_add_explicit(
 			&s->compactor.n_made, 1, memory_order_relaxed);
+		tune_wake(s);
 		log_info("compacted: collection=%u versions=%u before=%u",
 			c->no, n_versions(cp.new), before);
 	}
@@ -395,7 +429,7 @@ static bool is_idle(struct collection *c)
 	return now - c->seen_s >= COMPACT_IDLE_S;
 }
 
-/* Whether its rows are to be linked as they are not yet. */
+/* Whether its rows are to be linked, or coded, as they are not yet. */
 static bool is_set_anew(struct collection *c, const struct generation *g)
 {
 	const struct cell *cell =
@@ -405,8 +439,8 @@ static bool is_set_anew(struct collection *c, const struct generation *g)
 
 	if (!cell)
 		return false;
-	shape = cell_shape_of(&config, cell->dim);
-	return !cell_is_shaped(cell, &shape);
+	shape = cell_shape_anew(&config, cell);
+	return !cell_is_shaped(cell, &shape) || cell_wants_codes(cell);
 }
 
 static bool is_due(struct collection *c)
@@ -426,13 +460,29 @@ static bool is_due(struct collection *c)
 	return dead > VG_MAX(live, (uint64_t)COMPACT_MIN);
 }
 
+/* Takes dead rows out of the graph where it is time. */
+static void repair(struct store *s, struct collection *c)
+{
+	int n;
+
+	if (clock_now_s() < c->no_repair_before_s ||
+		!repair_is_due(c, is_idle(c)))
+		return;
+	n = store_repair(s, c);
+	if (n < (int)REPAIR_MIN / 2)
+		c->no_repair_before_s = clock_now_s() + RETRY_S;
+	if (n < 0 && n != -EINTR)
+		log_warn("the graph of collection %u could not be repaired: %s",
+			c->no, strerror(-n));
+}
+
 /* Compacts what is due; whether there was something. */
 static bool look_at_all(struct store *s)
 {
 	struct collection *c;
 	bool was = false;
 
-	for (uint32_t no = 0; !is_stopped(s) &&
+	for (uint32_t no = 0; !compact_is_stopped(s) &&
 			      (c = catalogue_next_no(&s->catalogue, &no));
 		no++) {
 		int rc = 0;
@@ -441,6 +491,8 @@ static bool look_at_all(struct store *s)
 			rc = store_compact(s, c);
 			was = was || rc == 0;
 			c->not_before_s = rc < 0 ? clock_now_s() + RETRY_S : 0;
+		} else {
+			repair(s, c);
 		}
 		collection_unref(c);
 		if (rc < 0 && rc != -EINTR && rc != -EAGAIN && rc != -EROFS)

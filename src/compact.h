@@ -12,17 +12,20 @@
  * makes a new generation of those that are open, while readers and writers go
  * on with the old one. What changes meanwhile is carried over in rounds, the
  * last and shortest by the leader between two groups, who then puts the new
- * generation in the old one's place. Readers of older moments keep the old
+ * generation in the old one's place. Fields that filters have asked for are
+ * indexed before that. Readers of older moments keep the old
  * generation until they end; nodeids name a generation, so a name that the
  * kernel looks up again leads to the new one.
  *
  * So the rows come under other settings, too: a collection whose metric, index,
  * m, ef_construction or quant was written anew is made anew with them, and
- * searches go by the old ones until then.
+ * searches go by the old ones until then. The same becomes of one whose values
+ * have left the range of its codes (cell_wants_codes).
  *
- * When: settings differ; the dead outnumber the living and COMPACT_MIN, so that the work of it
- * is a part of the work that made it necessary; a collection that nobody
- * changed for COMPACT_IDLE_S seconds sooner: when the dead are half as many.
+ * When: settings or codes differ; the dead outnumber the living and COMPACT_MIN,
+ * so that the work of it is a part of the work that made it necessary; a
+ * collection that nobody changed for COMPACT_IDLE_S seconds sooner: when the
+ * dead are half as many.
  *
  * Between the lookup of a name and the call that it was for, the kernel holds
  * a number of the generation that was the newest. So where compactions come by
@@ -66,6 +69,9 @@ void compact_prepare(struct compactor *cp);
 int compact_init(struct store *s); /* starts the thread; -EAGAIN */
 void compact_stop(struct store *s);
 void compact_fini(struct store *s);
+
+/* Whether the thread is to end: what takes long looks now and then. Any thread. */
+bool compact_is_stopped(struct store *s);
 
 /* Makes a new generation of c now. -EAGAIN: its vectors got another dimension
  * meanwhile; -ENOMEM, -ENOSPC (of numbers); -EROFS; -EINTR: it was stopped.

@@ -40,6 +40,7 @@ int fields_entry_new(struct vg_id field, struct fields_runs *runs,
 	atomic_init(&e->refs, 1);
 	atomic_init(&e->used, 0);
 	e->runs = runs;
+	e->saved = 0;
 	e->is_in = false;
 	e->name_len = field.len;
 	memcpy(e->name, field.bytes, field.len);
@@ -93,6 +94,90 @@ uint32_t fields_count(struct fields *f)
 		n += f->at[i]->runs != NULL;
 	pthread_rwlock_unlock(&f->lock);
 	return n;
+}
+
+uint64_t fields_read(struct fields *f)
+{
+	return atomic_load_explicit(&f->n_read, memory_order_relaxed);
+}
+
+uint64_t fields_unsaved(struct fields *f, uint64_t *all)
+{
+	uint64_t unsaved = 0;
+
+	*all = 0;
+	pthread_rwlock_rdlock(&f->lock);
+	for (uint32_t i = 0; i < f->n; i++) {
+		const struct fields_entry *e = f->at[i];
+		uint32_t covered = e->runs ? e->runs->covered : 0;
+		assert(e->saved <= covered);
+		*all += covered;
+		unsaved += covered - e->saved;
+	}
+	pthread_rwlock_unlock(&f->lock);
+	return unsaved;
+}
+
+void fields_unsave(struct fields *f)
+{
+	pthread_rwlock_wrlock(&f->lock);
+	for (uint32_t i = 0; i < f->n; i++)
+		f->at[i]->saved = 0;
+	pthread_rwlock_unlock(&f->lock);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	const struct vg_id *x = a, *y = b;
+
+	return fields_compare((const uint8_t *)x->bytes, x->len,
+		(const uint8_t *)y->bytes, y->len);
+}
+
+/* Copies what there is, as far as it fits; what would is in *n and *len. */
+static void copy_names(
+	struct fields *f, struct vg_id *names, uint32_t *n, size_t *len)
+{
+	uint32_t cap = *n;
+	size_t room = *len, used = 0;
+	char *bytes = (char *)(names + cap);
+
+	pthread_rwlock_rdlock(&f->lock);
+	for (uint32_t i = 0; i < f->n; i++) {
+		const struct fields_entry *e = f->at[i];
+
+		if (i < cap && e->name_len <= room - VG_MIN(used, room)) {
+			memcpy(bytes + used, e->name, e->name_len);
+			names[i] = (struct vg_id){bytes + used, e->name_len};
+		}
+		used += e->name_len;
+	}
+	*n = f->n;
+	pthread_rwlock_unlock(&f->lock);
+	*len = used;
+}
+
+int fields_names(struct fields *f, struct vg_id **out, uint32_t *n)
+{
+	struct vg_id *names = NULL;
+	uint32_t cap = 0;
+	size_t room = 0, len = 0;
+
+	*n = 0;
+	copy_names(f, NULL, n, &len);
+	/* Ends: there are at most n_max of them, so they stop coming. */
+	while (!names || *n > cap || len > room) {
+		free(names);
+		cap = *n;
+		room = len;
+		names = malloc(cap * sizeof(*names) + room + 1);
+		if (!names)
+			return -ENOMEM;
+		copy_names(f, names, n, &len);
+	}
+	qsort(names, *n, sizeof(*names), compare_names);
+	*out = names;
+	return 0;
 }
 
 static size_t entry_bytes(const struct fields_entry *e)
@@ -313,8 +398,12 @@ static int extend(struct fields *f, struct fields_entry *e,
 		runs = old;
 	} else {
 		rc = fields_runs_extend(old, field, rows, &runs);
-		if (rc == 0)
+		if (rc == 0) {
+			atomic_fetch_add_explicit(&f->n_read,
+				rows->n - (old ? old->covered : 0),
+				memory_order_relaxed);
 			publish(f, e, runs);
+		}
 	}
 	pthread_mutex_unlock(&e->build);
 	if (rc == 0)
@@ -342,6 +431,27 @@ int fields_view(struct fields *f, struct vg_id field,
 	}
 	fields_entry_unref(e);
 	return rc;
+}
+
+int fields_index_like(struct fields *f, struct fields *like, uint32_t nth,
+	const struct fields_rows *rows)
+{
+	struct fields_entry *e = NULL;
+	struct fields_runs *runs;
+	int rc;
+
+	pthread_rwlock_rdlock(&like->lock);
+	if (nth < like->n)
+		e = entry_ref(like->at[nth]);
+	pthread_rwlock_unlock(&like->lock);
+	if (!e)
+		return 0;
+	rc = fields_view(f, (struct vg_id){e->name, e->name_len}, rows, &runs);
+	fields_entry_unref(e);
+	if (rc < 0)
+		return rc;
+	fields_runs_unref(runs);
+	return 1;
 }
 
 int fields_check(struct fields *f, const char **why)

@@ -75,6 +75,14 @@ void fields_free(struct fields *f); /* NULL is allowed */
 size_t fields_bytes(struct fields *f);
 uint32_t fields_count(struct fields *f);
 
+/* How often the metadata of a version was looked at for an index: what was
+ * loaded was not. Any thread. */
+uint64_t fields_read(struct fields *f);
+
+/* The names of all that are indexed, by their bytes, with the bytes themselves
+ * in one block: the caller's, free(). -ENOMEM. Any thread. */
+int fields_names(struct fields *f, struct vg_id **out, uint32_t *n);
+
 /*
  * The versions below rows->n whose metadata filter matches, visible or not: the
  * caller's, roaring_bitmap_free(). -ENOMEM, -VG_ECORRUPT. Any thread.
@@ -94,6 +102,11 @@ typedef int fields_value_fn(void *ctx, uint32_t no, struct meta json,
 	const uint32_t *versions, uint32_t n);
 int fields_each_value(struct fields *f, struct vg_id field,
 	const struct fields_rows *rows, fields_value_fn *each, void *ctx);
+
+/* Indexes a field that another has, the nth of them, 0 the first: 1. 0: that has
+ * no so many. -ENOMEM, -VG_ECORRUPT. Any thread. */
+int fields_index_like(struct fields *f, struct fields *like, uint32_t nth,
+	const struct fields_rows *rows);
 
 /* Versions that count: those of set (NULL: all) that is_among (NULL: all)
  * accepts. */
@@ -116,7 +129,8 @@ int fields_facet(struct fields *f, struct vg_id field,
 	fields_facet_fn *each, void *ctx);
 
 /*
- * SAVED as a stream, little-endian, without gaps; format version 1:
+ * SAVED as a stream, little-endian, without gaps; format version 1, which
+ * docs/format.md has for readers:
  *
  *	head     8 bytes  magic, "vgfld\r\n\x1a"
  *		 u32      version: 1
@@ -148,7 +162,7 @@ int fields_facet(struct fields *f, struct vg_id field,
  * sum is the end.
  *
  * write is called for up to 1 MiB at a time; its error is returned. Any thread;
- * what is extended meanwhile may be missing.
+ * what is extended meanwhile may be missing. -ENOMEM.
  */
 #define FIELDS_RUNS_MAX 4096u
 
@@ -157,6 +171,12 @@ struct fields_sink {
 	void *ctx;
 };
 int fields_save(struct fields *f, const struct fields_sink *sink);
+
+/* Versions that are indexed, added up over all fields: *all; and returned those
+ * that neither fields_load nor the last fields_save had, unless what that wrote
+ * was lost: fields_unsave. Any thread. */
+uint64_t fields_unsaved(struct fields *f, uint64_t *all);
+void fields_unsave(struct fields *f);
 
 /*
  * Adds what a stream has of fields that are not indexed yet. read fills buf or

@@ -132,6 +132,15 @@ static int take_all(struct fields *f, struct kept **out, uint32_t *n)
 	return 0;
 }
 
+/* A restart has them from the stream; once for all of kept. */
+static void mark_saved(struct fields *f, const struct kept *kept, uint32_t n)
+{
+	pthread_rwlock_wrlock(&f->lock);
+	for (uint32_t i = 0; i < n; i++)
+		kept[i].entry->saved = kept[i].runs->covered;
+	pthread_rwlock_unlock(&f->lock);
+}
+
 int fields_save(struct fields *f, const struct fields_sink *sink)
 {
 	struct out out = {.sink = sink};
@@ -145,8 +154,11 @@ int fields_save(struct fields *f, const struct fields_sink *sink)
 	memcpy(head.magic, MAGIC, sizeof(head.magic));
 	put(&out, &head, sizeof(head));
 	put_sum(&out);
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t i = 0; i < n; i++)
 		put_field(&out, &kept[i]);
+	if (out.rc == 0)
+		mark_saved(f, kept, n);
+	for (uint32_t i = 0; i < n; i++) {
 		fields_runs_unref(kept[i].runs);
 		fields_entry_unref(kept[i].entry);
 	}
@@ -328,6 +340,8 @@ static int get_field(struct in *in, struct fields_entry **out)
 	rc = fields_entry_new((struct vg_id){name, head[0]}, runs, out);
 	if (rc < 0)
 		fields_runs_unref(runs);
+	else
+		(*out)->saved = runs->covered;
 	return rc;
 }
 

@@ -199,6 +199,7 @@ struct fields_entry {
 	_Atomic uint64_t used; /* relaxed: which was used last is a guess */
 	pthread_mutex_t build; /* held to extend it; before fields->lock */
 	struct fields_runs *runs; /* fields->lock; NULL: nothing yet */
+	uint32_t saved; /* fields->lock: versions that its last stream has */
 	bool is_in;		  /* fields->lock: it is in the table */
 	uint32_t name_len;
 	char name[];
@@ -212,6 +213,7 @@ struct fields {
 	size_t bytes_max;  /* fixed */
 	uint32_t n_max;	   /* fixed */
 	_Atomic uint64_t clock; /* relaxed: of `used` */
+	_Atomic uint64_t n_read; /* relaxed: a figure */
 };
 
 /* Puts entries[n] in that are not there, whose references it takes. -ENOMEM:

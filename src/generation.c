@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "index/hnsw.h"
+#include "index/ivf.h"
 #include "src/collection_int.h"
 #include "src/log.h"
 
@@ -25,6 +26,15 @@ struct meta version_meta(const struct version *v)
 		return (struct meta){0};
 	return (struct meta){.json = blob_at(&v->cell->gen->blob, v->meta),
 		.len = v->meta_len};
+}
+
+void version_prefetch(const struct version *v)
+{
+	const struct blob *blob = &v->cell->gen->blob;
+
+	__builtin_prefetch(blob_at(blob, v->id));
+	if (v->meta_len > 0)
+		__builtin_prefetch(blob_at(blob, v->meta));
 }
 
 bool version_is_visible(const struct version *v, const struct moment *m)
@@ -157,6 +167,30 @@ uint32_t cell_find(const struct cell *cell, uint32_t slot,
 	return VERSION_NONE;
 }
 
+/*
+ * A moment that is taken later than m shows one from m on; a snapshot that is
+ * older was entered before what ended after it. A version that no moment shows
+ * yet has no end either: its group is being applied while we look.
+ */
+bool cell_is_over(
+	const struct cell *cell, uint32_t slot, const struct moment *m)
+{
+	uint32_t no = atomic_load_explicit(
+		&cell_slot(cell, slot)->head, memory_order_acquire);
+
+	assert(no > 0);
+	while (no-- > 0) {
+		const struct version *v = generation_version(cell->gen, no);
+
+		if (atomic_load_explicit(&v->end, memory_order_acquire) >
+				m->seq[v->partition] ||
+			version_is_kept(v))
+			return false;
+		no = v->sibling + 1;
+	}
+	return true;
+}
+
 /* Says once that a search met pages that are lost: the handler cannot. */
 static void tell_lost(struct cell *cell)
 {
@@ -168,10 +202,30 @@ static void tell_lost(struct cell *cell)
 			"again");
 }
 
-int cell_check_row(struct cell *cell, uint32_t slot)
+/* Whether a row that was looked at, or needs no look, is damaged. */
+static bool is_damaged(const struct cell *cell, uint32_t slot)
 {
 	uint32_t group = slot >> cell->vec.rows.group;
 
+	assert(rows_is_sure(&cell->vec.rows, slot));
+	return slot < cell->vec.rows.n_unsure &&
+	       (atomic_load_explicit(&cell->damaged[group / 64],
+			memory_order_relaxed) >>
+			       (group % 64) &
+		       1);
+}
+
+bool cell_is_bad(const struct cell *cell, uint32_t slot)
+{
+	if (column_check(&cell->vec, slot) < 0)
+		return true;
+	return atomic_load_explicit(&cell->n_damaged, memory_order_relaxed) >
+		       0 &&
+	       rows_is_sure(&cell->vec.rows, slot) && is_damaged(cell, slot);
+}
+
+int cell_check_row(struct cell *cell, uint32_t slot)
+{
 	rows_check(&cell->vec.rows, slot);
 	if (!rows_is_sure(&cell->vec.rows, slot))
 		return -EMFILE;
@@ -179,14 +233,7 @@ int cell_check_row(struct cell *cell, uint32_t slot)
 		tell_lost(cell);
 		return -EIO;
 	}
-	if (slot >= cell->vec.rows.n_unsure)
-		return 0;
-	return atomic_load_explicit(&cell->damaged[group / 64],
-		       memory_order_relaxed) >>
-					       (group % 64) &
-				       1 ?
-		       -EIO :
-		       0;
+	return is_damaged(cell, slot) ? -EIO : 0;
 }
 
 uint32_t generation_damaged(const struct generation *g)
@@ -253,6 +300,8 @@ int generation_check(const struct generation *g, const char **why)
 	}
 	if (rc == 0 && cell && cell->hnsw)
 		rc = hnsw_check(cell->hnsw, why);
+	if (rc == 0 && cell && cell->ivf)
+		rc = ivf_check(cell->ivf, why);
 	return rc;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* indexer.h: threads that link rows into graphs, and slow writers to their pace. */
+/* indexer.h: threads that put rows into indexes, and slow writers to their pace. */
 #ifndef VG_INDEXER_H
 #define VG_INDEXER_H
 
@@ -16,6 +16,9 @@ struct commit;
  * caught up. The tail that a restart finds (cell->backlog) is allowed for at
  * first, and less and less: writers then go at half the indexers' pace.
  *
+ * Lists of an inverted file (index/ivf.h) are learnt anew by a thread of its
+ * own, beside all that, when the indexers see that it is due.
+ *
  * A search must read cell->tail_from before it takes its moment: a slot below
  * it is in the graph or had ended in a moment before that one.
  */
@@ -29,6 +32,12 @@ struct indexer {
 	bool is_paused;	   /* lock: nobody takes slots */
 	unsigned n_busy;   /* lock: threads that are linking */
 	pthread_cond_t pause_cond; /* nobody is busy, or the pause is over */
+	struct cell *learn; /* lock: cells whose lists are to be learnt anew; each
+			       holds a reference on its collection */
+	pthread_cond_t learn_cond;   /* there are such, or the end */
+	_Atomic bool is_cancelled;   /* the end: learning stops; relaxed */
+	pthread_t learner;
+	bool has_learner;
 	unsigned n_threads;
 	pthread_t *threads;
 	struct moments *moments; /* borrowed */
@@ -57,5 +66,8 @@ bool indexer_hold(
 
 /* Slots of cell that no thread has linked or skipped yet. Any thread. */
 uint32_t indexer_pending(const struct cell *cell);
+
+/* Whether lists of cell are being learnt, or about to be. Any thread. */
+bool indexer_is_learning(struct indexer *ix, const struct cell *cell);
 
 #endif

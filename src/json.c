@@ -446,11 +446,11 @@ int json_skip(struct json *j, const struct json_token *first,
 	return 0;
 }
 
-int json_next_float(struct json *j, float *out)
+/* 1: a number comes next, at *number; 0 and -EINVAL as json_next_float. */
+static inline int find_number(struct json *j, const char **number)
 {
 	const char *at = skip_blanks(j->at, j->end);
 	struct json_token bracket;
-	int rc;
 
 	assert(j->depth > 0 && j->expect != EXPECT_FIRST_KEY);
 	if (j->expect == EXPECT_MORE && at < j->end && *at == ',') {
@@ -464,12 +464,41 @@ int json_next_float(struct json *j, float *out)
 	}
 	if (at == j->end)
 		return fail(j, at, NULL);
-	rc = number_scan_json(&at, j->end, out);
+	*number = at;
+	return 1;
+}
+
+/* Passes a number that was scanned with rc up to `at`. */
+static inline int end_number(struct json *j, const char *at, int rc,
+	const char *beyond)
+{
 	if (rc == -ERANGE)
-		return fail(j, at, "the number is beyond float32's range");
+		return fail(j, at, beyond);
 	if (rc < 0)
 		return fail(j, at, "this is no number");
 	j->at = at;
 	j->expect = EXPECT_MORE;
 	return 1;
+}
+
+int json_next_float(struct json *j, float *out)
+{
+	const char *at;
+	int rc = find_number(j, &at);
+
+	if (rc <= 0)
+		return rc;
+	rc = number_scan_json(&at, j->end, out);
+	return end_number(j, at, rc, "the number is beyond float32's range");
+}
+
+int json_next_double(struct json *j, double *out)
+{
+	const char *at;
+	int rc = find_number(j, &at);
+
+	if (rc <= 0)
+		return rc;
+	rc = number_scan_wide(&at, j->end, true, out);
+	return end_number(j, at, rc, "the number is beyond float64's range");
 }

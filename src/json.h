@@ -73,6 +73,9 @@ int json_skip(struct json *j, const struct json_token *first,
  */
 int json_next_float(struct json *j, float *out);
 
+/* The same of float64. */
+int json_next_double(struct json *j, double *out);
+
 /* The place of the error for people: the first byte is 1. */
 size_t json_position(const struct json *j);
 

@@ -30,13 +30,14 @@ libvgstorage_a_SOURCES += \
 	%D%/uring.c %D%/uring.h \
 	%D%/wal.c %D%/wal.h %D%/wal_int.h %D%/wal_open.c
 
-# number, json, meta, record, rowstream: bodies in and out.
+# number, element, json, meta, record, rowstream: bodies in and out.
 libvgcore_a_SOURCES += \
+	%D%/element.c %D%/element.h \
 	%D%/json.c %D%/json.h %D%/json_string.c \
 	%D%/meta.c %D%/meta.h \
 	%D%/number.c %D%/number.h \
 	%D%/record.c %D%/record.h %D%/record_int.h \
-	%D%/record_batch.c %D%/record_format.c %D%/record_json.c \
+	%D%/record_batch.c %D%/record_csv.c %D%/record_csv.h %D%/record_format.c %D%/record_json.c \
 	%D%/record_npy.c %D%/record_npy.h \
 	%D%/rowstream.c %D%/rowstream.h
 
@@ -49,7 +50,9 @@ libvgcore_a_SOURCES += \
 
 # fields: indexes of metadata.
 libvgcore_a_SOURCES += \
-	%D%/match.c %D%/match.h \
+	%D%/collapse.c %D%/collapse.h \
+	%D%/match.c %D%/match.h %D%/match_int.h %D%/match_kept.c \
+	%D%/sortkey.c %D%/sortkey.h \
 	%D%/fields.c %D%/fields.h %D%/fields_int.h \
 	%D%/fields_bits.c %D%/fields_build.c %D%/fields_file.c \
 	%D%/fields_find.c %D%/fields_key.c %D%/fields_match.c \
@@ -76,9 +79,11 @@ libvgcore_a_SOURCES += \
 	%D%/group.c %D%/group_add.c %D%/group_atomic.c \
 	%D%/collection_file.c %D%/collection_file.h \
 	%D%/collection_file_int.h %D%/collection_load.c \
+	%D%/derived.c %D%/derived.h \
 	%D%/graph_file.c %D%/graph_file.h \
 	%D%/collection.c %D%/collection.h \
-	%D%/collection_apply.c %D%/collection_int.h \
+	%D%/collection_apply.c %D%/collection_fields.c \
+	%D%/collection_int.h \
 	%D%/collection_reserve.c \
 	%D%/commit.c \
 	%D%/config.c %D%/config.h \
@@ -86,9 +91,12 @@ libvgcore_a_SOURCES += \
 	%D%/indexer.c %D%/indexer.h \
 	%D%/moment.c %D%/moment.h \
 	%D%/plan.c \
+	%D%/repair.c %D%/repair.h \
+	%D%/recall.c %D%/recall.h %D%/recall_sum.c \
 	%D%/replay.c \
 	%D%/search.c \
-	%D%/store.c %D%/store.h %D%/store_int.h %D%/store_kept.c
+	%D%/store.c %D%/store.h %D%/store_int.h %D%/store_kept.c \
+	%D%/tune.c %D%/tune.h
 
 # identity, and what is left over: whose a directory is, and what is in it.
 libvgcore_a_SOURCES += \

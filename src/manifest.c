@@ -23,9 +23,11 @@
  *   COLLECTION  u32 no, gen  uuid[16]  u64 cursor  str name  CONFIG  ATTR
  *               i64 mtime_ns  i64 commit_ns  u32 dim
  *               and if dim is not 0:
- *               u8 metric  u8 index  u8 quant  u32 m, ef_construction, cell
+ *               u8 metric + 16 (dtype - 1)  u8 index  u8 quant
+ *               u32 m, ef_construction, cell
  *               COLUMN vec, version, meta, end
  *               FILE graph  u32 n_deltas  n_deltas * FILE
+ *               and in version 2: FILE fields
  *               then in any case u32 n_snaps, and for each: SNAP
  *   SNAP        u32 no  uuid[16]  str name  CONFIG  ATTR
  *               i64 mtime_ns  i64 commit_ns  u64 n_live  u64 meta_bytes
@@ -34,6 +36,9 @@
  *   COLUMN      u32 n_parts, then for each: u32 number, first, n
  *               u64 sums_hash, tail_hash
  *   FILE        u32 number  u64 len  u64 hash; all 0: there is none
+ *
+ * Version 2 is written where some COLLECTION has a FILE fields, and only there:
+ * a store that was never asked by a filter is read by programs that know none.
  *
  * A manifest has one encoding: nothing is optional but by a number before it,
  * so that what was decoded is encoded as the same bytes. What it may say is
@@ -45,7 +50,8 @@
  */
 static const char magic[8] = {'v', 'g', 'm', 'a', 'n', '\r', '\n', '\x1a'};
 
-#define FORMAT_VERSION 1u
+#define FORMAT_PLAIN 1u
+#define FORMAT_MORE 2u /* with indexes of fields, or a CONFIG with MORE */
 #define HEAD 32u
 #define HEAD_SUMMED 24u /* the hash covers what is before it */
 
@@ -57,7 +63,7 @@ static const char magic[8] = {'v', 'g', 'm', 'a', 'n', '\r', '\n', '\x1a'};
 #define ORIGIN_LEN (2 * 8 + 4u)
 
 static_assert(offsetof(struct op_config, quant) == 24 &&
-		      sizeof(struct op_config) == 28,
+		      sizeof(struct op_config) == 44,
 	"COLL_MIN knows what a config takes");
 static_assert((MANIFEST_LEN_MAX / COLL_MIN) <
 		      SIZE_MAX / sizeof(struct manifest_collection),
@@ -113,9 +119,20 @@ static void put_file(struct wire_out *out, const struct manifest_file *f)
 	wire_put_u64(out, f->hash);
 }
 
-static void put_rows(struct wire_out *out, const struct manifest_collection *c)
+static bool has_fields(const struct manifest *m)
 {
-	wire_put_u8(out, c->metric);
+	bool has = false;
+
+	for (uint32_t i = 0; i < m->n_colls && !has; i++)
+		has = m->coll[i].fields.number > 0;
+	return has;
+}
+
+static void put_rows(struct wire_out *out, const struct manifest_collection *c,
+	uint32_t version)
+{
+	assert(c->metric < 16 && c->dtype >= VG_F32 && c->dtype <= VG_B1);
+	wire_put_u8(out, (uint8_t)(c->metric + 16 * (c->dtype - 1)));
 	wire_put_u8(out, c->index);
 	wire_put_u8(out, c->quant);
 	wire_put_u32(out, c->m);
@@ -129,6 +146,8 @@ static void put_rows(struct wire_out *out, const struct manifest_collection *c)
 	wire_put_u32(out, c->n_deltas);
 	for (uint32_t i = 0; i < c->n_deltas; i++)
 		put_file(out, &c->delta[i]);
+	if (version == FORMAT_MORE)
+		put_file(out, &c->fields);
 }
 
 static void put_snap(struct wire_out *out, const struct manifest_snap *s)
@@ -147,7 +166,7 @@ static void put_snap(struct wire_out *out, const struct manifest_snap *s)
 }
 
 static void put_collection(struct wire_out *out,
-	const struct manifest_collection *c)
+	const struct manifest_collection *c, uint32_t version)
 {
 	wire_put_u32(out, c->no);
 	wire_put_u32(out, c->gen);
@@ -160,13 +179,14 @@ static void put_collection(struct wire_out *out,
 	wire_put_u64(out, (uint64_t)c->commit_ns);
 	wire_put_u32(out, c->dim);
 	if (c->dim > 0)
-		put_rows(out, c);
+		put_rows(out, c, version);
 	wire_put_u32(out, c->n_snaps);
 	for (uint32_t i = 0; i < c->n_snaps; i++)
 		put_snap(out, &c->snap[i]);
 }
 
-static void put_body(struct wire_out *out, const struct manifest *m)
+static void put_body(
+	struct wire_out *out, const struct manifest *m, uint32_t version)
 {
 	wire_put_u64(out, m->number);
 	wire_put_bytes(out, m->store, sizeof(m->store));
@@ -185,7 +205,7 @@ static void put_body(struct wire_out *out, const struct manifest *m)
 		put_attr(out, &m->root_attr);
 	wire_put_u32(out, m->n_colls);
 	for (uint32_t i = 0; i < m->n_colls; i++)
-		put_collection(out, &m->coll[i]);
+		put_collection(out, &m->coll[i], version);
 	wire_put_u32(out, m->n_aliases);
 	for (uint32_t i = 0; i < m->n_aliases; i++) {
 		const struct manifest_alias *a = &m->alias[i];
@@ -203,13 +223,28 @@ static void put_body(struct wire_out *out, const struct manifest *m)
 	}
 }
 
+/* Readers that do not know what more is are told that they do not. */
+static uint32_t format_version(const struct manifest *m)
+{
+	bool more = has_fields(m);
+
+	for (uint32_t i = 0; i < m->n_colls && !more; i++) {
+		const struct manifest_collection *c = &m->coll[i];
+
+		more = op_config_has_more(&c->config);
+		for (uint32_t j = 0; j < c->n_snaps && !more; j++)
+			more = op_config_has_more(&c->snap[j].config);
+	}
+	return more ? FORMAT_MORE : FORMAT_PLAIN;
+}
+
 /* Before the body, which stands already at bytes + HEAD. */
-static void put_head(uint8_t *bytes, size_t body_len)
+static void put_head(uint8_t *bytes, size_t body_len, uint32_t version)
 {
 	struct wire_out out = wire_out_init(bytes, HEAD);
 
 	wire_put_bytes(&out, magic, sizeof(magic));
-	wire_put_u32(&out, FORMAT_VERSION);
+	wire_put_u32(&out, version);
 	wire_put_u32(&out, 0);
 	wire_put_u64(&out, body_len);
 	assert(out.len == HEAD_SUMMED);
@@ -221,6 +256,7 @@ static void put_head(uint8_t *bytes, size_t body_len)
 int manifest_encode(const struct manifest *m, uint8_t **bytes, size_t *len)
 {
 	struct wire_out body = wire_out_init(NULL, 0);
+	uint32_t version = format_version(m);
 	int rc = manifest_check(m);
 	uint8_t *buf;
 	size_t body_len;
@@ -228,7 +264,7 @@ int manifest_encode(const struct manifest *m, uint8_t **bytes, size_t *len)
 	assert(rc == 0 || rc == -ENOMEM);
 	if (rc < 0)
 		return rc;
-	put_body(&body, m);
+	put_body(&body, m, version);
 	body_len = body.len;
 	if (body_len > MANIFEST_LEN_MAX - HEAD)
 		return -EFBIG;
@@ -236,9 +272,9 @@ int manifest_encode(const struct manifest *m, uint8_t **bytes, size_t *len)
 	if (!buf)
 		return -ENOMEM;
 	body = wire_out_init(buf + HEAD, body_len);
-	put_body(&body, m);
+	put_body(&body, m, version);
 	assert(!body.failed && body.len == body_len);
-	put_head(buf, body_len);
+	put_head(buf, body_len, version);
 	*bytes = buf;
 	*len = HEAD + body_len;
 	return 0;
@@ -305,13 +341,16 @@ static void get_file(struct wire_in *in, struct manifest_file *f)
 	f->hash = wire_get_u64(in);
 }
 
-static int get_rows(struct wire_in *in, struct manifest_collection *c)
+static int get_rows(struct wire_in *in, struct manifest_collection *c,
+	uint32_t version)
 {
 	struct manifest_column *columns[] = {&c->vec, &c->version, &c->meta,
 		&c->end};
 	int rc = 0;
 
 	c->metric = wire_get_u8(in);
+	c->dtype = (uint8_t)(c->metric / 16 + 1);
+	c->metric %= 16;
 	c->index = wire_get_u8(in);
 	c->quant = wire_get_u8(in);
 	c->m = wire_get_u32(in);
@@ -327,6 +366,8 @@ static int get_rows(struct wire_in *in, struct manifest_collection *c)
 		return -VG_ECORRUPT;
 	for (uint32_t i = 0; i < c->n_deltas; i++)
 		get_file(in, &c->delta[i]);
+	if (version == FORMAT_MORE)
+		get_file(in, &c->fields);
 	return 0;
 }
 
@@ -366,7 +407,8 @@ static int get_snaps(struct wire_in *in, struct manifest_collection *c)
 	return 0;
 }
 
-static int get_collection(struct wire_in *in, struct manifest_collection *c)
+static int get_collection(struct wire_in *in, struct manifest_collection *c,
+	uint32_t version)
 {
 	const char *name;
 	int rc;
@@ -383,7 +425,7 @@ static int get_collection(struct wire_in *in, struct manifest_collection *c)
 	c->mtime_ns = (int64_t)wire_get_u64(in);
 	c->commit_ns = (int64_t)wire_get_u64(in);
 	c->dim = wire_get_u32(in);
-	rc = c->dim > 0 ? get_rows(in, c) : 0;
+	rc = c->dim > 0 ? get_rows(in, c, version) : 0;
 	return rc == 0 ? get_snaps(in, c) : rc;
 }
 
@@ -406,7 +448,8 @@ static int get_alias(struct wire_in *in, struct manifest_alias *a)
 	return 0;
 }
 
-static int get_collections(struct wire_in *in, struct manifest *m)
+static int get_collections(
+	struct wire_in *in, struct manifest *m, uint32_t version)
 {
 	uint32_t n;
 	int rc = get_count(in, COLL_MIN, &n);
@@ -418,7 +461,7 @@ static int get_collections(struct wire_in *in, struct manifest *m)
 		return -ENOMEM;
 	m->n_colls = n;
 	for (uint32_t i = 0; rc == 0 && i < n; i++)
-		rc = get_collection(in, &m->coll[i]);
+		rc = get_collection(in, &m->coll[i], version);
 	return rc;
 }
 
@@ -458,7 +501,7 @@ static int get_origins(struct wire_in *in, struct manifest *m)
 	return 0;
 }
 
-static int get_body(struct wire_in *in, struct manifest *m)
+static int get_body(struct wire_in *in, struct manifest *m, uint32_t version)
 {
 	unsigned has_root_attr;
 	int rc;
@@ -481,12 +524,13 @@ static int get_body(struct wire_in *in, struct manifest *m)
 	m->has_root_attr = has_root_attr == 1;
 	if (m->has_root_attr)
 		get_attr(in, &m->root_attr);
-	rc = get_collections(in, m);
+	rc = get_collections(in, m, version);
 	if (rc == 0)
 		rc = get_aliases(in, m);
 	if (rc == 0)
 		rc = get_origins(in, m);
-	if (rc == 0 && (in->failed || in->left > 0))
+	if (rc == 0 && (in->failed || in->left > 0 ||
+			       format_version(m) != version))
 		rc = -VG_ECORRUPT;
 	return rc;
 }
@@ -495,28 +539,33 @@ static int get_body(struct wire_in *in, struct manifest *m)
  * magic, length and hash stay where they are in every later version, so only
  * a file that is whole is told to be of one.
  */
-static int get_head(const uint8_t *bytes, size_t len)
+static int get_head(const uint8_t *bytes, size_t len, uint32_t *version)
 {
 	struct wire_in in = wire_in_init(bytes, len);
 	const void *start = wire_get_bytes(&in, sizeof(magic));
-	uint32_t version = wire_get_u32(&in);
-	uint32_t zero = wire_get_u32(&in);
-	uint64_t body_len = wire_get_u64(&in);
-	uint64_t hash = wire_get_u64(&in);
+	uint32_t zero;
+	uint64_t body_len, hash;
 
+	*version = wire_get_u32(&in);
+	zero = wire_get_u32(&in);
+	body_len = wire_get_u64(&in);
+	hash = wire_get_u64(&in);
 	assert(in.failed || in.left == len - HEAD);
 	if (in.failed || memcmp(start, magic, sizeof(magic)) != 0 ||
 		len > MANIFEST_LEN_MAX || body_len != in.left)
 		return -VG_ECORRUPT;
 	if (hash != wire_hash_pair(bytes, HEAD_SUMMED, in.at, in.left))
 		return -VG_ECORRUPT;
-	return version != FORMAT_VERSION || zero != 0 ? -VG_EFORMAT : 0;
+	return *version < FORMAT_PLAIN || *version > FORMAT_MORE || zero != 0
+		       ? -VG_EFORMAT
+		       : 0;
 }
 
 int manifest_decode(const void *bytes, size_t len, struct manifest *out)
 {
 	struct manifest m = {0};
-	int rc = get_head(bytes, len);
+	uint32_t version;
+	int rc = get_head(bytes, len, &version);
 
 	if (rc < 0)
 		return rc;
@@ -524,7 +573,7 @@ int manifest_decode(const void *bytes, size_t len, struct manifest *out)
 	struct wire_in in =
 		wire_in_init((const uint8_t *)bytes + HEAD, len - HEAD);
 
-	rc = get_body(&in, &m);
+	rc = get_body(&in, &m, version);
 	if (rc == 0)
 		rc = manifest_check(&m);
 	if (rc < 0) {

@@ -20,7 +20,8 @@
  * docs/format.md has the body.
  */
 
-/* A file that is written once: a graph, or what was added to it. */
+/* A file that is written once: a graph, or what was added to it, or indexes of
+ * fields. */
 struct manifest_file {
 	uint32_t number; /* of its name; 0: there is none */
 	uint64_t len;
@@ -65,13 +66,14 @@ struct manifest_collection {
 	struct op_attr attr;
 	int64_t mtime_ns, commit_ns;
 	uint32_t dim; /* of its rows; 0: it has no vectors */
-	uint8_t metric, index, quant; /* of its rows, as is what follows */
+	uint8_t dtype, metric, index, quant; /* of its rows, as what follows */
 	uint32_t m, ef_construction;
 	uint32_t cell; /* its number: versions of others have no rows */
 	struct manifest_column vec, version, meta, end;
 	struct manifest_file graph;
 	struct manifest_file delta[MANIFEST_DELTAS_MAX];
 	uint32_t n_deltas;
+	struct manifest_file fields; /* indexes of its metadata's fields */
 	struct manifest_snap *snap; /* owned by the manifest; oldest first */
 	uint32_t n_snaps;
 };
@@ -151,7 +153,8 @@ int manifest_decode(const void *bytes, size_t len, struct manifest *out);
 /* 32 hexadecimal digits: the directory of a collection's files in c/. */
 void manifest_dir_format(const uint8_t uuid[16], char out[33]);
 
-/* Whether one of the n manifests names this file (a part, its sums, a graph)
+/* Whether one of the n manifests names this file (a part, its sums, a graph,
+ * indexes of fields)
  * of the directory c/<dir>; name NULL: whether one names the directory. */
 bool manifest_names(const struct manifest m[], uint32_t n, const char *dir,
 	const char *name);

@@ -23,7 +23,7 @@
  *   R5  a column's parts have the rows from 0 on, none twice, none left out,
  *       in files whose numbers grow
  *   R6  deltas need a graph, and a graph an index that is one; numbers of its
- *       files grow from the graph's on
+ *       files grow from the graph's on; indexes of fields need versions
  *   R7  no two have the same name or cursor; no two collections or snapshots
  *       the same number or uuid, no two snapshots of one the same name, no two
  *       generations the same number
@@ -73,7 +73,7 @@ static bool graph_is_valid(const struct manifest_collection *c)
 
 	if (!file_is_valid(&c->graph) || c->n_deltas > MANIFEST_DELTAS_MAX)
 		return false;
-	if (c->graph.number == 0 ? c->n_deltas > 0 : c->index != VG_HNSW)
+	if (c->graph.number == 0 ? c->n_deltas > 0 : c->index == VG_FLAT)
 		return false;
 	for (uint32_t i = 0; i < c->n_deltas; i++) {
 		if (c->delta[i].number <= last || !file_is_valid(&c->delta[i]))
@@ -81,6 +81,12 @@ static bool graph_is_valid(const struct manifest_collection *c)
 		last = c->delta[i].number;
 	}
 	return true;
+}
+
+static bool fields_is_valid(const struct manifest_collection *c)
+{
+	return file_is_valid(&c->fields) &&
+	       (c->fields.number == 0 || c->version.n_parts > 0);
 }
 
 static int coll_rows_check(const struct manifest_collection *c)
@@ -93,12 +99,14 @@ static int coll_rows_check(const struct manifest_collection *c)
 				       c->meta.n_parts == 0 &&
 				       c->end.n_parts == 0 &&
 				       c->graph.number == 0 &&
-				       c->n_deltas == 0 ?
+				       c->n_deltas == 0 &&
+				       c->fields.number == 0 ?
 			       0 :
 			       -VG_ECORRUPT;
 	/* What the rows were made with has the limits of what they are made
 	 * with from now on. */
 	config.dim = c->dim;
+	config.dtype = c->dtype;
 	config.metric = c->metric;
 	config.index = c->index;
 	config.quant = c->quant;
@@ -111,7 +119,8 @@ static int coll_rows_check(const struct manifest_collection *c)
 		return rc;
 	return column_is_valid(&c->vec) && column_is_valid(&c->version) &&
 			       column_is_valid(&c->meta) &&
-			       column_is_valid(&c->end) && graph_is_valid(c) ?
+			       column_is_valid(&c->end) && graph_is_valid(c) &&
+			       fields_is_valid(c) ?
 		       0 :
 		       -VG_ECORRUPT;
 }

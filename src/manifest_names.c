@@ -4,8 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/graph_file.h"
-#include "src/manifest.h"
+#include "src/derived.h"
 
 void manifest_dir_format(const uint8_t uuid[16], char out[33])
 {
@@ -21,17 +20,23 @@ static bool has_part(const struct manifest_column *column, uint32_t number)
 	return false;
 }
 
+static bool is_file(
+	const char *kind, const struct manifest_file *file, const char *name)
+{
+	char own[DERIVED_NAME_MAX];
+
+	derived_name_format(kind, file->number, own);
+	return file->number > 0 && strcmp(own, name) == 0;
+}
+
 static bool has_graph(const struct manifest_collection *mc, const char *name)
 {
-	char own[GRAPH_NAME_MAX];
-
 	assert(mc->n_deltas <= MANIFEST_DELTAS_MAX);
 	for (uint32_t i = 0; i <= mc->n_deltas; i++) {
 		const struct manifest_file *file =
 			i == 0 ? &mc->graph : &mc->delta[i - 1];
 
-		graph_name_format(file->number, own);
-		if (file->number > 0 && strcmp(own, name) == 0)
+		if (is_file(DERIVED_GRAPH, file, name))
 			return true;
 	}
 	return false;
@@ -55,6 +60,7 @@ bool manifest_is_file(const char *name)
 	uint32_t number;
 
 	return strncmp(name, "graph.", 6) == 0 ||
+	       strncmp(name, "fields.", 7) == 0 ||
 	       column_of(&none, name, &number) != NULL;
 }
 
@@ -63,7 +69,9 @@ static bool is_named_by(const struct manifest_collection *mc, const char *name)
 	uint32_t number;
 	const struct manifest_column *column = column_of(mc, name, &number);
 
-	return column ? has_part(column, number) : has_graph(mc, name);
+	return column ? has_part(column, number)
+		      : has_graph(mc, name) ||
+				is_file(DERIVED_FIELDS, &mc->fields, name);
 }
 
 bool manifest_names(const struct manifest m[], uint32_t n,

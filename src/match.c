@@ -1,50 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* match.c: see match.h. */
-#include "src/match.h"
+#include "src/match_int.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <roaring/roaring.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
 
+#include "src/collection_file.h"
 #include "src/fields.h"
-
-/* Indexes of a generation's fields: at most so many, and such a part of the
- * machine's memory. */
-#define FIELDS_MAX 256u
-#define MEMORY_PART 16u
-
-struct match {
-	const struct look *look;
-	roaring_bitmap_t *set;
-	pthread_mutex_t lock; /* has_slots, slots, n_slots */
-	bool has_slots;
-	uint32_t *slots;
-	uint32_t n_slots;
-};
-
-/* The generation's, made by who needs them first. */
-static int get_fields(struct generation *g, struct fields **out)
-{
-	struct fields *f, *was = NULL;
-	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-	int rc;
-
-	f = atomic_load_explicit(&g->fields, memory_order_acquire);
-	if (!f) {
-		rc = fields_new((size_t)pages * (size_t)page / MEMORY_PART,
-			FIELDS_MAX, &f);
-		if (rc < 0)
-			return rc;
-		if (!atomic_compare_exchange_strong(&g->fields, &was, f)) {
-			fields_free(f);
-			f = was;
-		}
-	}
-	*out = f;
-	return 0;
-}
 
 static struct meta get_meta(void *ctx, uint32_t version)
 {
@@ -67,9 +32,26 @@ int match_generation(struct generation *g, const struct filter *filter,
 {
 	struct fields_rows rows = rows_of(g);
 	struct fields *fields;
-	int rc = get_fields(g, &fields);
+	int rc = collection_fields(g, &fields);
 
 	return rc < 0 ? rc : fields_match(fields, filter, &rows, out);
+}
+
+int match_index_like(
+	struct generation *g, struct generation *like, uint32_t nth)
+{
+	struct fields_rows rows = rows_of(g);
+	struct fields *of, *fields;
+	int rc;
+
+	if (rows.n == 0 || (!like->fields_from &&
+				   !atomic_load_explicit(&like->fields,
+					   memory_order_acquire)))
+		return 0;
+	rc = collection_fields(like, &of);
+	if (rc == 0)
+		rc = collection_fields(g, &fields);
+	return rc < 0 ? rc : fields_index_like(fields, of, nth, &rows);
 }
 
 int match_filter_of(const struct op *op, struct filter **out)
@@ -83,7 +65,7 @@ int match_filter_of(const struct op *op, struct filter **out)
 					   &why, out);
 }
 
-int match_new(const struct look *look, const struct filter *filter,
+int match_make(const struct look *look, const struct filter *filter,
 	struct match **out)
 {
 	struct match *m = calloc(1, sizeof(*m));
@@ -96,7 +78,12 @@ int match_new(const struct look *look, const struct filter *filter,
 		free(m);
 		return rc;
 	}
-	m->look = look;
+	assert(m->set && look->gen);
+	atomic_init(&m->refs, 1);
+	memcpy(m->moment.seq, look->moment->seq, sizeof(m->moment.seq));
+	m->of = (struct look){
+		.gen = look->gen, .cell = look->cell, .moment = &m->moment};
+	m->look = &m->of;
 	pthread_mutex_init(&m->lock, NULL);
 	*out = m;
 	return 0;
@@ -104,12 +91,25 @@ int match_new(const struct look *look, const struct filter *filter,
 
 void match_free(struct match *m)
 {
-	if (!m)
+	if (!m || atomic_fetch_sub_explicit(
+			  &m->refs, 1, memory_order_acq_rel) > 1)
 		return;
 	roaring_bitmap_free(m->set);
 	pthread_mutex_destroy(&m->lock);
 	free(m->slots);
+	free(m->bits);
 	free(m);
+}
+
+size_t match_bytes(const struct match *m)
+{
+	const struct cell *cell = m->look->cell;
+	uint32_t n = cell ? atomic_load_explicit(
+				    &cell->n_slots, memory_order_relaxed)
+			  : 0;
+
+	return sizeof(*m) + roaring_bitmap_portable_size_in_bytes(m->set) +
+	       match_size(m) * sizeof(*m->slots) + n / 8;
 }
 
 bool match_has(const struct match *m, uint32_t no)
@@ -170,14 +170,17 @@ static struct walk walk_of(const struct match *m)
 	return w;
 }
 
-uint32_t match_count(const struct match *m)
+uint32_t match_count(struct match *m)
 {
+	uint32_t n = atomic_load_explicit(&m->seen, memory_order_relaxed);
 	struct walk w = walk_of(m);
-	uint32_t n = 0;
 
+	if (n > 0)
+		return n - 1;
 	while (next_seen(&w))
 		n++;
 	assert(n <= match_size(m));
+	atomic_store_explicit(&m->seen, n + 1, memory_order_relaxed);
 	return n;
 }
 
@@ -197,10 +200,20 @@ int match_each_value(const struct look *look, const struct match *match,
 		.is_among = is_seen,
 		.ctx = (void *)look};
 	struct fields *fields;
-	int rc = get_fields(look->gen, &fields);
+	int rc = collection_fields(look->gen, &fields);
 
 	return rc < 0 ? rc
 		      : fields_facet(fields, field, &rows, &among, each, ctx);
+}
+
+int match_names(struct generation *g, struct vg_id **out, uint32_t *n)
+{
+	struct fields *f =
+		atomic_load_explicit(&g->fields, memory_order_acquire);
+
+	*out = NULL;
+	*n = 0;
+	return f ? fields_names(f, out, n) : 0;
 }
 
 static int make_slots(struct match *m)
@@ -231,4 +244,45 @@ int match_slots(struct match *m, const uint32_t **slots, uint32_t *n)
 	*n = m->n_slots;
 	pthread_mutex_unlock(&m->lock);
 	return rc;
+}
+
+/* A search asks of some thousand slots, for each of which a bit saves about as
+ * much as it costs to make one. */
+#define BITS_PER_SEARCH 2000u
+
+static int make_bits(struct match *m)
+{
+	const struct cell *cell = m->look->cell;
+	uint32_t n = atomic_load_explicit(&cell->n_slots, memory_order_acquire);
+
+	m->bits = calloc((size_t)n / 64 + 1, sizeof(*m->bits));
+	if (!m->bits)
+		return -ENOMEM;
+	m->n_bits = n;
+	for (uint32_t i = 0; i < m->n_slots; i++)
+		m->bits[m->slots[i] / 64] |= 1ull << m->slots[i] % 64;
+	return 0;
+}
+
+bool match_among(struct match *m, struct among *out)
+{
+	uint64_t n = atomic_fetch_add_explicit(
+		&m->n_asked, 1, memory_order_relaxed);
+	int rc = 0;
+
+	if (n * BITS_PER_SEARCH < match_size(m))
+		return false;
+	pthread_mutex_lock(&m->lock);
+	if (!m->has_slots)
+		rc = make_slots(m);
+	if (rc == 0 && !m->bits)
+		rc = make_bits(m); /* it is for speed only */
+	*out = (struct among){
+		.bits = m->bits,
+		.n_bits = m->n_bits,
+		.slots = m->slots,
+		.n = m->n_slots,
+	};
+	pthread_mutex_unlock(&m->lock);
+	return rc == 0;
 }

@@ -15,6 +15,8 @@ int moments_init(struct moments *ms)
 	if (!ms->now)
 		return -ENOMEM;
 	atomic_init(&ms->now->refs, 1);
+	ms->now->is_published = true;
+	ms->oldest = ms->now;
 	return 0;
 }
 
@@ -52,6 +54,42 @@ struct moment *moment_get(struct moments *ms)
 	return m;
 }
 
+/* Who has just let go of one has not taken it out yet: it is passed by. */
+static bool try_ref(struct moment *m)
+{
+	uint32_t n = atomic_load_explicit(&m->refs, memory_order_relaxed);
+
+	while (n > 0 && !atomic_compare_exchange_weak_explicit(&m->refs, &n,
+				n + 1, memory_order_relaxed,
+				memory_order_relaxed))
+		;
+	return n > 0;
+}
+
+struct moment *moment_oldest(struct moments *ms)
+{
+	struct moment *m;
+
+	pthread_mutex_lock(&ms->lock);
+	for (m = ms->oldest; !try_ref(m); m = m->next)
+		assert(m != ms->now); /* which is held */
+	pthread_mutex_unlock(&ms->lock);
+	return m;
+}
+
+static void take_out_locked(struct moments *ms, struct moment *m)
+{
+	assert(m != ms->now);
+	if (!m->is_published)
+		return;
+	if (m->before)
+		m->before->next = m->next;
+	else
+		ms->oldest = m->next;
+	m->next->before = m->before; /* the present is always behind it */
+	m->is_published = false;
+}
+
 void moment_unref(struct moments *ms, struct moment *m)
 {
 	if (!m)
@@ -59,6 +97,7 @@ void moment_unref(struct moments *ms, struct moment *m)
 	if (atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	pthread_mutex_lock(&ms->lock);
+	take_out_locked(ms, m);
 	m->next = ms->free;
 	ms->free = m;
 	pthread_mutex_unlock(&ms->lock);
@@ -79,7 +118,8 @@ int moment_new(struct moments *ms, struct moment **out)
 		m = malloc(sizeof(*m));
 	if (m) {
 		atomic_init(&m->refs, 1);
-		m->next = NULL;
+		m->next = m->before = NULL;
+		m->is_published = false;
 		m->number = now->number + 1;
 		memcpy(m->seq, now->seq, sizeof(m->seq));
 	}
@@ -97,6 +137,9 @@ void moment_publish(struct moments *ms, struct moment *next)
 	pthread_mutex_lock(&ms->lock);
 	last = ms->now;
 	assert(next->number > last->number);
+	next->is_published = true;
+	next->before = last;
+	last->next = next;
 	ms->now = next;
 	pthread_mutex_unlock(&ms->lock);
 	moment_unref(ms, last);

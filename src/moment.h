@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "src/vg.h"
 
@@ -17,7 +18,10 @@
  */
 struct moment {
 	_Atomic uint32_t refs; /* acq_rel: the last to leave recycles it */
-	struct moment *next;   /* moments->lock: free ones */
+	struct moment *next;   /* moments->lock: free ones; or the one
+				  published after it, of those that are held */
+	struct moment *before; /* moments->lock: the one published before it */
+	bool is_published;     /* moments->lock */
 	uint64_t number;       /* counts group commits */
 	uint64_t seq[VG_SEQS];
 };
@@ -25,6 +29,7 @@ struct moment {
 struct moments {
 	pthread_mutex_t lock; /* a leaf: held for a few instructions */
 	struct moment *now;   /* lock; holds one reference */
+	struct moment *oldest; /* lock: of those that somebody holds; to now */
 	struct moment *free;  /* lock */
 };
 
@@ -35,6 +40,10 @@ void moments_fini(struct moments *ms); /* nobody holds one any more */
 /* The present, referenced: moment_unref when done. Any thread, never fails. */
 struct moment *moment_get(struct moments *ms);
 struct moment *moment_ref(struct moment *m);
+
+/* The oldest that was the present once and that somebody still holds, as
+ * moment_get: what ended before it no reader sees. */
+struct moment *moment_oldest(struct moments *ms);
 void moment_unref(struct moments *ms, struct moment *m); /* NULL is allowed */
 
 /* A copy of the present that nobody sees yet, for the committer to advance

@@ -13,7 +13,9 @@
  * different sides of the middle between two float32s, and they cannot if d is
  * more than 4 units away from it. The distance is read off the low 29 bits:
  * the middle is 1 << 28. One number in 30 million is too near, and so is every
- * decimal that is the exact middle: strtof decides those.
+ * decimal that is the exact middle: strtof decides those. As float64, w below
+ * 2^53 and a power up to 10^22 are exact, so one operation rounds right; the
+ * others are strtod's.
  *
  * Formatting. All decimals strictly between lo and hi, the middles to the
  * neighbouring float32s, read back as f; so do lo and hi if f's mantissa is
@@ -101,14 +103,16 @@ static size_t scan_digits(const char **p, const char *end, uint64_t *w)
 	return n;
 }
 
+#define SPELLED_LEN (DIGITS_EXACT + 32)
+
 /*
  * The slow way: the number is spelled again as "DIGITSeEXPONENT", without a
  * decimal point, which is the only thing that a locale changes. first..last
  * are digits and at most one point; exponent is that of the last digit.
  */
-static float exact_value(const char *first, const char *last, int64_t exponent)
+static const char *spell(const char *first, const char *last, int64_t exponent,
+	char text[SPELLED_LEN])
 {
-	char text[DIGITS_EXACT + 32];
 	size_t n = 0;
 	bool is_more = false;
 
@@ -123,18 +127,18 @@ static float exact_value(const char *first, const char *last, int64_t exponent)
 		}
 	}
 	if (n == 0)
-		return 0;
+		return "0";
 	if (is_more) {
 		text[n++] = '1';
 		exponent--;
 	}
 	exponent = VG_MAX(VG_MIN(exponent, 9999), -9999);
-	snprintf(text + n, sizeof(text) - n, "e%d", (int)exponent);
-	return strtof(text, NULL);
+	snprintf(text + n, SPELLED_LEN - n, "e%d", (int)exponent);
+	return text;
 }
 
 /* w * 10^exponent, if double arithmetic proves how it rounds. */
-static bool quick_value(uint64_t w, int64_t exponent, float *out)
+static inline bool quick_value(uint64_t w, int64_t exponent, float *out)
 {
 	uint64_t bits;
 
@@ -152,6 +156,21 @@ static bool quick_value(uint64_t w, int64_t exponent, float *out)
 	if ((bits & 0x1fffffff) - (0x10000000 - 4) <= 8)
 		return false;
 	*out = (float)d;
+	return true;
+}
+
+/* Powers of ten and whole numbers up to these are float64s. */
+#define EXACT_POW10 22
+#define EXACT_WHOLE (1ull << 53)
+
+/* w * 10^exponent as a float64, if that rounds once. */
+static bool quick_wide(uint64_t w, int64_t exponent, double *out)
+{
+	if (w > EXACT_WHOLE || exponent < -EXACT_POW10 ||
+		exponent > EXACT_POW10)
+		return false;
+	*out = exponent < 0 ? (double)w / pow10_of[-exponent]
+			    : (double)w * pow10_of[exponent];
 	return true;
 }
 
@@ -174,10 +193,12 @@ static int scan_exponent(const char **p, const char *end, int64_t *out)
 	return 0;
 }
 
-static inline int scan(const char **p, const char *end, bool is_json,
-	float *out)
+/* One of out and wide is NULL; which, and is_json, the compiler knows. */
+static inline __attribute__((always_inline)) int scan(const char **p,
+	const char *end, bool is_json, float *out, double *wide)
 {
 	const char *at = *p, *first;
+	char text[SPELLED_LEN];
 	bool is_negative = false;
 	int64_t exponent = 0;
 	uint64_t w = 0;
@@ -210,13 +231,19 @@ static inline int scan(const char **p, const char *end, bool is_json,
 	n += n_fraction;
 	for (; n > DIGITS_MAX && (*first == '0' || *first == '.'); first++)
 		n -= *first == '0';
-	float value;
-	if (n > DIGITS_MAX || !quick_value(w, exponent, &value))
-		value = exact_value(first, last, exponent);
+	float value = 0;
+	double d = 0;
+	if (wide && (n > DIGITS_MAX || !quick_wide(w, exponent, &d)))
+		d = strtod(spell(first, last, exponent, text), NULL);
+	if (out && (n > DIGITS_MAX || !quick_value(w, exponent, &value)))
+		value = strtof(spell(first, last, exponent, text), NULL);
 	rc = -ERANGE;
-	if (isinf(value))
+	if (isinf(value) || isinf(d))
 		goto moved;
-	*out = is_negative ? -value : value;
+	if (out)
+		*out = is_negative ? -value : value;
+	if (wide)
+		*wide = is_negative ? -d : d;
 	rc = 0;
 moved:
 	*p = at;
@@ -226,13 +253,21 @@ moved:
 int number_scan(const char **p, const char *end, float *out)
 {
 	assert(*p <= end);
-	return scan(p, end, false, out);
+	return scan(p, end, false, out, NULL);
 }
 
 int number_scan_json(const char **p, const char *end, float *out)
 {
 	assert(*p <= end);
-	return scan(p, end, true, out);
+	return scan(p, end, true, out, NULL);
+}
+
+int number_scan_wide(const char **p, const char *end, bool is_json,
+	double *out)
+{
+	assert(*p <= end);
+	return is_json ? scan(p, end, true, NULL, out)
+		       : scan(p, end, false, NULL, out);
 }
 
 /* digits * 10^exponent, no zero at the digits' end. */

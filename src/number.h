@@ -24,6 +24,11 @@ int number_scan(const char **p, const char *end, float *out);
 /* The same for JSON's grammar: no '+' in front, no 01, no .5 and no 5. */
 int number_scan_json(const char **p, const char *end, float *out);
 
+/* The float64 nearest to the number, by either grammar. Of more than 128 digits
+ * those behind say only that it is more. */
+int number_scan_wide(const char **p, const char *end, bool is_json,
+	double *out);
+
 /*
  * The shortest decimal that number_scan reads as f again, of those the one
  * nearest to f: "0.07", "1e-10", "-3", "16777216". It is valid JSON: NaN and

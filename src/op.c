@@ -15,18 +15,25 @@
  *   i64 time_ns  i64 commit_ns  u64 session  u64 request  i32 result
  *   u32 n_places  n_places * { u16 partition  u64 seq }
  *
+ * (version 2 if CONFIG has MORE)
  * and then those of the following that the table below gives its type, in
  * this order:
  *
  *   UUID    16 bytes           the collection
  *   ID      str 1..255         ID2, NAME, TARGET the same
- *   VEC     u8 source  u32 body_len  str 4..4 * 65535: a multiple of 4
+ *   VEC     u8 source  u32 body_len  str 1..4 * 65535
  *   META    str 0..1 MiB       empty: none; of CLEAR the filter
  *   CONFIG  u32 dim, m, ef_construction, ef_search
  *           u8 metric, dtype, index, dim_source  u32 dim_body_len
  *           u8 quant
+ *           MORE, if the top bit of quant is set:
+ *           u32 target_recall  OP_EF_CLASSES * u32 tuned
  *   ATTR    u32 mode, uid, gid
  *   SEEN    uuid[16]  u32 n  n * { u16 partition  u64 seq }: in order
+ *
+ * Without MORE, which is only there if it says something, target_recall and
+ * tuned are 0 and an ef_search of 100 is auto, as it was the default when there
+ * was no auto; with MORE 0 is auto and 100 is 100.
  *
  * A body ends with its last field. A type, a version, a bit of zero or a
  * number of an enumeration that is not known is a later version's, and its op
@@ -47,6 +54,9 @@ enum {
 };
 
 #define BODY_VERSION 1
+#define BODY_VERSION_MORE 2
+#define CONFIG_MORE 0x80u    /* of quant */
+#define EF_UNWRITTEN 100u    /* what stands for auto without MORE */
 
 struct shape {
 	const char *name; /* NULL: no such type */
@@ -104,18 +114,47 @@ static bool places_are_valid(const struct op_place *place, uint32_t n)
 	return true;
 }
 
+bool op_config_has_more(const struct op_config *c)
+{
+	bool more = c->target_recall || c->ef_search == EF_UNWRITTEN;
+
+	for (uint32_t i = 0; i < OP_EF_CLASSES; i++)
+		more = more || c->tuned[i];
+	return more;
+}
+
+/* Readers that do not know what more is are told that they do not. */
+static uint8_t body_version(const struct op *op)
+{
+	return (shapes[op->type].fields & CONFIG) &&
+			       op_config_has_more(&op->config)
+		       ? BODY_VERSION_MORE
+		       : BODY_VERSION;
+}
+
 int op_config_check(const struct op_config *c)
 {
-	if (c->metric < VG_L2 || c->metric > VG_IP || c->dtype != VG_F32 ||
-		c->index < VG_HNSW || c->index > VG_INDEX_AUTO ||
-		c->quant > VG_QUANT_SQ8 ||
+	if (c->metric < VG_L2 || c->metric > VG_HAMMING ||
+		c->dtype < VG_F32 || c->dtype > VG_B1 ||
+		c->index < VG_HNSW || c->index > VG_IVF_PQ ||
+		c->quant > VG_QUANT_QG ||
 		c->dim_source > OP_SOURCE_FVECS)
 		return -VG_EFORMAT;
+	if (!vg_has((enum vg_dtype)c->dtype, (enum vg_metric)c->metric) ||
+		(c->index == VG_IVF_PQ &&
+			!vg_has_lists((enum vg_dtype)c->dtype,
+				(enum vg_metric)c->metric)) ||
+		(c->dtype == VG_B1 && c->dim % 8 != 0))
+		return -VG_ECORRUPT;
 	if (c->dim > VG_DIM_MAX || c->m == 0 || c->m > VG_M_MAX ||
 		c->ef_construction > VG_EF_MAX ||
-		c->ef_search == 0 || c->ef_search > VG_EF_MAX ||
+		c->ef_search > VG_EF_MAX ||
+		c->target_recall >= OP_RECALL_ONE ||
 		c->dim_body_len > VG_BODY_MAX)
 		return -VG_ECORRUPT;
+	for (uint32_t i = 0; i < OP_EF_CLASSES; i++)
+		if (c->tuned[i] > VG_EF_MAX)
+			return -VG_ECORRUPT;
 	return 0;
 }
 
@@ -134,7 +173,7 @@ static int vec_check(const struct op *op)
 {
 	if (op->source < OP_SOURCE_RAW || op->source > OP_SOURCE_FVECS)
 		return -VG_EFORMAT;
-	if (op->vec_len % 4 != 0 || op->body_len > VG_BODY_MAX)
+	if (op->body_len > VG_BODY_MAX)
 		return -VG_ECORRUPT;
 	return 0;
 }
@@ -181,7 +220,7 @@ static void put_head(struct wire_out *out, const struct op *op)
 		op->type == OP_CLEAR ? op->more : op->places;
 
 	wire_put_u8(out, (uint8_t)op->type);
-	wire_put_u8(out, BODY_VERSION);
+	wire_put_u8(out, body_version(op));
 	wire_put_u16(out, 0);
 	wire_put_u64(out, op->epoch);
 	wire_put_u64(out, (uint64_t)op->time_ns);
@@ -194,16 +233,23 @@ static void put_head(struct wire_out *out, const struct op *op)
 
 void op_config_put(struct wire_out *out, const struct op_config *c)
 {
+	bool more = op_config_has_more(c);
+
 	wire_put_u32(out, c->dim);
 	wire_put_u32(out, c->m);
 	wire_put_u32(out, c->ef_construction);
-	wire_put_u32(out, c->ef_search);
+	wire_put_u32(out, more || c->ef_search ? c->ef_search : EF_UNWRITTEN);
 	wire_put_u8(out, c->metric);
 	wire_put_u8(out, c->dtype);
 	wire_put_u8(out, c->index);
 	wire_put_u8(out, c->dim_source);
 	wire_put_u32(out, c->dim_body_len);
-	wire_put_u8(out, c->quant);
+	wire_put_u8(out, (uint8_t)(c->quant | (more ? CONFIG_MORE : 0)));
+	if (!more)
+		return;
+	wire_put_u32(out, c->target_recall);
+	for (uint32_t i = 0; i < OP_EF_CLASSES; i++)
+		wire_put_u32(out, c->tuned[i]);
 }
 
 static void put_body(struct wire_out *out, const struct op *op)
@@ -226,7 +272,7 @@ static void put_body(struct wire_out *out, const struct op *op)
 	if (shape->fields & TARGET)
 		put_id(out, &op->target);
 	if (shape->fields & VEC) {
-		assert(op->vec_len >= 4 && op->vec_len <= 4 * VG_DIM_MAX);
+		assert(op->vec_len >= 1 && op->vec_len <= 4 * VG_DIM_MAX);
 		wire_put_u8(out, op->source);
 		wire_put_u32(out, op->body_len);
 		wire_put_str(out, op->vec, op->vec_len);
@@ -305,16 +351,19 @@ static void get_seen(
  * Everything before the type's own fields. A type that is not known says
  * nothing about what follows it, so it is told before anything is read.
  */
-static int get_head(struct wire_in *in, struct op_place *places, struct op *op)
+static int get_head(struct wire_in *in, struct op_place *places, struct op *op,
+	uint8_t *version)
 {
 	unsigned type = wire_get_u8(in);
-	unsigned version = wire_get_u8(in);
-	unsigned zero = wire_get_u16(in);
 	const struct shape *shape = shape_find(type);
+	unsigned zero;
 
+	*version = wire_get_u8(in);
+	zero = wire_get_u16(in);
 	if (in->failed)
 		return -VG_ECORRUPT;
-	if (!shape || version != BODY_VERSION || zero != 0)
+	if (!shape || *version < BODY_VERSION || *version > BODY_VERSION_MORE ||
+		zero != 0)
 		return -VG_EFORMAT;
 	op->type = (enum op_type)type;
 	op->epoch = wire_get_u64(in);
@@ -346,6 +395,18 @@ void op_config_get(struct wire_in *in, struct op_config *c)
 	c->dim_source = wire_get_u8(in);
 	c->dim_body_len = wire_get_u32(in);
 	c->quant = wire_get_u8(in);
+	if (!(c->quant & CONFIG_MORE)) {
+		in->failed |= c->ef_search == 0;
+		if (c->ef_search == EF_UNWRITTEN)
+			c->ef_search = 0;
+		return;
+	}
+	c->quant &= (uint8_t)~CONFIG_MORE;
+	c->target_recall = wire_get_u32(in);
+	for (uint32_t i = 0; i < OP_EF_CLASSES; i++)
+		c->tuned[i] = wire_get_u32(in);
+	/* One encoding for each: what says nothing is not there. */
+	in->failed |= !op_config_has_more(c);
 }
 
 static void get_fields(struct wire_in *in, unsigned fields,
@@ -364,7 +425,7 @@ static void get_fields(struct wire_in *in, unsigned fields,
 	if (fields & VEC) {
 		op->source = wire_get_u8(in);
 		op->body_len = wire_get_u32(in);
-		op->vec = wire_get_str(in, 4, 4 * VG_DIM_MAX, &op->vec_len);
+		op->vec = wire_get_str(in, 1, 4 * VG_DIM_MAX, &op->vec_len);
 	}
 	if (fields & META) {
 		op->meta = wire_get_str(in, 0, VG_META_MAX, &op->meta_len);
@@ -387,7 +448,8 @@ int op_decode(const void *in, size_t len, struct op_place *places,
 {
 	struct wire_in w = wire_in_init(in, len);
 	struct op op = {0};
-	int rc = get_head(&w, places, &op);
+	uint8_t version = 0;
+	int rc = get_head(&w, places, &op, &version);
 
 	if (rc < 0)
 		return rc;
@@ -399,6 +461,8 @@ int op_decode(const void *in, size_t len, struct op_place *places,
 	if (w.failed || w.left != 0)
 		return -VG_ECORRUPT;
 	rc = values_check(&op, shape->fields);
+	if (rc == 0 && version != body_version(&op))
+		rc = -VG_EFORMAT;
 	if (rc < 0)
 		return rc;
 	*out = op;

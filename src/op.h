@@ -57,12 +57,15 @@ struct op_origin {
 	int32_t result;
 };
 
+#define OP_EF_CLASSES 3u
+#define OP_RECALL_ONE 1000000u /* a recall of 1, in millionths */
+
 /* What .config holds and a new collection begins with. */
 struct op_config {
 	uint32_t dim;		  /* 0: not known yet */
 	uint32_t m;		  /* links of a node on the upper levels */
 	uint32_t ef_construction; /* candidates while linking; 0: auto */
-	uint32_t ef_search;	  /* candidates while searching */
+	uint32_t ef_search;	  /* candidates while searching; 0: auto */
 	uint8_t metric;		  /* enum vg_metric */
 	uint8_t dtype;		  /* enum vg_dtype */
 	uint8_t index;		  /* enum vg_index */
@@ -70,6 +73,10 @@ struct op_config {
 	uint32_t dim_body_len;	  /* bytes of the body dim was read from */
 	uint8_t quant;		  /* enum vg_quant */
 	uint8_t zero[3];	  /* so that it has no gaps */
+	uint32_t target_recall;	  /* millionths; 0: the default */
+	uint32_t tuned[OP_EF_CLASSES]; /* what ef_search auto is, by k
+				     (config_ef_class); 0: not known. Found
+				     out, not changed by any op: none has it */
 };
 
 /* Owner and mode of a collection's directory. */
@@ -145,6 +152,8 @@ int op_decode(const void *in, size_t len, struct op_place *places,
  */
 struct wire_out;
 struct wire_in;
+bool op_config_has_more(const struct op_config *c); /* than an earlier version
+						       can read */
 void op_config_put(struct wire_out *out, const struct op_config *c);
 void op_config_get(struct wire_in *in, struct op_config *c);
 int op_config_check(const struct op_config *c);

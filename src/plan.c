@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "src/config.h"
+#include "src/element.h"
 #include "src/match.h"
 #include "src/store_int.h"
 
@@ -102,20 +103,14 @@ static bool can_infer(const struct change *ch, const struct version *old)
 	       (n_live(c) == 1 && old && (ch->flags & CHANGE_REINFER));
 }
 
-static bool is_zero(const float *vec, uint32_t dim)
-{
-	for (uint32_t i = 0; i < dim; i++)
-		if (vec[i] != 0)
-			return false;
-	return true;
-}
-
 static int plan_put(struct change *ch)
 {
 	const struct op_config *config = &ch->coll->config;
 	struct version *old = find_live(ch->coll, ch->id);
 
 	assert(ch->dim > 0 && ch->dim <= VG_DIM_MAX);
+	if (!ch->dtype)
+		ch->dtype = VG_F32;
 	if (old && (ch->flags & CHANGE_EXCL))
 		return refuse(ch, -EEXIST, "the id exists already");
 	if (!old && (ch->flags & CHANGE_MUST_EXIST))
@@ -126,12 +121,17 @@ static int plan_put(struct change *ch)
 			ch->dim, config->dim);
 		return -EINVAL;
 	}
-	if (config->metric == VG_COSINE && is_zero(ch->vec, ch->dim))
+	if (ch->dtype != config->dtype)
+		return refuse(ch, -EINVAL,
+			"the collection's dtype was changed while the vector "
+			"was on its way: write it again");
+	if (config->metric == VG_COSINE &&
+		element_is_zero(ch->dtype, ch->vec, ch->dim))
 		return refuse(ch, -EINVAL,
 			"a zero vector has no direction: cosine cannot "
 			"compare it");
 	ch->op.vec = ch->vec;
-	ch->op.vec_len = ch->dim * (uint32_t)sizeof(float);
+	ch->op.vec_len = (uint32_t)vg_row_len(ch->dtype, ch->dim);
 	ch->op.source = ch->source;
 	ch->op.body_len = ch->body_len;
 	return plan_meta(ch, old);
@@ -165,7 +165,7 @@ static int plan_rename(struct change *ch)
 
 static bool is_all(struct meta text)
 {
-	while (text.len > 0 && strchr(" \t\r\n", text.json[text.len - 1]))
+	while (text.len > 0 && memchr(" \t\r\n", text.json[text.len - 1], 4))
 		text.len--;
 	return text.len == 3 && memcmp(text.json, "all", 3) == 0;
 }
@@ -314,7 +314,8 @@ static int plan_config(struct change *ch)
 	bool is_filled = n_live(ch->coll) > 0;
 	int item;
 
-	ch->op.config = ch->coll->config;
+	ch->op.config = collection_config(ch->coll);
+	memset(ch->op.config.tuned, 0, sizeof(ch->op.config.tuned));
 	if (ch->id.len == 0)
 		return config_parse_json(
 			&ch->op.config, ch->meta, is_filled, ch->why);
@@ -452,7 +453,8 @@ bool plan_is_alone(const struct change *ch)
 		return ch->type >= OP_CLEAR;
 	/* A first vector, or one of another dim, may open a new cell. */
 	cell = atomic_load_explicit(&ch->coll->gen->cell, memory_order_relaxed);
-	return !cell || cell->dim != ch->dim || n_live(ch->coll) == 0;
+	return !cell || cell->dim != ch->dim ||
+	       cell->dtype != ch->coll->config.dtype || n_live(ch->coll) == 0;
 }
 
 unsigned plan_touched(const struct change *ch, uint64_t out[2])

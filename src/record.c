@@ -17,13 +17,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/element.h"
 #include "src/number.h"
 #include "src/record_int.h"
 #include "src/record_npy.h"
 
 void record_parser_init(struct record_parser *p)
 {
-	*p = (struct record_parser){0};
+	*p = (struct record_parser){.dtype = VG_F32};
 }
 
 void record_parser_fini(struct record_parser *p)
@@ -58,21 +59,27 @@ const char *record_grouped(uint64_t n, char out[RECORD_GROUPED_LEN])
 	return out;
 }
 
+void *record_at(const struct record_parser *p, size_t n)
+{
+	assert(p->dtype != VG_B1 || (p->vec_len + n) % 8 == 0);
+	return (char *)p->vec + vg_row_len(p->dtype, p->vec_len + n);
+}
+
 int record_reserve(struct record_parser *p, size_t n)
 {
-	const size_t most = (size_t)VG_BODY_MAX * 2 / sizeof(*p->vec);
-	size_t cap = VG_MAX(p->vec_cap, (size_t)256);
-	float *vec;
+	const size_t most = (size_t)VG_BODY_MAX * 2; /* a byte has 8 at most */
+	size_t cap = VG_MAX(p->vec_cap, (size_t)1024), len;
+	void *vec;
 
-	assert(p->vec_len <= p->vec_cap);
-	if (n > most || p->vec_len > most - n)
+	len = n > 8 * most ? SIZE_MAX : vg_row_len(p->dtype, p->vec_len + n);
+	if (len > most)
 		return record_fail(p, "the body has more than 512 MiB of "
-				      "float32 numbers");
-	while (cap < p->vec_len + n)
+				      "%s numbers", element_word(p->dtype));
+	while (cap < len)
 		cap *= 2;
 	if (cap == p->vec_cap)
 		return 0;
-	vec = realloc(p->vec, cap * sizeof(*vec));
+	vec = realloc(p->vec, cap);
 	if (!vec)
 		return -ENOMEM;
 	p->vec = vec;
@@ -80,15 +87,19 @@ int record_reserve(struct record_parser *p, size_t n)
 	return 0;
 }
 
-int record_put(struct record_parser *p, size_t n, float value)
+int record_put_checked(struct record_parser *p, size_t n, double value)
 {
-	if (p->vec_len + n >= p->vec_cap) {
+	size_t at = p->vec_len + n;
+
+	if (vg_row_len(p->dtype, at + 1) > p->vec_cap) {
 		int rc = record_reserve(p, n + 1);
 		if (rc < 0)
 			return rc;
 	}
-	assert(p->vec_len + n < p->vec_cap);
-	p->vec[p->vec_len + n] = value;
+	assert(vg_row_len(p->dtype, at + 1) <= p->vec_cap);
+	if (!element_put(p->dtype, p->vec, at, value))
+		return record_fail(p, "the number at index %zu is %s", n,
+			element_misfit(p->dtype));
 	return 0;
 }
 
@@ -109,14 +120,20 @@ int record_check_count(struct record_parser *p, uint64_t n, uint32_t dim)
 		return record_fail(p,
 			"a vector has at most 65,535 numbers, the body has %s",
 			record_grouped(n, numbers));
+	if (p->dtype == VG_B1 && n % 8 != 0)
+		return record_fail(p,
+			"bits fill whole bytes: a b1 vector has a multiple of "
+			"8 of them, the body has %s",
+			record_grouped(n, numbers));
 	return 0;
 }
 
 void record_set_vec(struct record_parser *p, uint64_t n, enum op_source source,
 	struct record *out)
 {
-	assert(n >= 1 && n <= VG_DIM_MAX && p->vec_len + n <= p->vec_cap);
-	out->vec = p->vec + p->vec_len;
+	assert(n >= 1 && n <= VG_DIM_MAX);
+	assert(vg_row_len(p->dtype, p->vec_len + n) <= p->vec_cap);
+	out->vec = record_at(p, 0);
 	out->dim = (uint32_t)n;
 	out->source = source;
 }
@@ -169,56 +186,74 @@ enum record_form record_guess(const char *body, size_t len)
 	return find_nontext(body, len) == len ? RECORD_TEXT : RECORD_RAW;
 }
 
+/* What dim numbers of another size a body of len bytes may be; NULL: none. */
+static const char *other_numbers(const struct record_parser *p, size_t len,
+	uint32_t dim)
+{
+	if (len == (size_t)dim * 8)
+		return "float64";
+	if (len == (size_t)dim * 4 && p->dtype != VG_F32)
+		return "float32";
+	if (len == (size_t)dim * 2 && p->dtype != VG_F16)
+		return "float16";
+	return NULL;
+}
+
 /* Why a body that is nothing else has no raw vector's size. */
 static int fail_raw(struct record_parser *p, const char *body, size_t len,
 	uint32_t dim)
 {
 	char bytes[RECORD_GROUPED_LEN], want[RECORD_GROUPED_LEN];
+	const char *word = element_word(p->dtype);
+	const char *other = other_numbers(p, len, dim);
 	size_t at = find_nontext(body, len);
 
 	record_grouped(len, bytes);
-	record_grouped((uint64_t)dim * 4, want);
+	record_grouped(vg_row_len(p->dtype, dim), want);
 	if (record_is_typed(body, len) && at < len)
 		return record_fail(p,
 			"'%c' at byte %zu is no part of a number", body[at],
 			at + 1);
-	if (dim && len == (size_t)dim * 8)
-		return record_fail(p, "the body has %s bytes = %u float64 "
-			"numbers; write float32, e.g. numpy .astype('<f4')",
-			bytes, dim);
-	if (dim && len == (size_t)dim * 2)
-		return record_fail(p, "the body has %s bytes = %u float16 "
-			"numbers; write float32, e.g. numpy .astype('<f4')",
-			bytes, dim);
+	if (dim && other && p->dtype == VG_B1)
+		return record_fail(p, "the body has %s bytes = %u %s numbers; "
+			"write bits, e.g. numpy.packbits(a)", bytes, dim,
+			other);
+	if (dim && other)
+		return record_fail(p, "the body has %s bytes = %u %s "
+			"numbers; write %s, e.g. numpy .astype(%s)",
+			bytes, dim, other, word, element_numpy(p->dtype));
 	if (dim)
-		return record_fail(p, "a raw vector here has %s bytes (%u "
-			"float32 numbers), the body has %s", want, dim, bytes);
+		return record_fail(p, "a raw vector here has %s bytes (%u %s "
+			"numbers), the body has %s", want, dim, word, bytes);
+	if (record_is_typed(body, len) || vg_row_len(p->dtype, 1) == 1)
+		return record_fail(p, "the body is no text of numbers, no JSON "
+			"and no npy");
 	return record_fail(p, "the body is no text of numbers, no JSON and no "
-		"npy, and its size of %s bytes is no multiple of 4 (raw "
-		"float32)", bytes);
+		"npy, and its size of %s bytes is no multiple of %zu (raw "
+		"%s)", bytes, vg_row_len(p->dtype, 1), word);
 }
 
 static int parse_raw(struct record_parser *p, const char *body, size_t len,
 	uint32_t dim, struct record *out)
 {
-	size_t n = len / sizeof(float);
+	size_t width = vg_row_len(p->dtype, 1);
+	size_t n = p->dtype == VG_B1 ? len * 8 : len / width;
 	int rc;
 
 	if (len == 0)
 		return record_fail(p, "the body is empty");
-	if (len % sizeof(float) != 0 || (dim && n != dim))
+	if (len % width != 0 || (dim && n != dim))
 		return fail_raw(p, body, len, dim);
 	rc = record_check_count(p, n, dim);
 	if (rc == 0)
 		rc = record_reserve(p, n);
 	if (rc < 0)
 		return rc;
-	float *vec = p->vec + p->vec_len;
-	memcpy(vec, body, len);
-	size_t bad = number_find_nonfinite(vec, n);
+	memcpy(record_at(p, 0), body, len);
+	size_t bad = element_find_nonfinite(p->dtype, record_at(p, 0), n);
 	if (bad < n)
-		return record_fail(p, "raw float32: the number at index %zu "
-			"is NaN or infinite", bad);
+		return record_fail(p, "raw %s: the number at index %zu "
+			"is NaN or infinite", element_word(p->dtype), bad);
 	record_set_vec(p, n, OP_SOURCE_RAW, out);
 	return 0;
 }
@@ -240,6 +275,7 @@ static int parse_npy(struct record_parser *p, const char *body, size_t len,
 		return record_fail(p, "the npy array has %llu rows; one vector "
 			"is one row, .import/npy takes many",
 			(unsigned long long)npy.rows);
+	record_npy_settle(&npy, p->dtype, dim);
 	rc = record_check_count(p, npy.dim, dim);
 	if (rc < 0)
 		return rc;
@@ -253,16 +289,30 @@ static int parse_npy(struct record_parser *p, const char *body, size_t len,
 	if (rc < 0)
 		return rc;
 	size_t bad = record_npy_convert(&npy, body + npy.header_len, npy.dim,
-		p->vec + p->vec_len);
+		p->dtype, record_at(p, 0));
 	if (bad < npy.dim)
-		return record_fail(p, "npy: the number at index %zu is not "
-			"finite as float32", bad);
+		return record_fail(p, "npy: the number at index %zu is %s",
+			bad, element_misfit(p->dtype));
 	record_set_vec(p, npy.dim, OP_SOURCE_NPY, out);
 	return 0;
 }
 
+int record_scan_number(const struct record_parser *p, const char **at,
+	const char *end, double *out)
+{
+	float f;
+	int rc;
+
+	if (record_is_wide(p))
+		return number_scan_wide(at, end, false, out);
+	rc = number_scan(at, end, &f);
+	if (rc == 0)
+		*out = (double)f;
+	return rc;
+}
+
 int record_text_next(struct record_parser *p, struct record_text *t,
-	float *out)
+	double *out)
 {
 	const char *at = t->at;
 	uint64_t line = t->line;
@@ -288,11 +338,12 @@ int record_text_next(struct record_parser *p, struct record_text *t,
 	}
 	rc = -EINVAL;
 	if (at > t->at || at == t->begin)
-		rc = number_scan(&at, t->end, out);
+		rc = record_scan_number(p, &at, t->end, out);
 	size_t place = (size_t)(at - t->begin) + 1;
 	if (rc == -ERANGE)
 		return record_fail(p, "text: the number before byte %zu is "
-			"beyond float32's range", place);
+			"beyond %s's range", place,
+			record_is_wide(p) ? "float64" : "float32");
 	if (rc < 0 && at == t->end)
 		return record_fail(p, "text: the number at the end is cut off");
 	if (rc < 0 && *at > ' ' && *at < 0x7f)
@@ -312,7 +363,7 @@ static int parse_text(struct record_parser *p, const char *body, size_t len,
 {
 	struct record_text t = {body, body, body + len, 0};
 	uint64_t n = 0;
-	float value;
+	double value;
 	int rc;
 
 	while ((rc = record_text_next(p, &t, &value)) > 0) {
@@ -387,7 +438,7 @@ int record_parse(struct record_parser *p, enum record_form form,
 	else
 		rc = parse_form(p, guess, body, len, dim, &r);
 	if (rc == -EINVAL && form == RECORD_ANY && guess != RECORD_RAW && dim &&
-		len == (size_t)dim * sizeof(float)) {
+		len == vg_row_len(p->dtype, dim)) {
 		r = (struct record){0};
 		rc = parse_form(p, RECORD_RAW, body, len, dim, &r);
 	}
@@ -408,7 +459,7 @@ static size_t whole_text_len(const char *body, size_t len)
 int record_probe(struct record_parser *p, enum record_form form,
 	const void *body, size_t len, uint32_t dim)
 {
-	size_t raw_len = (size_t)dim * sizeof(float);
+	size_t raw_len = vg_row_len(p->dtype, dim);
 	struct record r = {0};
 	int rc;
 

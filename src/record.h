@@ -11,14 +11,16 @@
  * A body is parsed in this order, text before raw (three one-decimal numbers
  * are exactly 12 bytes, the size of 3 float32):
  *
- *   1  \x93NUMPY             .npy, one row, any float or integer dtype, C order
+ *   1  \x93NUMPY             .npy, one row, any float, integer or boolean dtype,
+ *                          C order; for b1 uint8 may be packed bits, too
  *   2  first non-blank {     {"vector":[...],"metadata":{...},"id":...}
  *      first non-blank [     a JSON array of numbers
  *   3  all of  0-9 + - . e E , ; tab space newline: numbers, any separator
- *   4  exactly dim * 4 bytes (dim known), a multiple of 4 otherwise: raw
+ *   4  raw: exactly as many bytes as dim elements have (dim known), else a
+ *      multiple of an element's
  *
  * Where dim is known, 1 to 3 apply only if they yield exactly dim numbers, or
- * are an object without a vector; a body of exactly dim * 4 bytes that does
+ * are an object without a vector; a body of exactly a row's bytes that does
  * not is raw. Where it is not, what a person typed is not taken for raw: six or
  * more bytes of printable text that end in a newline.
  *
@@ -26,12 +28,15 @@
  * "vektor" is never dropped silently. A member that stands twice: the last
  * counts. null is as if it were absent. Between two numbers of text stand
  * blanks with at most one comma or semicolon; one more may end the text.
+ *
+ * Numbers become elements of the parser's dtype (src/element.h); one that does
+ * not fit is refused. Of bits dim is a multiple of 8.
  */
 
 /* A body's outcome. Everything is borrowed from the parser until its next use. */
 struct record {
-	const float *vec; /* NULL: a JSON body without a vector */
-	uint32_t dim;	  /* numbers in vec; 0 without */
+	const void *vec; /* NULL: a JSON body without a vector */
+	uint32_t dim;	 /* elements of the parser's dtype in vec; 0 without */
 	enum op_source source; /* of vec; 0 without */
 	struct vg_id id;  /* the "id" member, for rows of an import; len 0: none.
 			     A string without NUL, or a whole number's digits */
@@ -41,9 +46,10 @@ struct record {
 
 /* Buffers that grow to the largest body seen. One thread at a time. */
 struct record_parser {
-	float *vec;
-	size_t vec_cap;	 /* items */
-	size_t vec_len;	 /* items of a batch's rows before this one */
+	enum vg_dtype dtype; /* of vec; the caller may set another than f32 */
+	void *vec;
+	size_t vec_cap;	 /* bytes */
+	size_t vec_len;	 /* elements of a batch's rows before this one */
 	struct meta_buf meta;
 	char id[VG_ID_MAX];
 	char error[256]; /* one sentence, after -EINVAL */
@@ -107,11 +113,12 @@ int record_parse_row(struct record_parser *p, const char *line, size_t len,
 struct json;
 int record_parse_array(struct record_parser *p, struct json *j, uint32_t *n);
 
-/* n vectors of a query, row after row, borrowed from the parser. */
+/* n vectors of a query, row after row, borrowed from the parser or the body. */
 struct record_batch {
-	const float *vecs;
+	const void *vecs; /* elements of dtype */
 	uint32_t n; /* from 1 to RECORD_BATCH_MAX */
 	uint32_t dim;
+	enum vg_dtype dtype;
 };
 
 #define RECORD_BATCH_MAX 100000
@@ -120,7 +127,7 @@ struct record_batch {
  * Parses a query's body, one vector or many: npy of shape (n, dim) or (dim,);
  * JSON: an array, an array of arrays, or a line for each vector, an array or
  * an object with "vector"; text: a vector a line, or one over several lines;
- * fvecs (each row begins with dim as int32); raw: n * dim * 4 bytes. dim 0: as
+ * fvecs (each row begins with dim as int32); raw: n rows of bytes. dim 0: as
  * the first row has it, and raw is one row. All rows have one length. Errors
  * as record_parse; the rows take at most 2 * VG_BODY_MAX bytes.
  */
@@ -133,15 +140,23 @@ struct record_meta {
 	uint32_t len;
 };
 
+/* A vector: dim elements of the dtype at vec, borrowed. */
+struct record_row {
+	const void *vec;
+	uint32_t dim;
+	enum vg_dtype dtype;
+};
+
 /*
  * Formats a vector as `form` (not RECORD_ANY) into out[cap], like snprintf:
  * returns the bytes needed, writes at most cap. RAW: the bytes. NPY: a version
- * 1.0 header of 128 bytes, shape (dim,), '<f4'. JSON:
+ * 1.0 header of 128 bytes, shape (dim,), '<f4', '<f2' or '|i1'; of bits they
+ * are packed, (dim / 8,) of '|u1'. JSON:
  * {"vector":[...],"metadata":{...}}\n (no "metadata" member without meta).
  * TEXT: numbers separated by commas and a newline. Numbers are the shortest
  * that read back as the same float32. Allocates nothing. Any thread.
  */
-size_t record_format(enum record_form form, const float *vec, uint32_t dim,
+size_t record_format(enum record_form form, const struct record_row *row,
 	const struct record_meta *meta, char *out, size_t cap);
 
 #endif

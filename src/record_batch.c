@@ -5,13 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/number.h"
+#include "src/element.h"
 #include "src/record_int.h"
 #include "src/record_npy.h"
 
 /* The rows so far: dim is theirs, 0 as long as nobody knows it. */
 struct rows {
 	uint32_t n, dim;
+	const void *raw; /* where they are, if not in p->vec: in the body */
 };
 
 /* A row of n numbers stands behind the others. */
@@ -30,8 +31,8 @@ static int add_row(struct record_parser *p, struct rows *rows, uint64_t n)
 	return 0;
 }
 
-/* n rows of `dim` at once: room for them, before they are written. */
-static int reserve_rows(struct record_parser *p, struct rows *rows, uint64_t n,
+/* There are n rows of `dim`. */
+static int set_rows(struct record_parser *p, struct rows *rows, uint64_t n,
 	uint32_t dim)
 {
 	int rc = record_check_count(p, dim, rows->dim);
@@ -45,7 +46,16 @@ static int reserve_rows(struct record_parser *p, struct rows *rows, uint64_t n,
 		return record_fail(p, "a batch has at most 100,000 vectors");
 	rows->n = (uint32_t)n;
 	rows->dim = dim;
-	return record_reserve(p, (size_t)(n * dim));
+	return 0;
+}
+
+/* The same, and room for them, before they are written. */
+static int reserve_rows(struct record_parser *p, struct rows *rows, uint64_t n,
+	uint32_t dim)
+{
+	int rc = set_rows(p, rows, n, dim);
+
+	return rc < 0 ? rc : record_reserve(p, (size_t)(n * dim));
 }
 
 /* Names the row when there is more than one. */
@@ -60,16 +70,11 @@ static int fail_row(struct record_parser *p, uint64_t row, int rc)
 	return record_fail(p, "vector %llu: %s", (unsigned long long)row, why);
 }
 
-static int check_finite(struct record_parser *p, const struct rows *rows)
+static int fail_number(struct record_parser *p, const struct rows *rows,
+	size_t bad)
 {
-	size_t n = (size_t)rows->n * rows->dim;
-	size_t bad = number_find_nonfinite(p->vec, n);
-
-	assert(n >= 1 && n <= p->vec_cap);
-	if (bad == n)
-		return 0;
-	return record_fail(p, "vector %zu: the number at index %zu is not "
-		"finite", bad / rows->dim, bad % rows->dim);
+	return record_fail(p, "vector %zu: the number at index %zu is %s",
+		bad / rows->dim, bad % rows->dim, element_misfit(p->dtype));
 }
 
 static int parse_npy(struct record_parser *p, const char *body, size_t len,
@@ -82,6 +87,7 @@ static int parse_npy(struct record_parser *p, const char *body, size_t len,
 	if (rc < 0)
 		return record_fail(p, "%s", rc == -EAGAIN ?
 			"the npy header is cut off" : why);
+	record_npy_settle(&npy, p->dtype, rows->dim);
 	rc = reserve_rows(p, rows, npy.rows, npy.dim);
 	if (rc < 0)
 		return rc;
@@ -90,9 +96,10 @@ static int parse_npy(struct record_parser *p, const char *body, size_t len,
 	if (have != want)
 		return record_fail(p, "the npy header says %zu bytes of "
 			"numbers, the body has %zu", want, have);
-	record_npy_convert(&npy, body + npy.header_len,
-		(size_t)rows->n * rows->dim, p->vec);
-	return check_finite(p, rows);
+	size_t n = (size_t)rows->n * rows->dim;
+	size_t bad = record_npy_convert(&npy, body + npy.header_len, n,
+		p->dtype, p->vec);
+	return bad < n ? fail_number(p, rows, bad) : 0;
 }
 
 static const char *skip_blanks(const char *at, const char *end)
@@ -115,7 +122,7 @@ static int parse_nested(struct record_parser *p, struct json *j,
 	/* Each turn reads a row, so the text's end ends it. */
 	while (rc == 0) {
 		uint64_t n = 0;
-		float value;
+		double value;
 		if (json_next(j, &token) < 0)
 			return record_fail_json(p, j);
 		if (token.type == JSON_ARRAY_END)
@@ -123,7 +130,7 @@ static int parse_nested(struct record_parser *p, struct json *j,
 		if (token.type != JSON_ARRAY)
 			return record_fail(p, "vector %u is no array of "
 				"numbers", rows->n);
-		while (rc == 0 && (rc = json_next_float(j, &value)) > 0)
+		while (rc == 0 && (rc = record_next_number(p, j, &value)) > 0)
 			rc = record_put(p, n++, value);
 		if (rc == -EINVAL && j->why)
 			rc = record_fail_json(p, j);
@@ -193,7 +200,7 @@ static int parse_text(struct record_parser *p, const char *body, size_t len,
 	struct record_text t = {body, body, body + len, 0};
 	struct lines l = {0};
 	size_t n = 0;
-	float value;
+	double value;
 	int rc;
 
 	while ((rc = record_text_next(p, &t, &value)) > 0) {
@@ -247,30 +254,57 @@ static int parse_fvecs(struct record_parser *p, const char *body, size_t len,
 
 	if (rc < 0)
 		return rc;
-	for (uint32_t i = 0; i < rows->n; i++)
-		memcpy(p->vec + (size_t)i * rows->dim, body + i * row_len + 4,
-			row_len - 4);
-	return check_finite(p, rows);
+	for (uint32_t i = 0; i < rows->n; i++) {
+		size_t at = (size_t)i * rows->dim;
+		size_t bad = record_npy_convert(&(struct record_npy){
+			.kind = 'f', .size = 4}, body + i * row_len + 4,
+			rows->dim, p->dtype, record_at(p, at));
+		if (bad < rows->dim)
+			return fail_number(p, rows, at + bad);
+	}
+	return 0;
 }
 
-/* Text whose length happens to be a multiple is not raw: a question has no
- * bytes to restore, so here even one row's length says nothing. */
-static bool is_raw(const char *body, size_t len, uint32_t dim)
+/*
+ * Text whose length happens to be a multiple is not raw: a question has no
+ * bytes to restore, so here even one row's length says nothing. But elements
+ * of a byte are printable by chance; they are raw, if they look like nothing
+ * else and no line.
+ */
+static bool is_raw(enum vg_dtype dtype, enum record_form guess,
+	const char *body, size_t len, uint32_t dim)
 {
-	return dim && len % ((size_t)dim * sizeof(float)) == 0 &&
-		!record_is_printable(body, len);
+	bool is_text = vg_row_len(dtype, 1) > 1 || guess != RECORD_RAW
+			       ? record_is_printable(body, len)
+			       : record_is_typed(body, len);
+
+	return dim && len % vg_row_len(dtype, dim) == 0 && !is_text;
 }
 
+/* Not copied where the elements stand as any in memory do. */
 static int parse_raw(struct record_parser *p, const char *body, size_t len,
 	struct rows *rows)
 {
-	int rc = reserve_rows(p, rows, len / sizeof(float) / rows->dim,
+	bool is_aligned = (uintptr_t)body % sizeof(float) == 0;
+	size_t n, bad;
+	int rc = set_rows(p, rows, len / vg_row_len(p->dtype, rows->dim),
 		rows->dim);
 
 	if (rc < 0)
 		return rc;
-	memcpy(p->vec, body, len);
-	return check_finite(p, rows);
+	n = (size_t)rows->n * rows->dim;
+	assert(n >= 1 && len == (size_t)rows->n * vg_row_len(p->dtype,
+							 rows->dim));
+	rc = is_aligned ? 0 : record_reserve(p, n);
+	if (rc < 0)
+		return rc;
+	if (is_aligned)
+		rows->raw = body;
+	else
+		memcpy(p->vec, body, len);
+	bad = element_find_nonfinite(
+		p->dtype, is_aligned ? body : (const char *)p->vec, n);
+	return bad < n ? fail_number(p, rows, bad) : 0;
 }
 
 /* The body as `form`. What is not raw of the right size is left to
@@ -293,19 +327,19 @@ static int parse_rows(struct record_parser *p, enum record_form form,
 	}
 	if (is_fvecs(body, len, rows->dim))
 		return parse_fvecs(p, body, len, rows);
-	if (is_raw(body, len, rows->dim))
+	if (is_raw(p->dtype, form, body, len, rows->dim))
 		return parse_raw(p, body, len, rows);
 	rc = record_parse(p, record_is_printable(body, len) ? RECORD_TEXT :
 		RECORD_ANY, body, len, rows->dim, &r);
 	if (rc == 0)
-		*rows = (struct rows){1, r.dim};
+		*rows = (struct rows){.n = 1, .dim = r.dim};
 	return rc;
 }
 
 int record_parse_batch(struct record_parser *p, const void *body, size_t len,
 	uint32_t dim, struct record_batch *out)
 {
-	struct rows rows = {0, dim};
+	struct rows rows = {.dim = dim};
 	enum record_form form;
 	int rc;
 
@@ -317,15 +351,17 @@ int record_parse_batch(struct record_parser *p, const void *body, size_t len,
 	form = record_guess(body, len);
 	rc = parse_rows(p, form, body, len, &rows);
 	if (rc == -EINVAL && form != RECORD_RAW && form != RECORD_NPY &&
-		(is_raw(body, len, dim) || is_fvecs(body, len, dim))) {
+		(is_raw(p->dtype, form, body, len, dim) ||
+			is_fvecs(body, len, dim))) {
 		p->vec_len = 0;
-		rows = (struct rows){0, dim};
+		rows = (struct rows){.dim = dim};
 		rc = parse_rows(p, RECORD_RAW, body, len, &rows);
 	}
 	p->vec_len = 0;
 	if (rc < 0)
 		return rc;
 	assert(rows.n >= 1 && rows.dim >= 1);
-	*out = (struct record_batch){p->vec, rows.n, rows.dim};
+	*out = (struct record_batch){rows.raw ? rows.raw : p->vec, rows.n,
+		rows.dim, p->dtype};
 	return 0;
 }

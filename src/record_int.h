@@ -13,12 +13,50 @@ int record_fail(struct record_parser *p, const char *fmt, ...)
 /* Likewise after an error of j: what, where, and whether it is only cut. */
 int record_fail_json(struct record_parser *p, const struct json *j);
 
-/* Puts a number at index n behind the rows of p->vec. -ENOMEM; -EINVAL when
- * a batch outgrows 2 * VG_BODY_MAX bytes. */
-int record_put(struct record_parser *p, size_t n, float value);
+/* Puts a number at index n behind the rows of p->vec, those before it first.
+ * -ENOMEM; -EINVAL when it does not fit the dtype, or a batch outgrows 2 *
+ * VG_BODY_MAX bytes. */
+int record_put_checked(struct record_parser *p, size_t n, double value);
+static inline int record_put(struct record_parser *p, size_t n, double value)
+{
+	size_t at = p->vec_len + n;
+
+	if (p->dtype != VG_F32 || (at + 1) * sizeof(float) > p->vec_cap)
+		return record_put_checked(p, n, value);
+	((float *)p->vec)[at] = (float)value; /* scanned as one */
+	return 0;
+}
 
 /* Room for n numbers behind the rows of p->vec. Errors as record_put. */
 int record_reserve(struct record_parser *p, size_t n);
+
+/* Where element n behind those rows stands; n a multiple of 8. */
+void *record_at(const struct record_parser *p, size_t n);
+
+/* What bits and other numbers are read as from text. */
+static inline bool record_is_wide(const struct record_parser *p)
+{
+	return p->dtype != VG_F32;
+}
+
+/* number_scan of a number for p's dtype. */
+int record_scan_number(const struct record_parser *p, const char **at,
+	const char *end, double *out);
+
+/* The next number of j's array, as json_next_float. */
+static inline int record_next_number(const struct record_parser *p,
+	struct json *j, double *out)
+{
+	float f;
+	int rc;
+
+	if (record_is_wide(p))
+		return json_next_double(j, out);
+	rc = json_next_float(j, &f);
+	if (rc > 0)
+		*out = (double)f;
+	return rc;
+}
 
 /* Judges how many numbers a vector has. */
 int record_check_count(struct record_parser *p, uint64_t n, uint32_t dim);
@@ -39,7 +77,7 @@ struct record_text {
 
 /* 1 and the next number, 0 at the end, -EINVAL with p->error. */
 int record_text_next(struct record_parser *p, struct record_text *t,
-	float *out);
+	double *out);
 
 /* One value from j, an array or an object, as a record; what follows it is
  * the caller's. Errors as record_parse. */

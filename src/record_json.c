@@ -18,11 +18,11 @@ static int parse_array(struct record_parser *p, struct json *j, uint32_t dim,
 	uint64_t *out)
 {
 	uint64_t n = 0;
-	float value;
+	double value;
 	int rc;
 
-	assert(dim <= VG_DIM_MAX && p->vec_len <= p->vec_cap);
-	while ((rc = json_next_float(j, &value)) > 0) {
+	assert(dim <= VG_DIM_MAX);
+	while ((rc = record_next_number(p, j, &value)) > 0) {
 		if (n < VG_DIM_MAX)
 			rc = record_put(p, n, value);
 		if (rc < 0)

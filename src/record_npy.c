@@ -4,11 +4,11 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "src/number.h"
+#include "index/dist_half.h"
+#include "src/element.h"
 
 /* A walk over the header's text. */
 struct scan {
@@ -166,7 +166,7 @@ static const char *take_dict(struct scan *s, struct dict *d)
 static const char *judge_dtype(const char *descr, struct record_npy *out)
 {
 	static const char *const known[] = {"f2", "f4", "f8", "i1", "i2", "i4",
-		"i8", "u1", "u2", "u4", "u8"};
+		"i8", "u1", "u2", "u4", "u8", "b1"};
 	bool is_order = descr[0] && strchr("<>|=", descr[0]);
 	const char *name = descr + is_order;
 
@@ -178,8 +178,8 @@ static const char *judge_dtype(const char *descr, struct record_npy *out)
 		out->is_big = descr[0] == '>' && out->size > 1;
 		return NULL;
 	}
-	return "the npy array's dtype is not one of float16, 32, 64 and the "
-	       "integers; write e.g. numpy .astype('<f4')";
+	return "the npy array's dtype is not one of float16, 32, 64, bool and "
+	       "the integers; write e.g. numpy .astype('<f4')";
 }
 
 static const char *judge_shape(const struct dict *d, struct record_npy *out)
@@ -248,10 +248,20 @@ int record_npy_parse(const void *in, size_t len, struct record_npy *out,
 	return 0;
 }
 
+void record_npy_settle(struct record_npy *npy, enum vg_dtype dtype,
+	uint32_t dim)
+{
+	assert(npy->dim <= VG_DIM_MAX && !npy->is_packed);
+	npy->is_packed = dtype == VG_B1 && npy->kind == 'u' &&
+		npy->size == 1 && (!dim || npy->dim == dim / 8);
+	if (npy->is_packed)
+		npy->dim *= 8;
+}
+
 size_t record_npy_row_len(const struct record_npy *npy)
 {
-	assert(npy->dim >= 1 && npy->dim <= VG_DIM_MAX && npy->size <= 8);
-	return (size_t)npy->dim * npy->size;
+	assert(npy->dim >= 1 && npy->size <= 8);
+	return npy->is_packed ? npy->dim / 8 : (size_t)npy->dim * npy->size;
 }
 
 bool record_npy_is_f32(const struct record_npy *npy)
@@ -259,45 +269,28 @@ bool record_npy_is_f32(const struct record_npy *npy)
 	return npy->kind == 'f' && npy->size == 4 && !npy->is_big;
 }
 
-/* IEEE 754 binary16: 1 sign, 5 exponent, 10 mantissa bits. */
-static float from_half(uint16_t half)
-{
-	uint32_t sign = (uint32_t)(half >> 15) << 31;
-	uint32_t exponent = half >> 10 & 31, mantissa = half & 0x3ff;
-	uint32_t bits;
-	float f;
-
-	assert(mantissa < 1024 && exponent < 32);
-	if (exponent == 0) {
-		f = (float)mantissa * 0x1p-24f;
-		return sign ? -f : f;
-	}
-	exponent = exponent == 31 ? 255 : exponent + (127 - 15);
-	bits = sign | exponent << 23 | mantissa << 13;
-	memcpy(&f, &bits, sizeof(f));
-	return f;
-}
-
 /* A number of any dtype from its bits, in our byte order. */
-static float from_bits(const struct record_npy *npy, uint64_t bits)
+static double from_bits(const struct record_npy *npy, uint64_t bits)
 {
 	unsigned int unused = 64 - 8u * npy->size;
 	double d;
 	float f;
 
 	if (npy->kind == 'u')
-		return (float)bits;
+		return (double)bits;
+	if (npy->kind == 'b')
+		return bits != 0;
 	if (npy->kind == 'i') /* the sign is shifted back in */
-		return (float)((int64_t)(bits << unused) >> unused);
+		return (double)((int64_t)(bits << unused) >> unused);
 	if (npy->size == 2)
-		return from_half((uint16_t)bits);
+		return (double)dist_half_decode((uint16_t)bits);
 	if (npy->size == 8) {
 		memcpy(&d, &bits, sizeof(d));
-		return (float)d;
+		return d;
 	}
 	uint32_t low = (uint32_t)bits;
 	memcpy(&f, &low, sizeof(f));
-	return f;
+	return (double)f;
 }
 
 static uint64_t load(const struct record_npy *npy, const char *in)
@@ -320,24 +313,55 @@ static uint64_t load(const struct record_npy *npy, const char *in)
 	}
 }
 
+/* Rounded once: not every whole number of 64 bits is a double. */
+static double as_float(const struct record_npy *npy, uint64_t bits)
+{
+	if (npy->size == 8 && npy->kind == 'u')
+		return (double)(float)bits;
+	if (npy->size == 8 && npy->kind == 'i')
+		return (double)(float)(int64_t)bits;
+	return from_bits(npy, bits);
+}
+
+/* Whether rows of the dtype are what the array has. */
+static bool is_same(const struct record_npy *npy, enum vg_dtype dtype)
+{
+	if (npy->is_packed)
+		return true;
+	if (dtype == VG_F32)
+		return record_npy_is_f32(npy);
+	if (dtype == VG_F16)
+		return npy->kind == 'f' && npy->size == 2 && !npy->is_big;
+	return dtype == VG_I8 && npy->kind == 'i' && npy->size == 1;
+}
+
 size_t record_npy_convert(const struct record_npy *npy, const void *in,
-	size_t n, float *out)
+	size_t n, enum vg_dtype dtype, void *out)
 {
 	const char *at = in;
 
 	assert(npy->size >= 1 && npy->size <= 8);
-	if (record_npy_is_f32(npy)) {
-		memcpy(out, in, n * sizeof(*out));
-	} else {
-		for (size_t i = 0; i < n; i++, at += npy->size)
-			out[i] = from_bits(npy, load(npy, at));
+	assert(!npy->is_packed || dtype == VG_B1);
+	if (is_same(npy, dtype)) {
+		memcpy(out, in, vg_row_len(dtype, n));
+		return element_find_nonfinite(dtype, out, n);
 	}
-	return number_find_nonfinite(out, n);
+	for (size_t i = 0; i < n; i++, at += npy->size) {
+		uint64_t bits = load(npy, at);
+		double value = dtype == VG_F32 ? as_float(npy, bits)
+					       : from_bits(npy, bits);
+
+		if (!element_put(dtype, out, i, value))
+			return i;
+	}
+	return n;
 }
 
-size_t record_npy_header(char out[RECORD_NPY_HEADER_LEN], uint64_t n,
-	uint32_t dim)
+size_t record_npy_header(char out[RECORD_NPY_HEADER_LEN], enum vg_dtype dtype,
+	uint64_t n, uint32_t dim)
 {
+	static const char *const descr[] = {[VG_F32] = "<f4",
+		[VG_F16] = "<f2", [VG_I8] = "|i1", [VG_B1] = "|u1"};
 	char text[RECORD_NPY_HEADER_LEN - 10 + 1], rows[32] = "";
 	int len;
 
@@ -345,8 +369,9 @@ size_t record_npy_header(char out[RECORD_NPY_HEADER_LEN], uint64_t n,
 	if (n != RECORD_NPY_VECTOR)
 		snprintf(rows, sizeof(rows), "%llu, ", (unsigned long long)n);
 	len = snprintf(text, sizeof(text),
-		"{'descr': '<f4', 'fortran_order': False, 'shape': (%s%u%s), }",
-		rows, dim, n == RECORD_NPY_VECTOR ? "," : "");
+		"{'descr': '%s', 'fortran_order': False, 'shape': (%s%u%s), }",
+		descr[dtype], rows, dtype == VG_B1 ? (dim + 7) / 8 : dim,
+		n == RECORD_NPY_VECTOR ? "," : "");
 	assert(len > 0 && len < (int)sizeof(text) - 1);
 	memset(out, ' ', RECORD_NPY_HEADER_LEN);
 	memcpy(out, RECORD_NPY_MAGIC "\x01\x00\x76\x00", 10);

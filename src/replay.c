@@ -77,6 +77,8 @@ static bool is_fitting(const struct collection *c, const struct op *op)
 	uint64_t n = atomic_load(&c->n_live);
 
 	assert(op->type == OP_PUT);
+	if (vg_dim_of((enum vg_dtype)c->config.dtype, op->vec_len) == 0)
+		return false;
 	return n == 0 || (n == 1 && is_live(c, op->id)) ||
 	       !generation_needs_cell(c->gen, op);
 }
@@ -167,7 +169,7 @@ static const char *misfit(struct replay *rp, const struct op *op)
 		    op->type == OP_RENAME) &&
 		!is_live(c, op->id))
 		return "its record does not exist";
-	if (op->type == OP_PUT && (op->vec_len == 0 || !is_fitting(c, op)))
+	if (op->type == OP_PUT && !is_fitting(c, op))
 		return "its vector does not fit to those that are there";
 	if (is_misplaced(op))
 		return "it is in another partition than its id";

@@ -18,16 +18,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/number.h"
+#include "src/element.h"
 #include "src/record_int.h"
 
 void rowstream_init(struct rowstream *s, enum rowstream_kind kind,
-	uint32_t dim, const struct rowstream_calls *calls)
+	enum vg_dtype dtype, uint32_t dim,
+	const struct rowstream_calls *calls)
 {
 	assert(dim <= VG_DIM_MAX && calls->row && calls->bad);
 	*s = (struct rowstream){.kind = kind, .dim = dim, .calls = *calls,
 		.line = 1};
 	record_parser_init(&s->parser);
+	s->parser.dtype = dtype;
 }
 
 void rowstream_fini(struct rowstream *s)
@@ -36,6 +38,7 @@ void rowstream_fini(struct rowstream *s)
 	s->held = NULL;
 	s->held_len = s->held_cap = 0;
 	record_parser_fini(&s->parser);
+	record_csv_fini(&s->csv);
 }
 
 static int VG_PRINTF(2, 3) fail(struct rowstream *s, const char *fmt, ...)
@@ -75,7 +78,7 @@ static void tell_bad(struct rowstream *s, uint64_t place, const char *why)
 }
 
 /* A row of numbers without id or metadata. */
-static int give_vec(struct rowstream *s, const float *vec,
+static int give_vec(struct rowstream *s, const void *vec,
 	enum op_source source)
 {
 	struct record r = {.vec = vec, .dim = s->dim, .source = source};
@@ -83,39 +86,31 @@ static int give_vec(struct rowstream *s, const float *vec,
 	return s->calls.row(s->calls.ctx, &r, s->number++);
 }
 
-/* A row of float32 at `bytes`, or one that npy describes. */
+/* A row of numbers at `bytes`, as npy describes them. */
 static int give_row(struct rowstream *s, const char *bytes,
-	enum op_source source)
+	const struct record_npy *npy, enum op_source source)
 {
 	struct record_parser *p = &s->parser;
-	const float *vec = (const float *)(const void *)bytes;
-	bool is_npy = source == OP_SOURCE_NPY;
-	bool is_here = (!is_npy || record_npy_is_f32(&s->npy)) &&
-		(uintptr_t)bytes % _Alignof(float) == 0;
+	const void *vec = bytes;
 	size_t bad;
 	int rc;
 
 	assert(s->dim >= 1 && s->dim <= VG_DIM_MAX);
-	if (is_here) {
-		bad = number_find_nonfinite(vec, s->dim);
+	if (p->dtype == VG_F32 && record_npy_is_f32(npy) &&
+		(uintptr_t)bytes % _Alignof(float) == 0) {
+		bad = element_find_nonfinite(VG_F32, vec, s->dim);
 	} else {
 		rc = record_reserve(p, s->dim);
 		if (rc < 0)
 			return rc;
 		vec = p->vec;
-		if (is_npy) {
-			bad = record_npy_convert(&s->npy, bytes, s->dim,
-				p->vec);
-		} else {
-			memcpy(p->vec, bytes, s->dim * sizeof(*vec));
-			bad = number_find_nonfinite(vec, s->dim);
-		}
+		bad = record_npy_convert(npy, bytes, s->dim, p->dtype, p->vec);
 	}
 	if (bad == s->dim)
 		return give_vec(s, vec, source);
-	char why[80];
-	snprintf(why, sizeof(why), "the number at index %zu is not finite as "
-		"float32", bad);
+	char why[96];
+	snprintf(why, sizeof(why), "the number at index %zu is %s", bad,
+		element_misfit(p->dtype));
 	tell_bad(s, s->number++, why);
 	return 0;
 }
@@ -125,6 +120,14 @@ static int give_row(struct rowstream *s, const char *bytes,
 struct step {
 	size_t used, want;
 };
+
+/* Whether vectors may have that dim. */
+static int check_dim(struct rowstream *s, uint32_t dim)
+{
+	int rc = record_check_count(&s->parser, dim, 0);
+
+	return rc < 0 ? fail(s, "%s", s->parser.error) : 0;
+}
 
 static int step_npy_header(struct rowstream *s, const char *bytes, size_t len,
 	struct step *out)
@@ -144,9 +147,13 @@ static int step_npy_header(struct rowstream *s, const char *bytes, size_t len,
 			record_grouped(s->passed + 1, at), why);
 	if (rc < 0)
 		return fail(s, "%s", why);
+	record_npy_settle(&npy, s->parser.dtype, s->dim);
 	if (s->dim && npy.dim != s->dim)
 		return fail(s, "this collection has %u dimensions, the npy "
 			"array's rows have %u", s->dim, npy.dim);
+	rc = check_dim(s, npy.dim);
+	if (rc < 0)
+		return rc;
 	s->dim = npy.dim;
 	s->npy = npy;
 	s->rows_left = npy.rows;
@@ -165,12 +172,15 @@ static int step_npy(struct rowstream *s, const char *bytes, size_t len,
 		return 0;
 	s->rows_left--;
 	out->used = row_len;
-	return give_row(s, bytes, OP_SOURCE_NPY);
+	return give_row(s, bytes, &s->npy, OP_SOURCE_NPY);
 }
 
-static int step_fvecs(struct rowstream *s, const char *bytes, size_t len,
+static int step_vecs(struct rowstream *s, const char *bytes, size_t len,
 	struct step *out)
 {
+	static const struct record_npy floats = {.kind = 'f', .size = 4};
+	static const struct record_npy small = {.kind = 'u', .size = 1};
+	bool is_bytes = s->kind == ROWSTREAM_BVECS;
 	char at[RECORD_GROUPED_LEN];
 	uint32_t dim;
 
@@ -180,21 +190,26 @@ static int step_fvecs(struct rowstream *s, const char *bytes, size_t len,
 	memcpy(&dim, bytes, sizeof(dim));
 	if (dim < 1 || dim > VG_DIM_MAX)
 		return fail(s, "row %llu, at byte %s, says that it has %d "
-			"dimensions: the stream is no fvecs, or damaged",
+			"dimensions: the stream is no %s, or damaged",
 			(unsigned long long)s->number,
-			record_grouped(s->passed + 1, at), (int)dim);
+			record_grouped(s->passed + 1, at), (int)dim,
+			is_bytes ? "bvecs" : "fvecs");
 	if (s->dim && dim != s->dim)
 		return fail(s, "row %llu, at byte %s, has %u dimensions, not "
 			"%u like the collection or the rows before it",
 			(unsigned long long)s->number,
 			record_grouped(s->passed + 1, at), dim, s->dim);
-	size_t row_len = sizeof(dim) * ((size_t)dim + 1);
+	size_t row_len = sizeof(dim) + dim * (is_bytes ? 1 : sizeof(float));
 	out->want = row_len;
 	if (len < row_len)
 		return 0;
+	int rc = check_dim(s, dim);
+	if (rc < 0)
+		return rc;
 	s->dim = dim;
 	out->used = row_len;
-	return give_row(s, bytes + sizeof(dim), OP_SOURCE_FVECS);
+	return give_row(s, bytes + sizeof(dim), is_bytes ? &small : &floats,
+		OP_SOURCE_FVECS);
 }
 
 static bool is_blank_line(const char *line, size_t len)
@@ -206,17 +221,31 @@ static bool is_blank_line(const char *line, size_t len)
 	return true;
 }
 
-/* One line without its newline. *is_row: it was one, or empty. */
+/* A CSV's header, without which there are no rows. */
+static int take_head(struct rowstream *s, const char *line, size_t len)
+{
+	int rc = record_csv_put_head(&s->csv, &s->parser, line, len, s->dim);
+
+	return rc == -EINVAL ? fail(s, "%s", s->parser.error) : rc;
+}
+
+/* One line, or a row of several, without its newline. *is_row: it was one, or
+ * empty. */
 static int give_line(struct rowstream *s, const char *line, size_t len,
 	bool *is_row)
 {
+	bool is_csv = s->kind == ROWSTREAM_CSV;
 	struct record r;
 	int rc;
 
 	*is_row = true;
 	if (is_blank_line(line, len))
 		return 0;
-	rc = record_parse_row(&s->parser, line, len, s->dim, &r);
+	if (is_csv && s->csv.n == 0)
+		return take_head(s, line, len);
+	rc = is_csv ? record_csv_parse(&s->csv, &s->parser, line, len, s->dim,
+			      &r)
+		    : record_parse_row(&s->parser, line, len, s->dim, &r);
 	if (rc == -EINVAL) {
 		*is_row = false;
 		return 0;
@@ -228,24 +257,63 @@ static int give_line(struct rowstream *s, const char *line, size_t len,
 	return s->calls.row(s->calls.ctx, &r, s->number++);
 }
 
+/* Whether bytes[len] have the end of a row, and where its newline is; len: they
+ * have not. */
+static bool find_end(
+	struct rowstream *s, const char *bytes, size_t len, size_t *n)
+{
+	const char *newline;
+
+	*n = len;
+	if (s->kind == ROWSTREAM_CSV)
+		return record_csv_scan(&s->csv, bytes, len, n);
+	newline = memchr(bytes, '\n', len);
+	if (newline)
+		*n = (size_t)(newline - bytes);
+	return newline != NULL;
+}
+
+/* Lines that end within a row: only quotes of a CSV have any. */
+static uint64_t count_lines(const char *bytes, size_t len)
+{
+	const char *end = bytes + len;
+	uint64_t n = 0;
+
+	while ((bytes = memchr(bytes, '\n', (size_t)(end - bytes)))) {
+		bytes++;
+		n++;
+	}
+	return n;
+}
+
+static int skip_line(struct rowstream *s)
+{
+	if (s->kind == ROWSTREAM_CSV && s->csv.n == 0)
+		return fail(s, "the header is longer than 4 MiB");
+	tell_bad(s, s->line, "the line is longer than 4 MiB");
+	s->number++;
+	s->is_skipping = true;
+	return 0;
+}
+
 static int step_line(struct rowstream *s, const char *bytes, size_t len,
 	struct step *out)
 {
-	const char *newline = memchr(bytes, '\n', len);
-	size_t n = newline ? (size_t)(newline - bytes) : len;
-	bool is_row = true;
+	bool is_row = true, has_end;
+	size_t n;
 	int rc = 0;
 
-	if (!s->is_skipping && n > ROWSTREAM_LINE_MAX) {
-		tell_bad(s, s->line, "the line is longer than 4 MiB");
-		s->number++;
-		s->is_skipping = true;
-	}
+	has_end = find_end(s, bytes, len, &n);
+	if (!s->is_skipping && n > ROWSTREAM_LINE_MAX)
+		rc = skip_line(s);
 	*out = (struct step){0, SIZE_MAX};
-	if (!newline) {
-		out->used = s->is_skipping ? len : 0;
-		return 0;
+	if (!has_end && s->is_skipping) {
+		record_csv_drop(&s->csv);
+		s->line += count_lines(bytes, len);
+		out->used = len;
 	}
+	if (rc < 0 || !has_end)
+		return rc;
 	if (!s->is_skipping)
 		rc = give_line(s, bytes, n, &is_row);
 	if (!is_row) {
@@ -253,7 +321,7 @@ static int step_line(struct rowstream *s, const char *bytes, size_t len,
 		s->number++;
 	}
 	s->is_skipping = false;
-	s->line++;
+	s->line += count_lines(bytes, n) + 1;
 	out->used = n + 1;
 	return rc;
 }
@@ -269,7 +337,8 @@ static int step(struct rowstream *s, const char *bytes, size_t len,
 		rc = step_npy(s, bytes, len, out);
 		break;
 	case ROWSTREAM_FVECS:
-		rc = step_fvecs(s, bytes, len, out);
+	case ROWSTREAM_BVECS:
+		rc = step_vecs(s, bytes, len, out);
 		break;
 	default:
 		rc = step_line(s, bytes, len, out);
@@ -301,7 +370,7 @@ static size_t missing(const struct rowstream *s, size_t want,
 static int feed_held(struct rowstream *s, const char *bytes, size_t len,
 	size_t *used)
 {
-	struct step done = {0, s->kind == ROWSTREAM_NDJSON ? SIZE_MAX :
+	struct step done = {0, rowstream_has_lines(s->kind) ? SIZE_MAX :
 		s->held_len + 1};
 	size_t at = 0;
 	int rc;
@@ -316,7 +385,7 @@ static int feed_held(struct rowstream *s, const char *bytes, size_t len,
 		at += n;
 		/* Without this a long line in small writes were searched for
 		 * its newline from the start each time. */
-		if (s->kind == ROWSTREAM_NDJSON && bytes[at - 1] != '\n' &&
+		if (rowstream_has_lines(s->kind) && bytes[at - 1] != '\n' &&
 			s->held_len <= ROWSTREAM_LINE_MAX)
 			continue;
 		rc = step(s, s->held, s->held_len, &done);
@@ -384,6 +453,8 @@ void rowstream_get_mark(const struct rowstream *s, bool is_in_row,
 		.npy_size = s->npy.size,
 		.is_npy_big = s->npy.is_big,
 		.is_skipping = s->is_skipping,
+		.csv_state = s->is_skipping ? s->csv.state : 0,
+		.is_npy_packed = s->npy.is_packed,
 	};
 	if (is_in_row && s->kind == ROWSTREAM_NPY)
 		out->rows_left++;
@@ -401,8 +472,21 @@ void rowstream_put_mark(struct rowstream *s, const struct rowstream_mark *mark)
 		.dim = mark->npy_dim,
 		.kind = mark->npy_kind,
 		.size = mark->npy_size,
-		.is_big = mark->is_npy_big};
+		.is_big = mark->is_npy_big,
+		.is_packed = mark->is_npy_packed};
 	s->is_skipping = mark->is_skipping;
+	s->csv.state = mark->csv_state;
+}
+
+struct meta rowstream_get_head(const struct rowstream *s)
+{
+	return (struct meta){s->csv.head, (uint32_t)s->csv.head_len};
+}
+
+int rowstream_put_head(struct rowstream *s, struct meta head)
+{
+	assert(s->kind == ROWSTREAM_CSV && s->csv.n == 0);
+	return take_head(s, head.json, head.len);
 }
 
 static int end_npy(struct rowstream *s)
@@ -422,10 +506,17 @@ static int end_npy(struct rowstream *s)
 static int end_line(struct rowstream *s)
 {
 	bool is_row;
+	size_t n;
 	int rc;
 
 	if (s->held_len == 0)
 		return 0;
+	/* What came without a newline was not looked at yet. */
+	find_end(s, s->held, s->held_len, &n);
+	assert(n == s->held_len);
+	if (record_csv_is_quoted(&s->csv))
+		return fail(s, "the stream ends inside line %llu: a quote is "
+			"not closed", (unsigned long long)s->line);
 	rc = give_line(s, s->held, s->held_len, &is_row);
 	if (rc != 0)
 		return s->rc = rc;
@@ -434,6 +525,8 @@ static int end_line(struct rowstream *s)
 			(unsigned long long)s->line, 180, s->parser.error);
 	s->passed += s->held_len;
 	s->held_len = 0;
+	s->csv.state = 0;
+	record_csv_drop(&s->csv);
 	return 0;
 }
 
@@ -443,7 +536,7 @@ int rowstream_end(struct rowstream *s)
 		return s->rc;
 	if (s->kind == ROWSTREAM_NPY)
 		return end_npy(s);
-	if (s->kind == ROWSTREAM_NDJSON)
+	if (rowstream_has_lines(s->kind))
 		return end_line(s);
 	if (s->held_len > 0)
 		return fail(s, "the stream ends inside row %llu",

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "src/config.h"
 #include "src/datadir.h"
 #include "src/log.h"
 #include "src/store_int.h"
@@ -52,13 +53,15 @@ void store_apply(struct store *s, struct collection *coll, const struct op *op,
 		generation_apply(coll->gen, op, r);
 	pthread_mutex_lock(&coll->lock);
 	if (op->type == OP_CONFIG)
-		coll->config = op->config;
+		config_replace(&coll->config, &op->config);
 	else if (op->type == OP_ATTR) {
 		coll->attr = op->attr;
 		coll->mtime_ns = op->time_ns;
 	} else if (op->type != OP_SET)
 		coll->mtime_ns = op->commit_ns;
 	pthread_mutex_unlock(&coll->lock);
+	if (op->type == OP_CONFIG)
+		tune_wake(s);
 }
 
 void store_published(struct collection *coll, const struct op *op)
@@ -130,6 +133,7 @@ static struct store *store_alloc(const struct store_config *cfg)
 	pthread_mutex_init(&s->scratch_lock, NULL);
 	checkpoint_prepare(&s->checkpoint);
 	compact_prepare(&s->compactor);
+	tune_prepare(&s->tuner);
 	io_init(&s->plain);
 	s->errors = calloc(ERRORS_KEPT, sizeof(*s->errors));
 	if (!s->errors || moments_init(&s->moments) < 0) {
@@ -256,6 +260,8 @@ int store_open(const struct store_config *cfg, struct store_report *rep,
 		rc = checkpoint_init(s);
 	if (rc == 0 && !cfg->no_compaction && !s->is_recovery)
 		rc = compact_init(s);
+	if (rc == 0 && !cfg->no_tuning && !cfg->is_check)
+		rc = tune_init(s);
 	if (rc < 0) {
 		say_why(s, cfg, rc, rep);
 		store_close(s);
@@ -276,6 +282,7 @@ void store_settle(struct store *s)
 
 void store_quiesce(struct store *s)
 {
+	tune_stop(s);
 	compact_stop(s);
 	checkpoint_stop(s);
 	commit_fini(s);
@@ -296,6 +303,7 @@ void store_close(struct store *s)
 	if (!s)
 		return;
 	store_quiesce(s);
+	tune_fini(s);
 	compact_fini(s);
 	checkpoint_fini(s);
 	wal_close(s->wal);

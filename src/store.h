@@ -18,13 +18,16 @@
  * for all of them, and each commit's done() is called.
  *
  * Lock order of the program. A thread that holds a lock takes only locks that
- * stand below it. None is held across I/O, a FUSE reply or a done().
+ * stand below it. None is held across a FUSE reply or a done(), nor across I/O
+ * but where it says so.
  *
  *   fs: node table lock -> handle lock      (fs/node.h, fs/handle.h)
  *   compactor->run_lock   one compaction at a time
+ *   tuner->run_lock       one measurement at a time
  *   checkpoint->run_lock  one checkpoint at a time; held across I/O
  *   store->queue_lock     the queue of commits, who leads
  *   catalogue->lock       names of collections
+ *   collection_file->loading  indexes of fields are read once; held across I/O
  *   indexer->lock         work, held commits
  *   cell graph locks      per node, inside index/
  *   collection->lock      config, attributes
@@ -33,6 +36,8 @@
  *   moments->lock
  *   checkpoint->lock      whether one is wanted
  *   compactor->lock       whether it is to stop
+ *   recall->lock          samples of queries, what was measured
+ *   tuner->lock           whether there is something to measure
  */
 struct store;
 struct io;
@@ -54,6 +59,7 @@ struct store_config {
 				      or a 16th of the memory if that is less;
 				      UINT64_MAX: never, not at the end either */
 	bool no_compaction; /* but by store_compact */
+	bool no_tuning;	    /* but by store_tune */
 	bool has_grace;	 /* else an hour */
 	double grace_s;	 /* that files of older manifests stay */
 	bool is_recovery; /* take what is intact, write nothing... */
@@ -155,8 +161,9 @@ struct change {
 	struct vg_id id2; /* RENAME */
 	struct vg_id name; /* CREATE, MOVE, ALIAS, UNALIAS */
 	struct vg_id target;
-	const float *vec; /* PUT */
+	const void *vec; /* PUT: dim elements of dtype */
 	uint32_t dim;
+	enum vg_dtype dtype; /* 0: VG_F32; the collection's, or -EINVAL */
 	uint8_t source;	   /* enum op_source */
 	uint32_t body_len; /* bytes vec was parsed from */
 	enum change_meta meta_mode;
@@ -238,13 +245,18 @@ int store_commit_wait(struct store *s, struct commit *commit);
 
 /* A search. */
 struct search {
-	const float *vec;
+	const void *vec; /* dim elements of dtype */
 	uint32_t dim;
+	enum vg_dtype dtype; /* 0: VG_F32 */
 	uint32_t k;  /* hits wanted, offset included: 1..VG_K_MAX + 1 */
-	uint32_t ef; /* 0: the collection's ef_search */
+	uint32_t ef; /* 0: the collection's ef_search (config_ef_search) */
+	uint32_t nprobe; /* lists of an inverted file; 0: as ef has it */
 	bool exact;  /* scan every row */
-	struct vg_id leave_out; /* an id that is not wanted; len 0: none */
+	const struct vg_id *leave_out; /* ids that are not wanted, each once */
+	uint32_t n_leave_out;
 	struct match *match; /* of this look: what is wanted; NULL: all */
+	struct collapse *collapse; /* of both: the nearest of each group is
+				      wanted; NULL: all */
 	const _Atomic bool *cancel; /* polled; NULL: never */
 };
 
@@ -257,12 +269,17 @@ struct search_hit {
 /*
  * Finds the k best of what look shows, ordered by (dist, id). hits has
  * room for search->k; *n is how many there are. A search counts once in
- * coll->searches. -EINVAL: another dim than the collection's, or a zero vector
- * under cosine; -EINTR: cancelled, hits has the best seen until then; -ENOMEM.
- * Any thread.
+ * coll->searches; its query may be kept as a sample (src/recall.h). -EINVAL:
+ * another dim or dtype than the collection's, or a zero vector under cosine; -EINTR:
+ * cancelled, hits has the best seen until then; -ENOMEM. Any thread.
  */
 int store_search(struct store *s, const struct look *look,
 	const struct search *search, struct search_hit *hits, uint32_t *n);
+
+/* Whether a search for k with ef and no filter compares all rows, as the
+ * index would cost as much, or there is none, or one that has learnt no lists
+ * yet: it is exact then. Any thread. */
+bool store_search_is_scan(const struct cell *cell, uint32_t ef, uint32_t k);
 
 /* About how many bytes such a search would read: whether to hand it to a
  * thread of its own. Any thread. */

@@ -11,9 +11,11 @@
 #include "src/indexer.h"
 #include "src/origins.h"
 #include "src/store.h"
+#include "src/tune.h"
 #include "src/wal.h"
 
 struct hnsw_scratch;
+struct ivf_scratch;
 
 /* Changes of one group: past it the group is written. */
 #define BATCH_MAX 4096u
@@ -39,6 +41,7 @@ struct batch {
 struct scratch {
 	struct scratch *next;
 	struct hnsw_scratch *hnsw;
+	struct ivf_scratch *ivf;
 	struct hit *hits; /* room for cap */
 	size_t cap;
 };
@@ -58,6 +61,7 @@ struct store {
 	struct indexer indexer;
 	struct checkpointer checkpoint;
 	struct compactor compactor;
+	struct tuner tuner;
 	bool uring;
 	bool is_open; /* a checkpoint may be made */
 	bool is_recovery;
@@ -152,7 +156,10 @@ void store_note_loss(struct store *s, const char *path, const char *why);
 int replay_log(struct store *s, const struct store_config *cfg,
 	const struct wal_place *from, struct store_report *rep);
 
-/* search.c */
+/* search.c: store_search without counting it or sampling its query. Any
+ * thread. */
+int search_run(struct store *s, const struct look *look,
+	const struct search *q, struct search_hit *hits, uint32_t *n);
 void search_fini(struct store *s);
 
 /* store.c: applies op, whose needs were reserved; cannot fail. The only way

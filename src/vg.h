@@ -41,25 +41,64 @@ enum vg_metric {
 	VG_L2 = 1,     /* sqrt(sum((a-b)^2)) */
 	VG_COSINE = 2, /* 1 - a.b / (|a||b|) */
 	VG_IP = 3,     /* -(a.b) */
-	/* Of index/ only: the store refuses them still. */
-	VG_L1 = 4,	/* sum(|a-b|) */
-	VG_HAMMING = 5, /* how many bits differ */
+	VG_L1 = 4,     /* sum(|a-b|) */
+	VG_HAMMING = 5, /* how many bits differ: of VG_B1, which has no other */
 };
 
 /* Element types; the values are on disk. */
 enum vg_dtype {
 	VG_F32 = 1,
-	/* Of index/ only: the store refuses them still. */
 	VG_F16 = 2, /* IEEE 754 binary16 */
 	VG_I8 = 3,
-	VG_B1 = 4,
+	VG_B1 = 4, /* bits, the highest of a byte first; dim is whole bytes */
 };
+
+/* The bytes of n elements. */
+static inline size_t vg_row_len(enum vg_dtype dtype, size_t n)
+{
+	switch (dtype) {
+	case VG_F32:
+		return 4 * n;
+	case VG_F16:
+		return 2 * n;
+	case VG_B1:
+		return (n + 7) / 8;
+	default:
+		return n;
+	}
+}
+
+/* How many elements len bytes are; 0 if they are no vector's. */
+static inline uint32_t vg_dim_of(enum vg_dtype dtype, uint64_t len)
+{
+	uint64_t dim = dtype == VG_B1 ? 8 * len : len;
+
+	if (dtype == VG_F32 || dtype == VG_F16) {
+		uint32_t width = dtype == VG_F32 ? 4 : 2;
+
+		dim = len % width == 0 ? len / width : 0;
+	}
+	return dim <= VG_DIM_MAX ? (uint32_t)dim : 0;
+}
+
+/* Whether a dtype's vectors have that distance. */
+static inline bool vg_has(enum vg_dtype dtype, enum vg_metric metric)
+{
+	return (dtype == VG_B1) == (metric == VG_HAMMING);
+}
+
+/* Whether they can have the index VG_IVF_PQ. */
+static inline bool vg_has_lists(enum vg_dtype dtype, enum vg_metric metric)
+{
+	return dtype == VG_F32 && metric <= VG_IP;
+}
 
 /* Kinds of index; the values are on disk. */
 enum vg_index {
 	VG_HNSW = 1,
 	VG_FLAT = 2,
 	VG_INDEX_AUTO = 3, /* of a configuration, not of rows */
+	VG_IVF_PQ = 4,
 };
 
 /* What stands for a row while a graph is walked; the values are on disk. */
@@ -67,6 +106,7 @@ enum vg_quant {
 	VG_QUANT_AUTO = 0, /* codes while they serve */
 	VG_QUANT_NONE = 1, /* the row itself */
 	VG_QUANT_SQ8 = 2,  /* a byte an element: index/quant.h */
+	VG_QUANT_QG = 3,   /* as auto, and signs of neighbours: index/signs.h */
 };
 
 /* The bytes of an id: not terminated, borrowed from whoever made it. */
