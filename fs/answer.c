@@ -172,7 +172,8 @@ static int add_object(struct answer *a, const struct answer_row *row)
 	}
 	if (spec->has_distance) {
 		PUT_WORD(a, "\"rank\":");
-		put_uint(a, (uint64_t)spec->offset + a->n_rows + 1);
+		put_uint(a, row->rank ? row->rank
+				      : (uint64_t)spec->offset + a->n_rows + 1);
 		PUT_WORD(a, ",");
 	}
 	PUT_WORD(a, "\"id\":");

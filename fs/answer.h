@@ -54,6 +54,7 @@ struct answer_row {
 	struct vg_id id;
 	float dist;	  /* as interface "Distances, defined once" has it */
 	struct meta meta; /* stored form; json NULL: none */
+	uint32_t rank;	  /* 0: one more than the row's before */
 };
 
 /* What an answer looks like; fixed from answer_open to answer_close. */

@@ -37,10 +37,12 @@
  * store into the map that finds no memory ends in SIGBUS. So we never touch a
  * page first through the map: blocks of 64 KiB and more are written by
  * pwrite(2), which can fail; smaller blocks are cut from chunks of 64 KiB that
- * fallocate(2) has filled before; so is the table. Blocks of 64 KiB and more
- * give their pages back when they are freed. A free chunk of small blocks keeps
- * them (a "spare"), so that the common small file costs no system call, until
- * there are too many spares.
+ * fallocate(2) has filled before; so is the table. A free chunk of 64 KiB that
+ * has all its pages keeps them (a "spare"), whether it was of small blocks or
+ * the whole of it was written as a part of a large one, until there are too many
+ * spares: then all give them back. So the common small file costs no system
+ * call, and one of some MB no new pages. Spares behind the bytes that a large
+ * block is taken for go at once: `used` would not count them.
  */
 #include "fs/arena.h"
 
@@ -69,7 +71,7 @@
 #define LARGE_STEP (2u << 20)
 #define SPACE_OFF (256ull << 20)
 #define TOP_BLOCK ((uint64_t)PAGE << BUDDY_TOP) /* 256 MiB */
-#define SPARES_MAX 256 /* chunks: 16 MiB of memory kept for small files */
+#define SPARES_MAX 256 /* chunks: 16 MiB of memory kept for the next files */
 #define ZEROS (64u << 10)
 
 struct head {
@@ -256,75 +258,94 @@ static void spare_add(struct arena *a, uint32_t chunk)
 	}
 }
 
-/* A block was taken: its small chunk has pages, its large one no spares. */
-static int adopt_locked(struct arena *a, uint32_t unit, unsigned order,
-	unsigned from)
+/* A large block for len bytes was taken: the spares in it are none any more. */
+static void adopt_spares_locked(
+	struct arena *a, uint32_t unit, unsigned order, uint64_t len)
+{
+	uint32_t first = unit >> CHUNK_ORDER, n = 1u << (order - CHUNK_ORDER);
+
+	assert(order >= CHUNK_ORDER);
+	for (uint32_t i = 0; i < n && a->n_spares; i++) {
+		if (!is_spare(a, first + i))
+			continue;
+		spare_del(a, first + i);
+		if ((uint64_t)i * CHUNK >= len)
+			punch(a, SPACE_OFF + (uint64_t)(first + i) * CHUNK,
+				CHUNK);
+	}
+}
+
+/* A small block was taken: its chunk has pages. */
+static int adopt_chunk_locked(struct arena *a, uint32_t unit, unsigned from)
 {
 	uint32_t chunk = unit >> CHUNK_ORDER;
 	int rc;
 
-	if (order < CHUNK_ORDER) {
-		if (from < CHUNK_ORDER)
-			return 0; /* a neighbour of ours had it backed */
-		rc = is_spare(a, chunk) ?
-			0 :
-			back(a, SPACE_OFF + (uint64_t)chunk * CHUNK, CHUNK);
-		spare_del(a, chunk);
-		return rc;
-	}
-	for (uint32_t i = 0; i < 1u << (order - CHUNK_ORDER) && a->n_spares;
-		i++)
-		spare_del(a, chunk + i);
-	return 0;
+	if (from < CHUNK_ORDER)
+		return 0; /* a neighbour of ours had it backed */
+	rc = is_spare(a, chunk) ?
+		0 :
+		back(a, SPACE_OFF + (uint64_t)chunk * CHUNK, CHUNK);
+	spare_del(a, chunk);
+	return rc;
 }
 
-static int block_new(struct arena *a, unsigned order, uint64_t *block)
+/* A block for len bytes. */
+static int block_new(struct arena *a, uint64_t len, uint64_t *block)
 {
+	unsigned order = order_for(len), from;
 	uint32_t unit;
-	unsigned from;
 	int rc;
 
 	pthread_mutex_lock(&a->lock);
 	rc = buddy_new(&a->buddy, order, &unit, &from);
-	if (!rc) {
-		rc = adopt_locked(a, unit, order, from);
+	if (!rc && order < CHUNK_ORDER) {
+		rc = adopt_chunk_locked(a, unit, from);
 		if (rc)
 			buddy_free(&a->buddy, unit, order);
-		else
-			*block = block_make(unit, order);
+	} else if (!rc) {
+		adopt_spares_locked(a, unit, order, len);
 	}
 	pthread_mutex_unlock(&a->lock);
+	if (!rc)
+		*block = block_make(unit, order);
 	return rc;
 }
 
-/* No record may name the block any more. */
-static void block_free(struct arena *a, uint64_t block)
+/* No record may name the block any more, whose first len bytes were written. */
+static void block_free(struct arena *a, uint64_t block, uint64_t len)
 {
+	uint64_t n_whole = in_pages(len) / CHUNK;
 	unsigned order, merged;
 
 	if (!block)
 		return;
 	order = block_order(block);
-	if (order >= CHUNK_ORDER)
-		punch(a, block_off(block), block_cap(block));
+	if (order < CHUNK_ORDER || n_whole >= SPARES_MAX)
+		n_whole = 0;
+	if (order >= CHUNK_ORDER && n_whole * CHUNK < block_cap(block))
+		punch(a, block_off(block) + n_whole * CHUNK,
+			block_cap(block) - n_whole * CHUNK);
 	pthread_mutex_lock(&a->lock);
 	merged = buddy_free(&a->buddy, block_unit(block), order);
 	if (order < CHUNK_ORDER && merged >= CHUNK_ORDER)
-		spare_add(a, block_unit(block) >> CHUNK_ORDER);
+		n_whole = 1; /* its chunk */
+	for (uint32_t i = 0; i < n_whole; i++)
+		spare_add(a, (block_unit(block) >> CHUNK_ORDER) + i);
 	pthread_mutex_unlock(&a->lock);
 }
 
-/* The same block in a higher order, if what stands behind it is free. */
-static bool block_extend(struct arena *a, uint64_t *block, unsigned to)
+/* The same block in the order for len bytes, if what stands behind it is free. */
+static bool block_extend(struct arena *a, uint64_t *block, uint64_t len)
 {
 	uint32_t unit = block_unit(*block);
-	unsigned order = block_order(*block);
+	unsigned order = block_order(*block), to = order_for(len);
 	bool is_extended;
 
 	pthread_mutex_lock(&a->lock);
 	is_extended = buddy_extend(&a->buddy, unit, order, to);
 	if (is_extended && to >= CHUNK_ORDER)
-		adopt_locked(a, unit, to, to);
+		adopt_spares_locked(a, unit, to, len);
 	pthread_mutex_unlock(&a->lock);
 	if (is_extended)
 		*block = block_make(unit, to);
@@ -403,23 +424,21 @@ static int reserve(struct arena *a, struct part *p, uint64_t size,
 	int rc;
 
 	if (need > block_cap(old)) {
-		unsigned order = order_for(need);
-
-		if (!old || !block_extend(a, &now, order)) {
-			rc = block_new(a, order, &now);
+		if (!old || !block_extend(a, &now, need)) {
+			rc = block_new(a, need, &now);
 			if (rc)
 				return rc;
 			rc = old ? fill(a, now, 0, a->map + block_off(old),
 					   size) :
 				   0;
 			if (rc) {
-				block_free(a, now);
+				block_free(a, now, 0);
 				return rc;
 			}
 		}
 		store(&p->block, now); /* I3 */
 		if (old && block_unit(old) != block_unit(now))
-			block_free(a, old);
+			block_free(a, old, size);
 	}
 	*block = now;
 	return 0;
@@ -465,7 +484,7 @@ static void shrink(struct arena *a, struct part *p, uint64_t size, uint64_t len)
 	store(&p->size, len); /* I4: first, so that nothing reads the rest */
 	if (!len) {
 		store(&p->block, 0);
-		block_free(a, block);
+		block_free(a, block, size);
 	} else if (block_order(block) >= CHUNK_ORDER &&
 		in_pages(len) < in_pages(size)) {
 		punch(a, block_off(block) + in_pages(len),
@@ -570,8 +589,10 @@ void arena_file_del(struct arena *a, uint32_t idx)
 
 	atomic_store(&r->state, ARENA_FREE); /* I1 */
 	for (unsigned k = 0; k < 2; k++) {
-		block_free(a, load(&r->part[k].block));
-		use(a, load(&r->part[k].size), 0);
+		uint64_t size = load(&r->part[k].size);
+
+		block_free(a, load(&r->part[k].block), size);
+		use(a, size, 0);
 	}
 	pthread_mutex_lock(&a->lock);
 	assert(a->n_files > 0);

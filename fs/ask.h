@@ -13,7 +13,8 @@ struct ask {
 	uint32_t uid;		   /* whose named requests */
 	_Atomic bool *cancel;	   /* set by an interrupt, and by a timeout */
 	struct collection *in; /* ask_run's: coll, or the snapshot asked */
-	char why[256];		   /* a sentence, after -EINVAL */
+	char why[256];		   /* a sentence, after -EINVAL and of like=
+				  after -ENOENT */
 };
 
 /*

@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "fs/change.h"
+#include "fs/hits.h"
 
 static void set_time(struct stat *st, int64_t ns)
 {
@@ -143,6 +144,7 @@ size_t version_format(const struct version_view *as, const struct version *v,
 {
 	struct meta meta = version_meta(v);
 	struct record_meta rm = {meta.json, meta.len};
+	struct record_row row = {version_vec(v), v->cell->dim, v->cell->dtype};
 
 	if (as->kind == NODE_META) {
 		if (!meta.json)
@@ -154,7 +156,7 @@ size_t version_format(const struct version_view *as, const struct version *v,
 		return (size_t)meta.len + 1;
 	}
 	return record_format(as->kind == NODE_AS ? as->form : RECORD_RAW,
-		version_vec(v), v->cell->dim, &rm, out, cap);
+		&row, &rm, out, cap);
 }
 
 /* One number for a record under one of its names, also while it is written:
@@ -176,7 +178,7 @@ void attr_version(const struct version_view *as, const struct version *v,
 	st->st_ino = ino_of_id(as->coll, version_id(v), as);
 	set_time(st, v->mtime_ns);
 	if (as->kind == NODE_RECORD)
-		set_size(st, v->cell->dim * sizeof(float));
+		set_size(st, version_vec_len(v));
 	else
 		set_size(st, version_format(as, v, NULL, 0));
 }
@@ -226,14 +228,27 @@ void attr_stage(struct fs *fs, struct stage *stage, struct stat *st)
 	pthread_mutex_unlock(&stage->lock);
 }
 
+int qnode_target(const struct qnode *node, char *out)
+{
+	const struct query *q = &node->query;
+
+	assert(node->kind == QNODE_LINK && q->key_len > 0);
+	return hits_target((struct vg_id){node->path, node->path_len},
+		(struct vg_id){q->snap, q->snap_len},
+		(struct vg_id){q->key, q->key_len}, out);
+}
+
 void attr_qnode(struct fs *fs, struct qnode *node, uint64_t len,
 	int64_t mtime_ns, struct stat *st)
 {
 	struct op_attr owner = collection_attr(node->coll);
+	char target[HITS_TARGET_MAX + 1];
 	mode_t mode = S_IFREG | 0444;
 
-	if (node->kind == QNODE_DIR)
+	if (node->kind == QNODE_DIR || node->kind == QNODE_HITS)
 		mode = S_IFDIR | 0555;
+	else if (node->kind == QNODE_LINK)
+		mode = S_IFLNK | 0777;
 	else if (node->kind == QNODE_IF)
 		mode = S_IFDIR | (owner.mode & 07777);
 	else if (node->kind == QNODE_RUN)
@@ -243,9 +258,11 @@ void attr_qnode(struct fs *fs, struct qnode *node, uint64_t len,
 	else if (node->query.src == QUERY_NAME)
 		mode = S_IFREG | 0644;
 	begin(st, mode, owner.uid, owner.gid);
-	if (node->kind == QNODE_LEAF && node->query.src == QUERY_NAME)
+	if (node->kind != QNODE_LINK && node->query.src == QUERY_NAME)
 		st->st_uid = node->uid;
 	st->st_ino = node->nodeid;
+	if (node->kind == QNODE_LINK)
+		len = (uint64_t)VG_MAX(qnode_target(node, target), 0);
 	if (!S_ISDIR(mode))
 		set_size(st, len);
 	set_time(st, mtime_ns ? mtime_ns : fs->started_ns);

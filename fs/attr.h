@@ -37,6 +37,9 @@ void attr_stage(struct fs *fs, struct stage *stage, struct stat *st);
 void attr_qnode(struct fs *fs, struct qnode *node, uint64_t len,
 	int64_t mtime_ns, struct stat *st);
 
+/* The target of a QNODE_LINK: hits_target. */
+int qnode_target(const struct qnode *node, char *out);
+
 /* Formats a version as its view reads; like snprintf without a terminator. */
 size_t version_format(const struct version_view *as, const struct version *v,
 	char *out, size_t cap);

@@ -9,6 +9,7 @@
 #include "fs/import.h"
 #include "fs/inflight.h"
 #include "fs/kept.h"
+#include "fs/loop.h"
 #include "fs/ops.h"
 #include "fs/rowfile.h"
 
@@ -101,6 +102,11 @@ void handle_forget(struct fs *fs, struct handle *h)
 		leave_node(h);
 	if (h->node)
 		nodes_unref(&fs->nodes, h->node);
+	if (h->leaf) {
+		atomic_fetch_sub_explicit(
+			&h->leaf->n_writers, 1, memory_order_relaxed);
+		nodes_unref(&fs->nodes, h->leaf);
+	}
 	if (h->stage && h->is_writer)
 		atomic_fetch_sub_explicit(
 			&h->stage->n_open, 1, memory_order_relaxed);
@@ -132,6 +138,45 @@ void handle_keep_version(struct fs *fs, struct handle *h,
 	h->gen = generation_ref(gen);
 	h->version = generation_version(gen, version);
 	pthread_mutex_unlock(&fs->handles_lock);
+}
+
+void handle_write_leaf(struct fs *fs, struct handle *h, struct qnode *leaf)
+{
+	assert(h->stage && h->kind == HANDLE_STAGE);
+	atomic_fetch_add_explicit(&leaf->n_writers, 1, memory_order_relaxed);
+	pthread_mutex_lock(&fs->handles_lock);
+	h->leaf = leaf;
+	pthread_mutex_unlock(&fs->handles_lock);
+}
+
+struct stage *handle_find_writer(struct fs *fs, struct qnode *leaf, int pid)
+{
+	struct stage *st = NULL;
+	uint64_t serial = 0;
+	bool is_own = false, is_done;
+
+	if (atomic_load_explicit(&leaf->n_writers, memory_order_relaxed) == 0)
+		return NULL;
+	pthread_mutex_lock(&fs->handles_lock);
+	for (struct handle *h = fs->handles; h && !is_own; h = h->next) {
+		if (h->leaf != leaf)
+			continue;
+		is_own = h->pid == pid;
+		if (is_own || !serial)
+			serial = h->stage->serial;
+	}
+	pthread_mutex_unlock(&fs->handles_lock);
+	if (serial)
+		st = stages_get(&fs->stages, serial);
+	if (!st)
+		return NULL;
+	pthread_mutex_lock(&st->lock);
+	is_done = st->is_committed && !st->is_dirty;
+	pthread_mutex_unlock(&st->lock);
+	if (is_own || !is_done)
+		return st;
+	stages_unref(&fs->stages, st);
+	return NULL;
 }
 
 struct generation *handle_find_gen(struct fs *fs, uint32_t no)
@@ -188,6 +233,52 @@ void handle_free(struct fs *fs, struct handle *h)
 	handle_forget(fs, h);
 	if (file != KEPT_NONE)
 		arena_file_del(fs->arena, file);
+}
+
+/* ---- requests ---- */
+
+static int grow_request(struct run_state *run, size_t len)
+{
+	size_t cap = VG_MAX(len, 2 * run->cap);
+	char *grown;
+
+	if (len <= run->cap)
+		return 0;
+	grown = realloc(run->request, cap);
+	if (!grown)
+		return -ENOMEM;
+	run->request = grown;
+	run->cap = cap;
+	return 0;
+}
+
+int handle_add_request(struct fs *fs, struct handle *h, const char *buf,
+	size_t size, uint64_t off, size_t max)
+{
+	struct run_state *run = &h->run;
+	int rc;
+
+	if (run->last == loop_unique().unique)
+		return 0;
+	if (run->is_asked) {
+		run->is_asked = false;
+		run->len = 0;
+	}
+	assert(run->len <= max);
+	if (size > max - run->len)
+		return -EFBIG;
+	rc = grow_request(run, run->len + size);
+	if (rc < 0)
+		return rc;
+	memcpy(run->request + run->len, buf, size);
+	rc = arena_pwrite(fs->arena, h->file, ARENA_BODY, run->len, buf, size);
+	if (rc < 0)
+		return rc;
+	run->len += size;
+	run->end = off + size;
+	run->last = loop_unique().unique;
+	handle_save(fs, h);
+	return 0;
 }
 
 /* ---- into the arena ---- */
@@ -406,6 +497,18 @@ int handle_put_chunk(struct fs *fs, struct handle *h, const void *bytes,
 	return 0;
 }
 
+/* Without its header the rest of a stream means nothing. */
+static void keep_head(struct fs *fs, struct handle *h)
+{
+	struct meta head = import_get_head(h->import);
+
+	if (h->has_body || head.len == 0)
+		return;
+	h->has_body = arena_pwrite(fs->arena, h->file, ARENA_BODY, 0, head.json,
+			      head.len) == 0;
+	h->is_unkept |= !h->has_body;
+}
+
 void handle_drop_chunks(struct fs *fs, struct handle *h)
 {
 	uint64_t passed = h->mark.stream.passed;
@@ -413,6 +516,7 @@ void handle_drop_chunks(struct fs *fs, struct handle *h)
 	import_get_mark(h->import, &h->mark);
 	if (h->mark.stream.passed == passed)
 		return;
+	keep_head(fs, h);
 	handle_save(fs, h); /* first: then nobody asks for them */
 	while (h->chunks &&
 		h->chunks->off + h->chunks->len <= h->mark.stream.passed) {
@@ -559,11 +663,10 @@ static int load_leaf(struct handle *h, const struct kept_handle *kept)
 	return 0;
 }
 
-static int load_run(struct fs *fs, struct handle *h,
+static int load_request(struct fs *fs, struct handle *h,
 	const struct kept_handle *kept)
 {
 	struct run_state *run = &h->run;
-	struct answer_bytes *a;
 	const void *body;
 	size_t len;
 
@@ -578,8 +681,20 @@ static int load_run(struct fs *fs, struct handle *h,
 		return -ENOMEM;
 	memcpy(run->request, body, kept->len);
 	run->len = run->cap = kept->len;
-	if (!(kept->flags & KEPT_ASKED))
-		return 0;
+	return 0;
+}
+
+static int load_run(struct fs *fs, struct handle *h,
+	const struct kept_handle *kept)
+{
+	struct run_state *run = &h->run;
+	struct answer_bytes *a;
+	const void *body;
+	size_t len;
+	int rc = load_request(fs, h, kept);
+
+	if (rc < 0 || !(kept->flags & KEPT_ASKED))
+		return rc;
 	/* Without its answer it is asked again by the next read. */
 	body = arena_bytes(fs->arena, h->file, ARENA_META, &len);
 	if (!len)
@@ -669,6 +784,10 @@ static int load_kind(struct fs *fs, struct handle *h,
 		h->stage = stages_get(&fs->stages, kept->stage);
 		if (h->stage && h->is_writer)
 			atomic_fetch_add(&h->stage->n_open, 1);
+		if (h->stage && h->node) {
+			handle_write_leaf(fs, h, h->node);
+			h->node = NULL;
+		}
 		return h->stage ? 0 : -ESTALE;
 	case HANDLE_RUN:
 		return h->node ? load_run(fs, h, kept) : -ESTALE;
@@ -677,7 +796,8 @@ static int load_kind(struct fs *fs, struct handle *h,
 	case HANDLE_VERSION:
 		return load_version(fs, h);
 	case HANDLE_VALUE:
-		return 0;
+		h->run.is_asked = kept->flags & KEPT_ASKED;
+		return load_request(fs, h, kept);
 	case HANDLE_IMPORT:
 		h->mark = kept->mark;
 		h->import_end = kept->mark.stream.passed;

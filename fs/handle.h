@@ -10,7 +10,7 @@
 enum handle_kind {
 	HANDLE_BYTES,  /* an answer, a rendered text, an export */
 	HANDLE_STAGE,  /* bytes that become a record */
-	HANDLE_VALUE,  /* a setting or .delete-where: each write is a change */
+	HANDLE_VALUE,  /* a setting: each write is a change; .delete-where */
 	HANDLE_VERSION, /* a committed record, read as raw bytes */
 	HANDLE_RUN,    /* query/.run: requests in, answers out */
 	HANDLE_IMPORT, /* a stream of rows */
@@ -20,7 +20,9 @@ enum handle_kind {
 /*
  * A handle's own state of `.run`. Bytes written since the last read are the
  * request; the first read behind it asks. The answer reads from offset 0 or
- * from the end of what was written on, whichever the first read chose.
+ * from the end of what was written on, whichever the first read chose. Of
+ * .delete-where likewise (fs/ops_clear.c): the request is a line, and is_asked
+ * says that it was committed.
  */
 struct run_state {
 	char *request; /* owned */
@@ -53,20 +55,23 @@ struct handle {
 	uint64_t made_by; /* the request that opened it */
 	uint32_t file;	 /* of the arena */
 	enum handle_kind kind;
-	pthread_mutex_t lock; /* RUN, IMPORT; taken before any other lock */
+	pthread_mutex_t lock; /* RUN, VALUE, IMPORT; taken before any other */
 	struct collection *coll; /* referenced, or NULL */
 	struct answer_bytes *answer; /* BYTES, VALUE: referenced */
 	struct query_open *opened;   /* BYTES of a leaf: its place there */
 	struct qnode *node;	     /* BYTES of a leaf, RUN: referenced */
 	struct stage *stage;	     /* STAGE: referenced */
+	struct qnode *leaf; /* fs->handles_lock: STAGE that writes a named request
+			       anew: referenced */
 	struct generation *gen; /* fs->handles_lock: VERSION: referenced */
 	const struct version *version; /* VERSION: borrowed of gen */
 	struct hold hold; /* VERSION; BYTES of rows */
 	bool is_sync;		     /* STAGE: opened with O_SYNC */
 	bool is_writer;		     /* STAGE: opened for writing */
-	bool has_body;		     /* the arena has what it reads as */
+	bool has_body;		     /* the arena has what it reads as;
+					IMPORT: its stream's header */
 	enum view view; /* VALUE; DIR: which directory; BYTES of an export */
-	int pid;	/* of who opened it: BYTES of an export */
+	int pid; /* of who opened it: BYTES of an export, STAGE with a leaf */
 	struct look look;	     /* DIR: of a collection's; BYTES whose
 					rows are to be rendered again: theirs */
 	struct run_state run;
@@ -105,6 +110,17 @@ void handle_free(struct fs *fs, struct handle *h);
 void handle_keep_version(struct fs *fs, struct handle *h,
 	struct generation *gen, uint32_t version);
 
+/* The handle, which nobody else has yet, writes the named request that leaf
+ * asks, whose reference it takes, anew. */
+void handle_write_leaf(struct fs *fs, struct handle *h, struct qnode *leaf);
+
+/*
+ * What a stat of leaf by pid is to tell of, as it is being written: referenced,
+ * or NULL. After its close() somewhere, for the handle may be open elsewhere
+ * still, that is so to who opened it alone.
+ */
+struct stage *handle_find_writer(struct fs *fs, struct qnode *leaf, int pid);
+
 /* A generation by its number that is open by its records, though its
  * collection was removed, referenced, or NULL. */
 struct generation *handle_find_gen(struct fs *fs, uint32_t no);
@@ -136,7 +152,16 @@ void handle_reply(fuse_req_t req, struct handle *h, uint64_t ino,
  * 1 MiB, or leave half of it to what is written. */
 bool handle_has_room(const struct fs *fs, size_t len);
 
-/* Tells the arena of what changed: RUN, IMPORT. */
+/*
+ * RUN, .delete-where: appends what was written at off to the request, to a new
+ * one if the last was asked; a write that the daemon before us took is not
+ * taken twice. -EFBIG: it would have more than max bytes. -ENOMEM, -ENOSPC.
+ * h->lock is held.
+ */
+int handle_add_request(struct fs *fs, struct handle *h, const char *buf,
+	size_t size, uint64_t off, size_t max);
+
+/* Tells the arena of what changed: RUN, .delete-where, IMPORT. */
 void handle_save(struct fs *fs, const struct handle *h);
 
 /* A listing is of the present from now on. */

@@ -8,6 +8,8 @@
 
 #include "fs/answer.h"
 #include "fs/query.h"
+#include "src/config.h"
+#include "src/element.h"
 
 /* A vector this long is still read at a glance. */
 #define SHORT_DIM 8
@@ -24,7 +26,7 @@ static const char readme[] =
 	"BEGIN\n"
 	"    mkdir docs                            # a collection\n"
 	"    echo 384 > docs/.config/dim           # or the first vector says it\n"
-	"    echo cosine > docs/.config/metric     # cosine (default), l2, ip\n"
+	"    echo cosine > docs/.config/metric     # cosine (default), l2, ip, l1\n"
 	"    cp doc42.f32 docs/doc42               # a vector, its id is doc42\n"
 	"    cat docs/query/k=5/id=doc42           # more like this one\n"
 	"    cp question.f32 docs/query/q1         # a vector to ask with: written once,\n"
@@ -43,8 +45,13 @@ static const char readme[] =
 	"    /C/.meta/ID                     its metadata, a JSON object\n"
 	"    /C/.config/NAME                 dim dtype, until a vector is in; metric m\n"
 	"                                    ef_construction index quant: written later\n"
-	"                                    they link it anew; ef_search; dim_source\n"
-	"    /C/.stats/NAME                  count deleted bytes index indexing ...\n"
+	"                                    they link it anew; ef_search, auto: so\n"
+	"                                    that target_recall is met; dim_source;\n"
+	"                                    index: auto hnsw ivf_pq (of f32) flat;\n"
+	"                                    quant: auto none sq8 qg (of long f32:\n"
+	"                                    faster, of more memory)\n"
+	"    /C/.stats/NAME                  count deleted bytes index recall ...\n"
+	"    /C/.stats/facets/FIELD          its values, and how many records have each\n"
 	"    /C/.snap/NAME/                  a snapshot: mkdir takes it, rmdir drops it;\n"
 	"                                    all of /C/ as it was, to read and search\n"
 	"    /C/.tx/NAME/                    a transaction: mkdir begins, files in it are\n"
@@ -54,9 +61,10 @@ static const char readme[] =
 	"    /C/.if=VERSION/ID               a record, to write, rm or setfattr if it is\n"
 	"                                    that version (user.vecgridfs.version; 0: not\n"
 	"                                    there), else ESTALE\n"
-	"    /C/.import/{npy,fvecs,ndjson}   write a stream to load many; status, errors\n"
-	"    /C/.export/{ids,all.npy,all.fvecs,all.ndjson}\n"
-	"    /C/.delete-where                write `all`, or a filter as where= has it\n"
+	"    /C/.import/{npy,fvecs,bvecs,ndjson,csv}\n"
+	"                                    write a stream to load many; status, errors\n"
+	"    /C/.export/{ids,all.npy,all.fvecs,all.vec,all.ndjson}\n"
+	"    /C/.delete-where                write `all`, or a line as where= has it\n"
 	"    /C/.help                        queries, with this collection's numbers\n"
 	"query and the dot names are opened by name and not listed.\n"
 	"\n"
@@ -64,6 +72,11 @@ static const char readme[] =
 	"A file is written as .npy (one row), as JSON ({\"vector\":[...],\"metadata\":{...}}\n"
 	"or [...]), as text (numbers with comma, semicolon or space between them), or as\n"
 	"dim x 4 bytes: float32, little-endian. It reads back as those bytes.\n"
+	".config/dtype, written before the first vector, takes others: f16 (2 bytes each,\n"
+	"rounded to the nearest), i8 (a byte each: whole numbers from -128 to 127), b1 (a\n"
+	"bit each, 0 or 1, packed as by numpy.packbits; dim is a multiple of 8, and the\n"
+	"metric hamming). Queries are written as vectors are; what does not fit the dtype\n"
+	"is refused.\n"
 	"Beware of float64: numpy computes in it, and 384 such numbers have the size of\n"
 	"768 float32. Write dim first and save np.float32; .config/dim_source says what\n"
 	"dim was taken from.\n"
@@ -83,14 +96,17 @@ static const char readme[] =
 	"    cat docs/.meta/doc42\n"
 	"    cat rows.ndjson > docs/.import/ndjson\n"
 	"                                    # {\"id\":\"a\",\"vector\":[...],\"metadata\":{...}}\n"
+	"    cp rows.csv docs/.import/csv        # a header: id,vector,year or id,v0,v1\n"
 	"\n"
-	"DISTANCES: l2 sqrt(sum((a-b)^2)); cosine 1 - a.b/(|a||b|); ip -(a.b). Rows\n"
-	"ascend by dist; score is -dist, the cosine, or a.b. Ties are in order of ids.\n";
+	"DISTANCES: l2 sqrt(sum((a-b)^2)); cosine 1 - a.b/(|a||b|); ip -(a.b); l1\n"
+	"sum(|a-b|); hamming, of b1 alone: how many bits differ. Rows ascend by dist;\n"
+	"score is -dist, the cosine, or a.b. Ties are in order of ids.\n";
 
 /* Of VG_K_MAX, VG_EF_MAX and QUERY_THREADS_MAX. */
 #define GRAMMAR \
 	"\n" \
 	"query/[PARAM/]*SRC[.FMT], query/[PARAM/]*count, query/[PARAM/]*facet=FIELD[.FMT]\n" \
+	"and query/[PARAM/]*SRC.hits/\n" \
 	"\n" \
 	"PARAM, in any order; of one given twice the last counts:\n" \
 	"    FIELD.OP=VALUE records whose metadata is so, and of another the same: OP is\n" \
@@ -98,11 +114,15 @@ static const char readme[] =
 	"    where=EXPR     the same with and, or, not, ( ); %%20 is a blank, %%2F a slash\n" \
 	"    k=N            rows (10); offset + k at most %u\n" \
 	"    offset=N       rows left out before them\n" \
-	"    ef=N           candidates of the graph search, to %u; more find more\n" \
+	"    ef=N           candidates of the search, to %u; more find more\n" \
+	"    nprobe=N       with index ivf_pq: lists to look through (ef / 4)\n" \
 	"    exact=1        look at every row\n" \
 	"    max_dist=F     rows up to that distance\n" \
 	"    min_score=F    rows from that score on\n" \
 	"    fields=a,b     of the metadata only these, in this order\n" \
+	"    order=FIELD    the rows, or those of `all`, by a value; order=FIELD:desc\n" \
+	"                   the other way round; those without one last; rank stays\n" \
+	"    group=FIELD    of the rows with one value only the nearest; k counts those\n" \
 	"    snap=NAME      ask the snapshot of that name, in .snap/\n" \
 	"    timeout=MS     ETIMEDOUT after so many milliseconds\n" \
 	"    partial=1      then what was found so far\n" \
@@ -112,11 +132,15 @@ static const char readme[] =
 	"    fmt=FMT        as behind SRC, which wins\n" \
 	"SRC:\n" \
 	"    id=ID          a record, spelled as its file; itself left out\n" \
+	"    like=A,+B,-C   the sum of records, less some; themselves left out. In ids\n" \
+	"                   %%2C is a comma, %%2B and %%2D a sign at the beginning; not\n" \
+	"                   of dtype b1\n" \
 	"    NAME           [A-Za-z_][A-Za-z0-9_-]{0,63}, a file written under query/;\n" \
 	"                   yours, and gone an hour after its last use\n" \
 	"    0.1,0.2,...    numbers; also v=0.1,0.2,...\n" \
 	"    b64=...        the vector's bytes in base64url\n" \
 	"    all            every row by id, without rank and dist; no k unless given\n" \
+	"SRC.hits/: a link to each record, 0001_doc7 -> ../../../doc7, as ls sorts them\n" \
 	"facet=FIELD: its values, {\"value\":\"en\",\"count\":12}, the most frequent first\n" \
 	"FMT: " ANSWER_FMT_WORDS "\n" \
 	"    ndjson         {\"rank\":1,\"id\":\"doc7\",\"dist\":0.07," \
@@ -127,8 +151,8 @@ static const char readme[] =
 	"    f32, npy       the distances; of a batch n x k, NaN where there are fewer\n" \
 	"A batch: ndjson and json have \"q\", tsv a first column; in ids and dist an empty\n" \
 	"line is between two queries.\n" \
-	"A request to .run: one JSON object with vector, vectors or id, and each PARAM\n" \
-	"under its name (\"exact\":true, \"fields\":[\"a\"]); or the raw bytes of vectors.\n" \
+	"A request to .run: one JSON object with vector, vectors, id or like, and each\n" \
+	"PARAM under its name (\"exact\":true, \"fields\":[\"a\"]); or raw vectors.\n" \
 	"A name has at most 1,023 bytes on kernels before 6.14 or so, 4,095 after: longer\n" \
 	"vectors go by id=, NAME or .run.\n"
 
@@ -145,18 +169,6 @@ static const char readme[] =
 	"    exec 3<>%1$s/query/.run             # or a handle, no names:\n" \
 	"    echo '{\"vector\":[%2$s],\"k\":5}' >&3; cat <&3\n"
 /* clang-format on */
-
-static const char *metric_word(enum vg_metric metric)
-{
-	switch (metric) {
-	case VG_L2:
-		return "l2";
-	case VG_IP:
-		return "ip";
-	default:
-		return "cosine";
-	}
-}
 
 /* Puts what was formatted into out[cap]; returns the bytes needed. */
 static size_t finish(const char *text, size_t len, char *out, size_t cap)
@@ -206,36 +218,56 @@ static void quote(struct vg_id name, char out[4 * VG_ID_MAX + 3])
 }
 
 /* What stands for a vector: its numbers, or "..." where they are many. */
-static void format_vector(uint32_t dim, char out[64])
+static void format_vector(const struct help_env *env, char out[64])
 {
+	bool is_short = env->dim > 0 && env->dim <= SHORT_DIM;
+	uint32_t dim = is_short ? env->dim : 2;
 	size_t n = 0;
 
-	if (dim == 0 || dim > SHORT_DIM) {
-		strcpy(out, "0.1,0.2,...");
-		return;
-	}
 	for (uint32_t i = 1; i <= dim; i++)
-		n += (size_t)snprintf(out + n, 64 - n, "%s0.%u",
-			i > 1 ? "," : "", i);
+		n += (size_t)snprintf(out + n, 64 - n, "%s%s%u",
+			i > 1 ? "," : "",
+			env->dtype == VG_F32 || env->dtype == VG_F16 ? "0." :
+								       "",
+			env->dtype == VG_B1 ? i % 2 : i);
+	if (!is_short)
+		snprintf(out + n, 64 - n, ",...");
+}
+
+/* What the bytes of a vector are: "384 x 4 = 1536 bytes (...)". */
+static void format_bytes(const struct help_env *env, char out[96])
+{
+	size_t len = vg_row_len(env->dtype, env->dim);
+
+	if (env->dtype == VG_B1)
+		snprintf(out, 96, "%u bits = %zu bytes (numpy.packbits)",
+			env->dim, len);
+	else
+		snprintf(out, 96, "%u x %zu = %zu bytes (%s%s)", env->dim,
+			vg_row_len(env->dtype, 1), len,
+			element_word(env->dtype),
+			env->dtype == VG_I8 ? "" : ", little-endian");
 }
 
 /* The lines on the collection itself. */
 static int format_head(const struct help_env *env, const char *name, char *out,
 	size_t cap)
 {
-	const char *metric = metric_word(env->metric);
+	const struct op_config config = {.metric = (uint8_t)env->metric};
+	char metric[16], bytes[96];
 
+	config_format(&config, CONFIG_METRIC, metric, sizeof(metric));
 	if (env->dim == 0)
 		return snprintf(out, cap,
 			"Queries of %s: metric %s. The dimension is not known "
 			"yet: write it to\n%s/.config/dim, or the first vector "
 			"says it.\n",
 			name, metric, name);
+	format_bytes(env, bytes);
 	return snprintf(out, cap,
 		"Queries of %s: %u dimensions, metric %s.\n"
-		"A vector is %u x 4 = %u bytes (float32, little-endian), "
-		".npy, JSON or text.\n",
-		name, env->dim, metric, env->dim, env->dim * 4);
+		"A vector is %s, .npy, JSON or text.\n",
+		name, env->dim, metric, bytes);
 }
 
 static int format_examples(const struct help_env *env, const char *name,
@@ -245,7 +277,7 @@ static int format_examples(const struct help_env *env, const char *name,
 	char vector[64];
 	int n;
 
-	format_vector(env->dim, vector);
+	format_vector(env, vector);
 	n = snprintf(out, cap, EXAMPLES, name, vector);
 	assert(n > 0 && (size_t)n < cap);
 	if (is_short)

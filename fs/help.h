@@ -16,6 +16,7 @@ struct help_env {
 	struct vg_id name; /* the collection's; borrowed */
 	uint32_t dim;	   /* 0: not known yet */
 	enum vg_metric metric;
+	enum vg_dtype dtype;
 };
 
 /*

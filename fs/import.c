@@ -17,11 +17,12 @@
 #define ROW_MASK ((1ull << ROW_BITS) - 1)
 #define BAD_TOLD_MAX 1000000ull
 
-#define LOT_VECS (IMPORT_VECS / sizeof(float))
 #define LOT_TEXT (VG_META_MAX + (64u << 10))
 
-static_assert(LOT_VECS >= VG_DIM_MAX, "any vector fits into an empty lot");
+static_assert(IMPORT_VECS >= 4 * VG_DIM_MAX, "any vector fits into an empty lot");
 static_assert(LOT_TEXT >= VG_META_MAX + VG_ID_MAX, "and so does a row's text");
+
+#define VEC_ALIGN _Alignof(float)
 
 /* One commit and all that its changes borrow. Pages that are not used are
  * never touched. */
@@ -35,7 +36,7 @@ struct lot {
 	uint64_t place[IMPORT_ROWS]; /* the line or row of a change */
 	struct change changes[IMPORT_ROWS];
 	char text[LOT_TEXT]; /* ids and metadata */
-	float vecs[LOT_VECS];
+	_Alignas(float) char vecs[IMPORT_VECS]; /* each at a multiple of VEC_ALIGN */
 };
 
 struct import {
@@ -244,19 +245,22 @@ static void put_row(struct import *im, const struct record *r, uint64_t number,
 	if (r->vec) {
 		ch->vec = lot->vecs + lot->vecs_len;
 		ch->dim = r->dim;
+		ch->dtype = im->stream.parser.dtype;
 		ch->source = (uint8_t)r->source;
-		ch->body_len = r->dim * (uint32_t)sizeof(float);
-		memcpy(lot->vecs + lot->vecs_len, r->vec,
-			r->dim * sizeof(float));
-		lot->vecs_len += r->dim;
+		ch->body_len = (uint32_t)vg_row_len(ch->dtype, r->dim);
+		memcpy(lot->vecs + lot->vecs_len, r->vec, ch->body_len);
+		lot->vecs_len += VG_ALIGN_UP(ch->body_len, VEC_ALIGN);
 	}
 	lot->place[lot->commit.n++] = place;
 }
 
-static bool has_room(const struct lot *lot, const struct record *r)
+static bool has_room(const struct import *im, const struct record *r)
 {
+	const struct lot *lot = im->lot[im->filling];
+	size_t len = vg_row_len(im->stream.parser.dtype, r->dim);
+
 	return lot->commit.n < IMPORT_ROWS &&
-	       LOT_VECS - lot->vecs_len >= r->dim &&
+	       IMPORT_VECS - lot->vecs_len >= VG_ALIGN_UP(len, VEC_ALIGN) &&
 	       LOT_TEXT - lot->text_len >= VG_ID_MAX + r->meta_len;
 }
 
@@ -265,7 +269,7 @@ static int take_row(void *ctx, const struct record *r, uint64_t number)
 {
 	struct import *im = ctx;
 	uint64_t place =
-		im->stream.kind == ROWSTREAM_NDJSON ? im->stream.line : number;
+		rowstream_has_lines(im->stream.kind) ? im->stream.line : number;
 	char digits[NUMBER_UINT_LEN];
 	int rc;
 
@@ -277,13 +281,13 @@ static int take_row(void *ctx, const struct record *r, uint64_t number)
 			"than 255 bytes");
 		return 0;
 	}
-	if (!has_room(im->lot[im->filling], r)) {
+	if (!has_room(im, r)) {
 		im->is_in_row = true;
 		rc = send_lot(im);
 		im->is_in_row = false;
 		if (rc < 0)
 			return rc;
-		assert(has_room(im->lot[im->filling], r));
+		assert(has_room(im, r));
 	}
 	put_row(im, r, number, place);
 	return 0;
@@ -342,7 +346,8 @@ int import_new(struct store *s, struct collection *c, enum rowstream_kind kind,
 	im->prefix_len = prefix.len;
 	if (prefix.len > 0)
 		memcpy(im->prefix, prefix.bytes, prefix.len);
-	rowstream_init(&im->stream, kind, known_dim(c),
+	rowstream_init(&im->stream, kind,
+		(enum vg_dtype)collection_config(c).dtype, known_dim(c),
 		&(struct rowstream_calls){take_row, take_bad, im});
 	im->mark.stream.line = 1;
 	im->mark.stream.dim = im->stream.dim;
@@ -369,6 +374,16 @@ void import_put_mark(struct import *im, const struct import_mark *mark)
 		im->board, im->number, mark->n_rows, mark->stream.passed);
 	for (uint64_t i = 0; i < VG_MIN(mark->n_bad, BAD_TOLD_MAX); i++)
 		import_board_put(im->board, im->number, 0, NULL);
+}
+
+struct meta import_get_head(const struct import *im)
+{
+	return rowstream_get_head(&im->stream);
+}
+
+int import_put_head(struct import *im, struct meta head)
+{
+	return head.len ? rowstream_put_head(&im->stream, head) : 0;
 }
 
 void import_put_origin(struct import *im, uint64_t session, uint64_t stream,

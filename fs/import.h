@@ -51,6 +51,12 @@ struct import_mark {
 void import_get_mark(const struct import *im, struct import_mark *out);
 void import_put_mark(struct import *im, const struct import_mark *mark);
 
+/* What that process needs of a stream beside its mark, whose it is once that is
+ * behind the begin: the header of a CSV, of len 0 where there is none; borrowed.
+ * import_put_head before anything is written: -EINVAL, -ENOMEM. */
+struct meta import_get_head(const struct import *im);
+int import_put_head(struct import *im, struct meta head);
+
 /*
  * Rows have an origin of their own from here on: session and a number of the
  * stream, so that one that was applied by the process before is not applied

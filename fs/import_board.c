@@ -25,6 +25,8 @@ static const char *const kind_words[] = {
 	[ROWSTREAM_NPY] = "npy",
 	[ROWSTREAM_FVECS] = "fvecs",
 	[ROWSTREAM_NDJSON] = "ndjson",
+	[ROWSTREAM_BVECS] = "bvecs",
+	[ROWSTREAM_CSV] = "csv",
 };
 
 struct bad {
@@ -83,7 +85,7 @@ void import_board_unref(struct import_board *b)
 
 const char *import_board_unit(enum rowstream_kind kind)
 {
-	return kind == ROWSTREAM_NDJSON ? "line" : "row";
+	return rowstream_has_lines(kind) ? "line" : "row";
 }
 
 uint64_t import_board_open(struct import_board *b, enum rowstream_kind kind)

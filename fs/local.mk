@@ -11,8 +11,9 @@ libvgfs_a_SOURCES += %D%/name.c %D%/name.h
 libvgfs_a_SOURCES += \
 	%D%/answer.c %D%/answer.h \
 	%D%/help.c %D%/help.h \
+	%D%/hits.c %D%/hits.h \
 	%D%/query.c %D%/query.h %D%/query_int.h \
-	%D%/query_leaf.c %D%/query_request.c
+	%D%/query_leaf.c %D%/query_like.c %D%/query_request.c
 
 # options, loop, holder, arena: the outer shell of the mount.
 libvgfs_a_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
@@ -47,6 +48,7 @@ libvgfs_a_SOURCES += \
 	%D%/ops.c %D%/ops.h \
 	%D%/ops_attr.c \
 	%D%/ops_bulk.c \
+	%D%/ops_clear.c \
 	%D%/ops_close.c \
 	%D%/ops_create.c \
 	%D%/ops_dir.c \

@@ -15,7 +15,7 @@ struct named_kept {
 	int64_t mtime_ns;
 	uint32_t uid, n, dim;
 	char name[72];
-	char pad[4];
+	uint32_t dtype; /* 0, of old: f32 */
 };
 
 static int64_t now(clockid_t clock)
@@ -46,14 +46,23 @@ void named_fini(struct named *nd)
 
 void named_unref(struct named_request *r)
 {
-	if (r && atomic_fetch_sub_explicit(
-			 &r->refs, 1, memory_order_acq_rel) == 1)
-		free(r);
+	if (!r || atomic_fetch_sub_explicit(
+			  &r->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	if (r->is_gone && r->file != KEPT_NONE)
+		arena_file_del(r->arena, r->file);
+	free(r->own);
+	free(r);
+}
+
+static size_t vecs_len(const struct named_request *r)
+{
+	return vg_row_len(r->dtype, (size_t)r->n * r->dim);
 }
 
 static uint64_t bytes_of(const struct named_request *r)
 {
-	return sizeof(*r) + (uint64_t)r->n * r->dim * sizeof(float);
+	return sizeof(*r) + vecs_len(r);
 }
 
 static struct named_request **find_link(
@@ -76,8 +85,7 @@ static void take_locked(struct named *nd, struct named_request **link)
 
 	*link = r->next;
 	nd->bytes -= bytes_of(r);
-	if (r->file != KEPT_NONE)
-		arena_file_del(nd->arena, r->file);
+	r->is_gone = true;
 	named_unref(r);
 }
 
@@ -94,31 +102,46 @@ static void make_room_locked(struct named *nd, uint64_t more)
 	}
 }
 
-/* Tells the arena; what does not fit there is lost in a crash. */
-static void keep(struct named *nd, const struct named_key *key,
-	struct named_request *r)
+/* Rows that the arena has; false: it has no room, or is none. */
+static bool keep(struct named *nd, const struct named_key *key,
+	struct named_request *r, const void *vecs)
 {
 	struct arena_attr attr = {.area = KEPT_NAMED};
 	struct named_kept kept = {.mtime_ns = r->mtime_ns,
 		.uid = r->uid,
 		.n = r->n,
-		.dim = r->dim};
-	size_t len = (size_t)r->n * r->dim * sizeof(float);
-	uint32_t file;
+		.dim = r->dim,
+		.dtype = r->dtype};
+	size_t len = vecs_len(r);
 
-	r->file = KEPT_NONE;
 	if (!nd->arena)
-		return;
-	attr.serial = arena_number(nd->arena);
+		return false;
+	attr.serial = r->serial = arena_number(nd->arena);
 	memcpy(attr.uuid, key->coll->uuid, sizeof(attr.uuid));
 	memcpy(kept.name, r->name, sizeof(kept.name));
 	kept_put(&attr, &kept, sizeof(kept));
-	if (arena_file_new(nd->arena, &attr, &file) < 0)
-		return;
-	if (arena_pwrite(nd->arena, file, ARENA_BODY, 0, r->vecs, len) < 0)
-		arena_file_del(nd->arena, file);
-	else
-		r->file = file;
+	if (arena_file_new(nd->arena, &attr, &r->file) < 0)
+		goto no_file;
+	if (arena_pwrite(nd->arena, r->file, ARENA_BODY, 0, vecs, len) < 0)
+		goto del_file;
+	r->vecs = arena_bytes(nd->arena, r->file, ARENA_BODY, &len);
+	return true;
+del_file:
+	arena_file_del(nd->arena, r->file);
+no_file:
+	r->file = KEPT_NONE;
+	return false;
+}
+
+/* Rows of our own, which a crash takes. */
+static int copy(struct named_request *r, const void *vecs)
+{
+	r->own = malloc(vecs_len(r));
+	if (!r->own)
+		return -ENOMEM;
+	memcpy(r->own, vecs, vecs_len(r));
+	r->vecs = r->own;
+	return 0;
 }
 
 static void put_locked(struct named *nd, struct named_request *r)
@@ -133,6 +156,34 @@ struct named_loading {
 	struct named *nd;
 	struct catalogue *cat;
 };
+
+/* Whether it says what len bytes are. */
+static bool is_whole(const struct named_kept *kept, size_t len)
+{
+	enum vg_dtype dtype = (enum vg_dtype)kept->dtype;
+
+	return kept->dtype <= VG_B1 && len > 0 && kept->dim <= VG_DIM_MAX &&
+	       len == vg_row_len(dtype ? dtype : VG_F32,
+			      (size_t)kept->n * kept->dim);
+}
+
+/* Of two of one name the later holds: somebody still asked the other one when
+ * the daemon ended. */
+static void put_loaded(struct named *nd, struct named_request *r,
+	const struct collection *c)
+{
+	struct named_key key = {c, r->uid, {r->name, (uint32_t)strlen(r->name)}};
+	struct named_request **other = find_link(nd, &key);
+
+	if (*other && (*other)->serial > r->serial) {
+		r->is_gone = true;
+		named_unref(r);
+		return;
+	}
+	if (*other)
+		take_locked(nd, other);
+	put_locked(nd, r);
+}
 
 /* One that was not written to its end was not answered: it comes again. */
 static int load(void *ctx, uint32_t idx, const struct arena_attr *attr)
@@ -149,24 +200,27 @@ static int load(void *ctx, uint32_t idx, const struct arena_attr *attr)
 	c = catalogue_find_uuid(l->cat, attr->uuid);
 	vecs = arena_bytes(l->nd->arena, idx, ARENA_BODY, &len);
 	if (!c || !kept_get(attr, &kept, sizeof(kept)) ||
-		len != (size_t)kept.n * kept.dim * sizeof(float) || !len) {
+		!is_whole(&kept, len)) {
 		collection_unref(c);
 		arena_file_del(l->nd->arena, idx);
 		return 0;
 	}
-	r = malloc(sizeof(*r) + len);
+	r = malloc(sizeof(*r));
 	if (r) {
 		*r = (struct named_request){.coll_no = c->no,
 			.uid = kept.uid,
 			.n = kept.n,
 			.dim = kept.dim,
+			.dtype = kept.dtype ? (enum vg_dtype)kept.dtype : VG_F32,
+			.arena = l->nd->arena,
 			.file = idx,
+			.serial = attr->serial,
 			.used_ns = now(CLOCK_MONOTONIC),
-			.mtime_ns = kept.mtime_ns};
+			.mtime_ns = kept.mtime_ns,
+			.vecs = vecs};
 		atomic_init(&r->refs, 1);
 		memcpy(r->name, kept.name, sizeof(r->name));
-		memcpy(r->vecs, vecs, len);
-		put_locked(l->nd, r);
+		put_loaded(l->nd, r, c);
 	}
 	collection_unref(c);
 	return r ? 0 : -ENOMEM;
@@ -179,11 +233,10 @@ int named_load(struct named *nd, struct catalogue *cat)
 	return arena_each(nd->arena, load, &l);
 }
 
-int named_put(struct named *nd, const struct named_key *key, const float *vecs,
-	uint32_t n, uint32_t dim)
+int named_put(struct named *nd, const struct named_key *key,
+	const struct record_batch *batch)
 {
-	size_t len = (size_t)n * dim * sizeof(float);
-	struct named_request *r = malloc(sizeof(*r) + len);
+	struct named_request *r = malloc(sizeof(*r));
 	struct named_request **link;
 
 	assert(key->name.len < sizeof(r->name));
@@ -192,15 +245,20 @@ int named_put(struct named *nd, const struct named_key *key, const float *vecs,
 	*r = (struct named_request){
 		.coll_no = key->coll->no,
 		.uid = key->uid,
-		.n = n,
-		.dim = dim,
+		.n = batch->n,
+		.dim = batch->dim,
+		.dtype = batch->dtype,
 		.used_ns = now(CLOCK_MONOTONIC),
 		.mtime_ns = now(CLOCK_REALTIME),
+		.arena = nd->arena,
+		.file = KEPT_NONE,
 	};
 	atomic_init(&r->refs, 1);
 	memcpy(r->name, key->name.bytes, key->name.len);
-	memcpy(r->vecs, vecs, len);
-	keep(nd, key, r);
+	if (!keep(nd, key, r, batch->vecs) && copy(r, batch->vecs) < 0) {
+		free(r);
+		return -ENOMEM;
+	}
 	pthread_mutex_lock(&nd->lock);
 	link = find_link(nd, key);
 	if (*link)

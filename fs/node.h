@@ -85,6 +85,8 @@ struct query_open {
 enum qnode_kind {
 	QNODE_DIR,    /* query/k=5 */
 	QNODE_LEAF,   /* query/k=5/id=a.tsv */
+	QNODE_HITS,   /* query/k=5/id=a.hits/ */
+	QNODE_LINK,   /* query/k=5/id=a.hits/0001_b; query.key is its id */
 	QNODE_RUN,    /* query/.run */
 	QNODE_IMPORT, /* .import/npy@prefix; the path is that */
 	QNODE_IF,     /* .if=17; the path is that */
@@ -107,6 +109,7 @@ struct qnode {
 	struct query query; /* parsed, the path's parameters included */
 	uint32_t uid;	    /* who may see a NAME of his */
 
+	_Atomic uint32_t n_writers; /* handles that write it anew; relaxed */
 	pthread_mutex_t lock;	    /* a leaf: below */
 	struct query_open *opens;   /* lock: open answers, newest first */
 	struct answer_bytes *kept;  /* lock: computed by a stat, for the open
@@ -115,7 +118,8 @@ struct qnode {
 	int64_t kept_ns; /* monotonic */
 
 	uint32_t path_len;
-	char path[]; /* as typed, below query/ */
+	char path[]; /* as typed, below query/; of directories there with a
+			slash behind it */
 };
 
 #define NODES_BUCKETS 16384u

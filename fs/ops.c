@@ -160,7 +160,11 @@ int ops_attr(struct fs *fs, const struct ops_node *node, uint32_t uid,
 		attr_stage(fs, node->stage, st);
 		return 0;
 	case NODE_QUERY:
-		attr_qnode(fs, node->qnode, 0, 0, st);
+		if (node->stage)
+			attr_stage(fs, node->stage, st);
+		else
+			attr_qnode(fs, node->qnode, 0, 0, st);
+		st->st_ino = node->qnode->nodeid;
 		return 0;
 	case NODE_RECORD:
 	case NODE_AS:

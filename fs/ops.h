@@ -72,7 +72,7 @@ int ops_place_id(const struct stage_place *place, char buf[VG_ID_MAX],
 enum view ops_view(const struct node_ref *ref);
 
 /* A parser of bodies, to be given back. -ENOMEM: NULL. */
-struct record_parser *ops_parser_get(void);
+struct record_parser *ops_parser_get(struct collection *c);
 
 /*
  * Turns a stage's bytes into a change of `to` (its own place, or where it is
@@ -160,6 +160,14 @@ int tx_list(struct fs *fs, const struct stage_place *of, struct stage ***out,
 int ops_open_bytes(fuse_req_t req, const struct stage *st, char *bytes,
 	size_t len, struct fuse_file_info *fi);
 
+/*
+ * ops_clear.c: what was written to .delete-where, and its close. Both answer the
+ * request.
+ */
+void clear_write(fuse_req_t req, struct handle *h, const char *buf,
+	size_t size, uint64_t off, bool is_append);
+void clear_flush(fuse_req_t req, struct handle *h);
+
 /* ops_dir.c */
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m);
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
@@ -223,7 +231,8 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 /* cell_check_row of v: behind the use of its bytes. errors.ndjson says why not. */
 int ops_check_row(fuse_req_t req, const struct version *v);
 
-/* ops_query.c. query_getattr takes the caller's reference on node. */
+/* ops_query.c. query_getattr takes the caller's reference on node. A leaf may be
+ * SRC.hits/, which is opened as a directory. */
 void query_open_leaf(fuse_req_t req, struct qnode *node,
 	struct fuse_file_info *fi);
 void query_getattr(fuse_req_t req, struct qnode *node);
@@ -231,6 +240,12 @@ void query_read_run(fuse_req_t req, struct handle *h, size_t size,
 	uint64_t off);
 int query_write_run(struct fs *fs, struct handle *h, const char *buf, size_t size,
 	uint64_t off);
+/* A link in SRC.hits/. Takes the caller's reference on hits, the directory. */
+void query_lookup_link(fuse_req_t req, struct qnode *hits, const char *name);
+/* The listing that h had open stays good for lookups for a while. */
+void query_keep_listing(struct handle *h);
+/* Whether pid has an answer of the leaf open. */
+bool query_is_open(struct qnode *node, int pid);
 /* Whether the answer that the caller sees of a leaf is partial. */
 bool query_is_partial(struct qnode *node, int pid);
 

@@ -32,6 +32,21 @@ static bool is_export(const struct ops_node *node)
 	       view_get((enum view)node->ref.low)->parent == VIEW_EXPORT;
 }
 
+/* A named request that is being written is what has been written of it: nobody
+ * asks for an answer to that yet. But who has an answer open asks for its size. */
+static bool find_written(fuse_req_t req, struct ops_node *node,
+	const struct handle *h)
+{
+	struct fs *fs = fs_of(req);
+	int pid = fuse_req_ctx(req)->pid;
+
+	if (h && h->kind == HANDLE_STAGE)
+		node->stage = stages_get(&fs->stages, h->stage->serial);
+	else if (!h && !query_is_open(node->qnode, pid))
+		node->stage = handle_find_writer(fs, node->qnode, pid);
+	return node->stage != NULL;
+}
+
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *fs = fs_of(req);
@@ -45,6 +60,8 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	if (node.ref.kind == NODE_QUERY && node.qnode->kind == QNODE_LEAF) {
+		if (find_written(req, &node, h))
+			goto reply;
 		/* Takes the reference and answers. */
 		struct qnode *leaf = node.qnode;
 
@@ -58,6 +75,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		ops_node_put(fs, &node);
 		return;
 	}
+reply:
 	rc = ops_attr(fs, &node, fuse_req_ctx(req)->uid, &st);
 	ops_node_put(fs, &node);
 	if (rc < 0)
@@ -134,7 +152,7 @@ static int set_version(fuse_req_t req, struct ops_node *node,
 	const struct stat *attr, int to_set)
 {
 	struct fs_change *fc;
-	off_t size = node->version->cell->dim * (off_t)sizeof(float);
+	off_t size = version_vec_len(node->version);
 
 	/* Size 0 is what comes before new bytes; they replace it whole. */
 	if ((to_set & FUSE_SET_ATTR_SIZE) && node->ref.kind == NODE_RECORD &&
@@ -328,7 +346,8 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		rc = ops_refuse_snap(req, node.coll,
 			node.version ? version_id(node.version)
 				     : (struct vg_id){0});
-	else if (h && h->kind == HANDLE_STAGE)
+	else if (h && h->kind == HANDLE_STAGE &&
+		 (node.stage || find_written(req, &node, h)))
 		rc = set_stage(req, &node, h->stage, attr, to_set);
 	else if (node.ref.kind == NODE_STAGE)
 		rc = set_stage(req, &node, node.stage, attr, to_set);

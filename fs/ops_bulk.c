@@ -66,7 +66,7 @@ static struct bulk *bulk_new(fuse_req_t req, enum bulk_kind kind)
 /* ---- exports ---- */
 
 static const enum rowfile_kind export_kinds[] = {
-	ROWFILE_IDS, ROWFILE_NPY, ROWFILE_FVECS, ROWFILE_NDJSON};
+	ROWFILE_IDS, ROWFILE_NPY, ROWFILE_FVECS, ROWFILE_NDJSON, ROWFILE_VEC};
 
 static int export_new(struct bulk *b, struct answer_bytes **out)
 {
@@ -378,7 +378,8 @@ void bulk_getattr(fuse_req_t req, struct collection *c, enum view view,
 static int new_import(struct fs *fs, struct handle *h, enum view view)
 {
 	static const enum rowstream_kind kinds[] = {
-		ROWSTREAM_NPY, ROWSTREAM_FVECS, ROWSTREAM_NDJSON};
+		ROWSTREAM_NPY, ROWSTREAM_FVECS, ROWSTREAM_NDJSON,
+		ROWSTREAM_BVECS, ROWSTREAM_CSV};
 	struct import_board *board;
 	struct vg_id prefix = {0};
 	const char *at;
@@ -403,12 +404,19 @@ static int new_import(struct fs *fs, struct handle *h, enum view view)
 
 int bulk_load_import(struct fs *fs, struct handle *h)
 {
+	struct meta head = {0};
+	size_t len;
 	int rc = new_import(fs, h, h->view);
 
 	if (rc < 0)
 		return rc;
 	import_put_mark(h->import, &h->mark);
-	return 0;
+	/* Before its end it is fed again. */
+	if (h->has_body && h->mark.stream.passed > 0) {
+		head.json = arena_bytes(fs->arena, h->file, ARENA_BODY, &len);
+		head.len = (uint32_t)len;
+	}
+	return import_put_head(h->import, head);
 }
 
 void bulk_open_import(fuse_req_t req, struct ops_node *node,

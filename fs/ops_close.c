@@ -101,6 +101,8 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		flush_stage(req, h->stage, h->is_sync);
 	else if (h && h->kind == HANDLE_IMPORT)
 		bulk_flush(req, h);
+	else if (h && h->view == VIEW_DELETE_WHERE)
+		clear_flush(req, h);
 	else
 		fuse_reply_err(req, 0);
 }

@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/hits.h"
 #include "fs/loop.h"
 #include "fs/ops.h"
+#include "src/match.h"
 
 /* Answers a mkdir or symlink with the entry that is there now. */
 static void finish_entry(struct fs_change *fc, int rc)
@@ -132,12 +134,37 @@ void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent,
 	create_entry(req, name, fc);
 }
 
+/* A link in SRC.hits/. */
+static void read_hit(fuse_req_t req, fuse_ino_t ino)
+{
+	struct fs *fs = fs_of(req);
+	char target[HITS_TARGET_MAX + 1];
+	struct ops_node node;
+	int rc = ops_node_get(fs, ino, &node);
+
+	if (rc < 0) {
+		fuse_reply_err(req, fs_errno(rc));
+		return;
+	}
+	rc = node.qnode->kind == QNODE_LINK ? qnode_target(node.qnode, target)
+					    : -EINVAL;
+	if (rc < 0)
+		fuse_reply_err(req, fs_errno(rc));
+	else
+		fuse_reply_readlink(req, target);
+	ops_node_put(fs, &node);
+}
+
 void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	struct node_ref ref = node_decode(ino);
 	struct entry_info info;
 	int rc = -EINVAL;
 
+	if (ref.kind == NODE_QUERY) {
+		read_hit(req, ino);
+		return;
+	}
 	if (ref.kind == NODE_ALIAS)
 		rc = catalogue_next(
 			store_catalogue(fs_of(req)->store), ref.low, &info);
@@ -224,6 +251,57 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 /* ---- listings ---- */
 
+/* The names of the fields that are indexed, each with a NUL behind it. */
+static int list_fields(struct collection *c, char **out, size_t *len)
+{
+	struct generation *g = collection_gen(c);
+	char name[NAME_ENCODED_MAX];
+	struct vg_id *fields;
+	size_t room = 1, at = 0, n;
+	uint32_t n_fields;
+	char *bytes = NULL;
+	int rc = match_names(g, &fields, &n_fields);
+
+	for (uint32_t i = 0; rc == 0 && i < n_fields; i++)
+		room += 3 * (size_t)fields[i].len + 1;
+	if (rc == 0)
+		bytes = malloc(room);
+	for (uint32_t i = 0; bytes && i < n_fields; i++) {
+		/* One that is too long to list is asked for by facet=. */
+		if (name_encode(fields[i], name, &n) < 0)
+			continue;
+		memcpy(bytes + at, name, n);
+		bytes[at + n] = '\0';
+		at += n + 1;
+	}
+	free(rc == 0 ? fields : NULL);
+	generation_unref(g);
+	*out = bytes;
+	*len = at;
+	return rc < 0 || bytes ? rc : -ENOMEM;
+}
+
+/* A listing that does not change while it is open. */
+static int open_facets(struct fs *fs, struct collection *c, struct handle **out)
+{
+	struct answer_bytes *a = calloc(1, sizeof(*a));
+	struct handle *h = handle_new(fs, HANDLE_BYTES, c);
+	int rc = a && h ? 0 : -ENOMEM;
+
+	if (rc == 0)
+		rc = list_fields(c, &a->bytes, &a->len);
+	if (rc < 0) {
+		free(a);
+		handle_free(fs, h);
+		return rc;
+	}
+	atomic_init(&a->refs, 1);
+	h->answer = a;
+	h->view = VIEW_STATS_FACETS;
+	*out = h;
+	return 0;
+}
+
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *fs = fs_of(req);
@@ -231,7 +309,15 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct handle *h = NULL;
 	int rc = ops_node_get(fs, ino, &node);
 
-	if (rc == 0) {
+	if (rc == 0 && node.qnode && node.qnode->kind == QNODE_HITS) {
+		query_open_leaf(req, node.qnode, fi);
+		ops_node_put(fs, &node);
+		return;
+	}
+	if (rc == 0 && ops_view(&node.ref) == VIEW_STATS_FACETS) {
+		rc = open_facets(fs, node.coll, &h);
+		ops_node_put(fs, &node);
+	} else if (rc == 0) {
 		h = handle_new(fs, HANDLE_DIR, node.coll);
 		rc = h ? 0 : -ENOMEM;
 		if (h) {
@@ -250,13 +336,18 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct handle *h = handle_get(fs_of(req), fi);
+
 	(void)ino;
-	handle_free(fs_of(req), handle_get(fs_of(req), fi));
+	if (h && h->opened)
+		query_keep_listing(h);
+	handle_free(fs_of(req), h);
 	fuse_reply_err(req, 0);
 }
 
 /* A listing that is being filled. Offsets are cursors: 1 and 2 are the dots,
- * behind them a version's number + 3, an entry's cursor + 3, or a view + 3. */
+ * behind them a version's number + 3, an entry's cursor + 3, or a view + 3; of
+ * links to hits see list_hits. */
 struct listing {
 	fuse_req_t req;
 	char *buf;
@@ -359,6 +450,47 @@ static void list_stages(struct fs *fs, struct listing *l,
 	free(list);
 }
 
+/* An offset has where the next line begins and, in its lower part, how many
+ * lines are before it: there are at most VG_K_MAX. */
+#define LINE_BITS 16
+
+static void list_hits(
+	struct listing *l, const struct handle *h, uint64_t from)
+{
+	const struct answer_bytes *a = h->answer;
+	uint32_t offset = h->node->query.offset;
+	struct stat st = {.st_mode = S_IFLNK};
+	struct hits_row row;
+	struct hits hits;
+
+	static_assert(VG_K_MAX < 1u << LINE_BITS, "lines are counted in it");
+	hits_init(&hits, a->bytes, a->len, offset);
+	hits.at = VG_MIN((size_t)(from >> LINE_BITS), a->len);
+	hits.number += (uint32_t)from & ((1u << LINE_BITS) - 1);
+	while (!l->is_full && hits_next(&hits, &row)) {
+		st.st_ino = h->node->nodeid + row.number;
+		add(l, row.name, &st,
+			(((uint64_t)hits.at << LINE_BITS) |
+				(hits.number - offset)) + 3);
+	}
+}
+
+/* What list_fields wrote; an offset is a place in it. */
+static void list_facets(
+	struct listing *l, const struct handle *h, uint64_t from)
+{
+	const struct answer_bytes *a = h->answer;
+	struct stat st = {.st_mode = S_IFREG};
+
+	while (!l->is_full && from < a->len) {
+		const char *name = a->bytes + from;
+
+		from += strlen(name) + 1;
+		st.st_ino = attr_view_ino(h->view, h->coll) + from;
+		add(l, name, &st, from + 3);
+	}
+}
+
 static void list_root(struct fs *fs, struct listing *l, uint64_t from)
 {
 	struct catalogue *cat = store_catalogue(fs->store);
@@ -392,6 +524,13 @@ static void list(struct fs *fs, struct listing *l, const struct handle *h,
 	if (l->is_full)
 		return;
 	off = off > 3 ? off - 3 : 0;
+	if (h->kind == HANDLE_BYTES) {
+		if (h->node)
+			list_hits(l, h, off);
+		else
+			list_facets(l, h, off);
+		return;
+	}
 	if (ref.kind == NODE_STAGE) {
 		of.area = STAGE_TX;
 		of.key = ref.low;
@@ -437,7 +576,8 @@ void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		fuse_reply_err(req, h ? ENOMEM : EIO);
 		return;
 	}
-	if (off == 0 && h->coll) {
+	/* A listing of hits is one search's. */
+	if (off == 0 && h->coll && h->kind == HANDLE_DIR) {
 		/* rewinddir sees what is there now. */
 		handle_look(fs, h);
 		handle_save_look(fs, h);

@@ -35,7 +35,7 @@ int ops_check_row(fuse_req_t req, const struct version *v)
 static void read_version(fuse_req_t req, const struct version *v, size_t size,
 	off_t off)
 {
-	size_t len = v->cell->dim * sizeof(float), n = 0;
+	size_t len = version_vec_len(v), n = 0;
 	char *copy = malloc(len);
 	int rc;
 
@@ -126,7 +126,7 @@ static uint32_t probe_dim(struct stage *st)
  * close() says. */
 static int probe_locked(struct fs *fs, struct stage *st, const char **why)
 {
-	struct record_parser *p = ops_parser_get();
+	struct record_parser *p = ops_parser_get(st->coll);
 	const void *body;
 	size_t len;
 	int rc;
@@ -214,11 +214,10 @@ static void finish_write(struct fs_change *fc, int rc)
 static void write_value(
 	fuse_req_t req, struct handle *h, const char *buf, size_t size)
 {
-	bool is_clear = h->view == VIEW_DELETE_WHERE;
 	const char *name = view_get(h->view)->name;
 	struct fs_change *fc;
 
-	fc = fs_change_new(req, is_clear ? OP_CLEAR : OP_CONFIG, h->coll);
+	fc = fs_change_new(req, OP_CONFIG, h->coll);
 	if (fc)
 		fc->bytes = malloc(size ? size : 1);
 	if (!fc || !fc->bytes) {
@@ -228,8 +227,7 @@ static void write_value(
 	}
 	memcpy(fc->bytes, buf, size);
 	fc->change.meta = (struct meta){fc->bytes, (uint32_t)size};
-	if (!is_clear)
-		fs_change_id(fc, ops_id(name));
+	fs_change_id(fc, ops_id(name));
 	fs_path(fc->fs, h->coll, ops_id(name), fc->path, sizeof(fc->path));
 	fc->aux = size;
 	fc->finish = finish_write;
@@ -252,7 +250,11 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size,
 		do_write_stage(req, h->stage, buf, size, off);
 		break;
 	case HANDLE_VALUE:
-		write_value(req, h, buf, size);
+		if (h->view == VIEW_DELETE_WHERE)
+			clear_write(req, h, buf, size, (uint64_t)off,
+				fi->flags & O_APPEND);
+		else
+			write_value(req, h, buf, size);
 		break;
 	case HANDLE_RUN:
 		rc = query_write_run(

@@ -2,6 +2,7 @@
 /* ops_lookup.c: from names to nodes. */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,20 +176,44 @@ static bool env_exists(void *ctx, struct vg_id id)
 	return id_exists(e->fs, e->c, id);
 }
 
-/* Whether the leaf's record, in `in`, or c's named request is there. */
+static bool has_like(struct fs *fs, struct collection *in, struct query *q)
+{
+	for (uint32_t i = 0; i < q->n_like; i++) {
+		if (id_exists(fs, in, q->like[i]))
+			continue;
+		snprintf(q->error, sizeof(q->error),
+			"like: there is no record %.*s", (int)q->like[i].len,
+			q->like[i].bytes);
+		return false;
+	}
+	return true;
+}
+
+/* Whether the leaf's records, in `in`, or c's named request are there; of like=
+ * q->error says which is not. */
 static bool has_source(struct fs *fs, struct collection *c,
-	struct collection *in, const struct query *q, uint32_t uid)
+	struct collection *in, struct query *q, uint32_t uid)
 {
 	struct named_key key = {c, uid, {q->key, q->key_len}};
 	struct named_request *r;
 
 	if (q->src == QUERY_ID)
 		return id_exists(fs, in, key.name);
+	if (q->src == QUERY_LIKE)
+		return has_like(fs, in, q);
 	if (q->src != QUERY_NAME)
 		return true;
 	r = named_get(&fs->named, &key);
 	named_unref(r);
 	return r != NULL;
+}
+
+static void env_of(struct query_env *env, struct collection *c)
+{
+	struct op_config config = collection_config(c);
+
+	env->dim = config.dim;
+	env->dtype = (enum vg_dtype)config.dtype;
 }
 
 /* A name below query/ or below one of its parameter directories. */
@@ -212,13 +237,70 @@ static int parse_query_name(struct fs *fs, const struct ops_node *parent,
 		return -ENOENT;
 	if (rc == -ENOENT) {
 		*kind = QNODE_LEAF;
-		env.dim = collection_config(ctx.c).dim;
+		env_of(&env, ctx.c);
 		rc = query_parse_leaf(q, name, len, &env);
+		if (rc == 0 && q->is_hits)
+			*kind = QNODE_HITS;
 		if (rc == 0 && !has_source(fs, parent->coll, ctx.c, q, uid))
 			rc = -ENOENT;
 	}
 	collection_unref(ctx.c);
 	return rc;
+}
+
+/* A lookup ends at a node of the table, made if it is not there. Takes q. */
+static int found_node(struct fs *fs, const struct qnode_path *path,
+	struct query *q, struct found *f)
+{
+	struct qnode *node;
+	int rc = nodes_add(&fs->nodes, path, q, &node);
+
+	if (rc < 0)
+		return rc;
+	attr_qnode(fs, node, 0, 0, &f->e.attr);
+	f->e.ino = node->nodeid;
+	nodes_keep(&fs->nodes, node); /* or its name is said again */
+	nodes_unref(&fs->nodes, node);
+	return 0;
+}
+
+/*
+ * .stats/facets/FIELD is the answer of facet=FIELD as tsv: a leaf of its own,
+ * whose path has the field in a spelling that nothing else is read from.
+ */
+static int find_facet(struct fs *fs, const struct ops_node *parent,
+	const char *name, struct found *f)
+{
+	static const char head[] = "fmt=tsv/", leaf[] = "facet=meta.";
+	char text[sizeof(head) + sizeof(leaf) + 3 * VG_ID_MAX];
+	char buf[VG_ID_MAX];
+	struct qnode_path path = {.coll = parent->coll,
+		.parent = node_encode(parent->ref),
+		.kind = QNODE_LEAF};
+	const struct query_env env = {0};
+	struct vg_id field;
+	struct query q;
+	size_t len;
+	int rc;
+
+	if (name_decode(name, strlen(name), buf, &field) < 0)
+		return -ENOENT;
+	len = (size_t)sprintf(text, "%s%s", head, leaf);
+	for (uint32_t i = 0; i < field.len; i++)
+		len += (size_t)sprintf(text + len,
+			strchr("%/.", field.bytes[i]) ? "%%%02X" : "%c",
+			(unsigned char)field.bytes[i]);
+	path.path = (struct vg_id){text, (uint32_t)len};
+	query_init(&q);
+	rc = query_parse_param(&q, text, strlen(head) - 1);
+	if (rc == 0)
+		rc = query_parse_leaf(&q, text + strlen(head),
+			len - strlen(head), &env);
+	if (rc < 0) {
+		query_fini(&q);
+		return rc;
+	}
+	return found_node(fs, &path, &q, f);
 }
 
 static int find_query(struct fs *fs, const struct ops_node *parent,
@@ -229,7 +311,6 @@ static int find_query(struct fs *fs, const struct ops_node *parent,
 	struct qnode_path path = {.coll = parent->coll,
 		.parent = dir ? dir->nodeid : node_encode(parent->ref)};
 	struct query q;
-	struct qnode *node;
 	char *text;
 	int rc;
 
@@ -237,7 +318,7 @@ static int find_query(struct fs *fs, const struct ops_node *parent,
 	rc = dir ? query_init_from(&q, &dir->query) : 0;
 	if (rc == 0)
 		rc = parse_query_name(fs, parent, name, f->uid, &q, &path.kind);
-	if (rc == -EINVAL && q.error[0])
+	if ((rc == -EINVAL || rc == -ENOENT) && q.error[0])
 		fs_note_error(f->req, parent->coll,
 			(struct vg_id){name, (uint32_t)len}, rc, q.error);
 	text = rc == 0 ? malloc(head + len + 1) : NULL;
@@ -250,19 +331,14 @@ static int find_query(struct fs *fs, const struct ops_node *parent,
 	memcpy(text + head, name, len);
 	text[head + len] = '/';
 	path.path = (struct vg_id){
-		text, (uint32_t)(head + len + (path.kind == QNODE_DIR))};
-	path.uid = path.kind == QNODE_LEAF && q.src == QUERY_NAME ? f->uid : 0;
-	rc = nodes_add(&fs->nodes, &path, &q, &node);
+		text, (uint32_t)(head + len + (path.kind == QNODE_DIR ||
+					      path.kind == QNODE_HITS))};
+	path.uid = path.kind != QNODE_DIR && q.src == QUERY_NAME ? f->uid : 0;
+	rc = found_node(fs, &path, &q, f);
 	free(text);
-	if (rc < 0)
-		return rc;
-	attr_qnode(fs, node, 0, 0, &f->e.attr);
-	f->e.ino = node->nodeid;
-	if (path.kind == QNODE_DIR)
+	if (rc == 0 && path.kind == QNODE_DIR)
 		remember_dir(f);
-	nodes_keep(&fs->nodes, node); /* or its name is said again */
-	nodes_unref(&fs->nodes, node);
-	return 0;
+	return rc;
 }
 
 /* The query that a path means, each component as in its lookup. */
@@ -274,6 +350,8 @@ static int parse_path(struct fs *fs, struct collection *c, struct vg_id path,
 	const char *at = path.bytes, *end = at + path.len, *cut;
 	int rc = 0;
 
+	end -= kind == QNODE_HITS; /* the slash behind it */
+
 	while (rc == 0 && at < end &&
 		(cut = memchr(at, '/', (size_t)(end - at)))) {
 		rc = query_parse_param(q, at, (size_t)(cut - at));
@@ -283,8 +361,8 @@ static int parse_path(struct fs *fs, struct collection *c, struct vg_id path,
 	if (rc == 0 && !ctx.c)
 		rc = -ESTALE;
 	if (rc == 0)
-		env.dim = collection_config(ctx.c).dim;
-	if (rc == 0 && kind == QNODE_LEAF)
+		env_of(&env, ctx.c);
+	if (rc == 0 && (kind == QNODE_LEAF || kind == QNODE_HITS))
 		rc = at < end ? query_parse_leaf(
 					q, at, (size_t)(end - at), &env)
 			      : -EINVAL;
@@ -340,18 +418,9 @@ static int find_named(struct fs *fs, const struct ops_node *parent,
 		.path = ops_id(name),
 		.kind = kind};
 	struct query q;
-	struct qnode *node;
-	int rc;
 
 	query_init(&q);
-	rc = nodes_add(&fs->nodes, &path, &q, &node);
-	if (rc < 0)
-		return rc;
-	attr_qnode(fs, node, 0, 0, &f->e.attr);
-	f->e.ino = node->nodeid;
-	nodes_keep(&fs->nodes, node);
-	nodes_unref(&fs->nodes, node);
-	return 0;
+	return found_node(fs, &path, &q, f);
 }
 
 /* .import/npy@prefix */
@@ -366,8 +435,7 @@ static int find_import(struct fs *fs, const struct ops_node *parent,
 	if (rc != -ENOENT || !at)
 		return rc;
 	view = view_find(VIEW_IMPORT, name, (size_t)(at - name));
-	if (view != VIEW_IMPORT_NPY && view != VIEW_IMPORT_FVECS &&
-		view != VIEW_IMPORT_NDJSON)
+	if (!view_is_stream(view))
 		return -ENOENT;
 	return find_named(fs, parent, name, QNODE_IMPORT, f);
 }
@@ -503,6 +571,8 @@ static int do_lookup(struct fs *fs, const struct ops_node *parent,
 		return find_import(fs, parent, name, f);
 	if (view == VIEW_SNAP)
 		return find_snap(fs, parent->coll, name, f);
+	if (view == VIEW_STATS_FACETS)
+		return find_facet(fs, parent, name, f);
 	if (view == VIEW_TX)
 		return find_tx(fs, parent, name, f);
 	if (ops_place(parent, &place) < 0)
@@ -526,6 +596,15 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 	struct ops_node parent;
 	int rc = ops_node_get(fs, parent_ino, &parent);
 
+	if (rc == 0 && parent.qnode && parent.qnode->kind == QNODE_HITS) {
+		/* Takes the reference and answers. */
+		struct qnode *hits = parent.qnode;
+
+		parent.qnode = NULL;
+		ops_node_put(fs, &parent);
+		query_lookup_link(req, hits, name);
+		return;
+	}
 	if (rc == 0) {
 		rc = do_lookup(fs, &parent, name, &f);
 		ops_node_put(fs, &parent);

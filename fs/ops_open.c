@@ -61,8 +61,7 @@ static int open_view(fuse_req_t req, struct ops_node *node,
 		bulk_open_export(req, node->coll, view, fi);
 		return 0;
 	}
-	if (view == VIEW_IMPORT_NPY || view == VIEW_IMPORT_FVECS ||
-		view == VIEW_IMPORT_NDJSON) {
+	if (view_is_stream(view)) {
 		bulk_open_import(req, node, fi);
 		return 0;
 	}
@@ -220,15 +219,20 @@ static int open_stage(fuse_req_t req, struct ops_node *node,
 }
 
 /*
- * Writing a named request anew: a stage of its own, as for a record, under the
- * name by which it was opened: q1.f32 writes q1.
+ * Writing a named request anew: a stage of its own, which becomes one of the name
+ * by which it was opened: q1.f32 writes q1. What is read of it is an answer, which
+ * the kernel keeps no pages of: so the handle may be one of the leaf's own node,
+ * and the kernel need not look the name up again, as it must for a record.
  */
-static int open_named_write(fuse_req_t req, const struct ops_node *node)
+static int open_named_write(
+	fuse_req_t req, struct ops_node *node, struct fuse_file_info *fi)
 {
-	const struct qnode *leaf = node->qnode;
+	struct qnode *leaf = node->qnode;
 	struct stage_place place = {.coll = node->coll,
 		.area = STAGE_QUERY,
 		.name = {leaf->path, leaf->path_len}};
+	struct fs *fs = fs_of(req);
+	struct handle *h;
 	struct stage *st;
 	int rc;
 
@@ -236,11 +240,21 @@ static int open_named_write(fuse_req_t req, const struct ops_node *node)
 	if (leaf->query.src != QUERY_NAME ||
 		memchr(leaf->path, '/', leaf->path_len))
 		return -EACCES;
-	rc = ops_offer_stage(req, &place, NULL, true, &st);
+	rc = stages_add(&fs->stages, &place, false, fuse_req_ctx(req)->uid,
+		&st);
 	if (rc < 0)
 		return rc;
-	stages_unref(&fs_of(req)->stages, st);
-	return -ESTALE;
+	h = ops_stage_handle(fs, st, fi);
+	if (!h) {
+		stages_unref(&fs->stages, st);
+		return -ENOMEM;
+	}
+	h->pid = fuse_req_ctx(req)->pid;
+	/* The node's reference is the handle's from here on. */
+	node->qnode = NULL;
+	handle_write_leaf(fs, h, leaf);
+	reply_open(req, h, leaf->nodeid, fi);
+	return 0;
 }
 
 static int open_qnode(
@@ -251,14 +265,17 @@ static int open_qnode(
 	fi->direct_io = 1;
 	switch (node->qnode->kind) {
 	case QNODE_DIR:
+	case QNODE_HITS:
 	case QNODE_IF:
 		return -EISDIR;
+	case QNODE_LINK:
+		return -ELOOP;
 	case QNODE_IMPORT:
 		bulk_open_import(req, node, fi);
 		return 0;
 	case QNODE_LEAF:
 		if (ops_wants_write(fi))
-			return open_named_write(req, node);
+			return open_named_write(req, node, fi);
 		fi->noflush = 1;
 		query_open_leaf(req, node->qnode, fi);
 		return 0;

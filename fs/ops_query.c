@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fs/ask.h"
+#include "fs/hits.h"
 #include "fs/loop.h"
 #include "fs/ops.h"
 #include "src/clock.h"
@@ -18,7 +19,11 @@
  */
 #define KEPT_NS 1000000000LL
 
-enum work_kind { WORK_OPEN, WORK_GETATTR, WORK_READ_RUN };
+/* Names that SRC.hits/ listed resolve for so long after it was closed, whatever
+ * has changed: who goes through a listing finds what it has. */
+#define LISTING_NS 60000000000LL
+
+enum work_kind { WORK_OPEN, WORK_GETATTR, WORK_LINK, WORK_READ_RUN };
 
 /* A request that needs an answer; on the stack, or on the heap for the pool. */
 struct work {
@@ -26,7 +31,8 @@ struct work {
 	enum work_kind kind;
 	fuse_req_t req;
 	struct fs *fs;
-	struct qnode *node; /* referenced: OPEN, GETATTR */
+	struct qnode *node; /* referenced: OPEN, GETATTR, LINK */
+	char *name;	    /* owned: LINK */
 	struct handle *h;   /* READ_RUN */
 	size_t size;
 	uint64_t off;
@@ -127,6 +133,17 @@ static struct answer_bytes *find_any_open(struct qnode *node)
 	return a;
 }
 
+bool query_is_open(struct qnode *node, int pid)
+{
+	bool is_open = false;
+
+	pthread_mutex_lock(&node->lock);
+	for (struct query_open *o = node->opens; o; o = o->next)
+		is_open = is_open || o->pid == pid;
+	pthread_mutex_unlock(&node->lock);
+	return is_open;
+}
+
 bool query_is_partial(struct qnode *node, int pid)
 {
 	bool is_partial = false;
@@ -150,6 +167,25 @@ static void note(struct work *w, struct collection *c, struct vg_id name,
 		fs_note_error(w->req, c, name, rc, why);
 }
 
+/* The last component of what is asked, for a sentence about it. */
+static struct vg_id name_of(const struct work *w)
+{
+	struct vg_id name;
+	const char *slash;
+
+	if (w->kind == WORK_READ_RUN)
+		return (struct vg_id){".run", 4};
+	name = (struct vg_id){w->node->path, w->node->path_len};
+	if (name.len > 0 && name.bytes[name.len - 1] == '/')
+		name.len--; /* hits/ */
+	slash = memrchr(name.bytes, '/', name.len);
+	if (slash) {
+		name.len -= (uint32_t)(slash + 1 - name.bytes);
+		name.bytes = slash + 1;
+	}
+	return name;
+}
+
 static int ask(struct work *w, struct collection *c, const struct query *q,
 	struct answer_bytes **out)
 {
@@ -160,8 +196,8 @@ static int ask(struct work *w, struct collection *c, const struct query *q,
 		.cancel = &w->cancel};
 	int rc = ask_run(&a, out);
 
-	if (rc == -EINVAL)
-		note(w, c, (struct vg_id){0}, rc, a.why);
+	if (rc == -EINVAL || rc == -ENOENT)
+		note(w, c, name_of(w), rc, a.why);
 	return rc;
 }
 
@@ -239,48 +275,126 @@ static void do_getattr(struct work *w)
 	nodes_unref(&w->fs->nodes, w->node);
 }
 
+/* ---- links in SRC.hits/ ---- */
+
+static bool has_row(struct work *w, const struct answer_bytes *a,
+	struct hits_row *row)
+{
+	struct hits hits;
+
+	hits_init(&hits, a->bytes, a->len, w->node->query.offset);
+	return hits_find(hits,
+		(struct vg_id){w->name, (uint32_t)strlen(w->name)}, row);
+}
+
+/* Looks in the listings that are open, and in the last one. *is_sure: one of
+ * them is of the present. */
+static bool find_listed(struct work *w, struct hits_row *row, bool *is_sure)
+{
+	struct qnode *node = w->node;
+	bool found = false;
+
+	*is_sure = false;
+	pthread_mutex_lock(&node->lock);
+	for (struct query_open *o = node->opens; o && !found; o = o->next) {
+		*is_sure |= is_fresh(w->fs, node, o->answer);
+		found = has_row(w, o->answer, row);
+	}
+	if (!found && node->kept &&
+		clock_now_ns() - node->kept_ns <= LISTING_NS) {
+		*is_sure |= is_fresh(w->fs, node, node->kept);
+		found = has_row(w, node->kept, row);
+	}
+	pthread_mutex_unlock(&node->lock);
+	return found;
+}
+
+static int add_link(struct work *w, const struct hits_row *row,
+	struct qnode **out)
+{
+	struct qnode *dir = w->node;
+	struct qnode_path path = {.coll = dir->coll,
+		.parent = dir->nodeid,
+		.uid = dir->uid,
+		.kind = QNODE_LINK};
+	char *text = malloc(dir->path_len + row->name_len);
+	struct query q;
+	int rc;
+
+	if (!text)
+		return -ENOMEM;
+	memcpy(text, dir->path, dir->path_len);
+	memcpy(text + dir->path_len, row->name, row->name_len);
+	path.path = (struct vg_id){
+		text, dir->path_len + (uint32_t)row->name_len};
+	query_init(&q);
+	q.src = QUERY_ID;
+	memcpy(q.key, row->id.bytes, row->id.len);
+	q.key_len = row->id.len;
+	memcpy(q.snap, dir->query.snap, dir->query.snap_len);
+	q.snap_len = dir->query.snap_len;
+	rc = nodes_add(&w->fs->nodes, &path, &q, out);
+	free(text);
+	return rc;
+}
+
+/* A link is not kept in the arena: the next daemon is told its name again. */
+static void do_link(struct work *w)
+{
+	struct fuse_entry_param e = {0};
+	struct answer_bytes *a = NULL;
+	struct hits_row row;
+	struct qnode *link;
+	bool is_sure, found = find_listed(w, &row, &is_sure);
+	int rc = 0;
+
+	if (!found && !is_sure) {
+		rc = ask_leaf(w, &a);
+		found = rc == 0 && has_row(w, a, &row);
+		if (rc == 0)
+			keep(w, a);
+		answer_unref(a);
+	}
+	if (rc == 0)
+		rc = found ? add_link(w, &row, &link) : -ENOENT;
+	end_interrupts(w);
+	if (rc < 0) {
+		fuse_reply_err(w->req, fs_errno(rc));
+	} else {
+		attr_qnode(w->fs, link, 0, 0, &e.attr);
+		e.ino = link->nodeid;
+		if (fuse_reply_entry(w->req, &e) < 0)
+			nodes_forget(&w->fs->nodes, e.ino, 1);
+		nodes_unref(&w->fs->nodes, link);
+	}
+	nodes_unref(&w->fs->nodes, w->node);
+	free(w->name);
+}
+
+void query_keep_listing(struct handle *h)
+{
+	struct qnode *node = h->node;
+
+	pthread_mutex_lock(&node->lock);
+	answer_unref(node->kept);
+	node->kept = answer_ref(h->answer);
+	node->kept_uid = h->opened->uid;
+	node->kept_ns = clock_now_ns();
+	pthread_mutex_unlock(&node->lock);
+}
+
 /* ---- .run ---- */
 
 int query_write_run(struct fs *fs, struct handle *h, const char *buf, size_t size,
 	uint64_t off)
 {
-	struct run_state *run = &h->run;
-	int rc = 0;
+	int rc;
 
 	/* Held while the pool searches for a read of this handle: a thread that
 	 * serves requests does not wait for that. */
 	if (pthread_mutex_trylock(&h->lock) != 0)
 		return -EBUSY;
-	if (run->last == loop_unique().unique)
-		goto unlock; /* the first daemon took it */
-	if (run->is_asked) {
-		run->is_asked = false;
-		run->len = 0;
-	}
-	if (size > VG_BODY_MAX - run->len) {
-		rc = -EFBIG;
-	} else if (run->len + size > run->cap) {
-		size_t cap = VG_MAX(run->len + size, 2 * run->cap);
-		char *grown = realloc(run->request, cap);
-
-		rc = grown ? 0 : -ENOMEM;
-		if (grown) {
-			run->request = grown;
-			run->cap = cap;
-		}
-	}
-	if (rc == 0) {
-		memcpy(run->request + run->len, buf, size);
-		rc = arena_pwrite(
-			fs->arena, h->file, ARENA_BODY, run->len, buf, size);
-	}
-	if (rc == 0) {
-		run->len += size;
-		run->end = off + size;
-		run->last = loop_unique().unique;
-		handle_save(fs, h);
-	}
-unlock:
+	rc = handle_add_request(fs, h, buf, size, off, VG_BODY_MAX);
 	pthread_mutex_unlock(&h->lock);
 	return rc;
 }
@@ -289,13 +403,14 @@ unlock:
 static int parse_run(struct work *w, struct query *q)
 {
 	struct handle *h = w->h;
+	struct op_config config = collection_config(h->coll);
 	int rc = query_init_from(q, &h->node->query);
 
 	if (rc == 0)
 		rc = query_parse_request(q, h->run.request, h->run.len,
-			collection_config(h->coll).dim);
+			(enum vg_dtype)config.dtype, config.dim);
 	if (rc == -EINVAL)
-		note(w, h->coll, (struct vg_id){".run", 4}, rc, q->error);
+		note(w, h->coll, name_of(w), rc, q->error);
 	return rc;
 }
 
@@ -391,6 +506,9 @@ static void run_work(struct work *w)
 	case WORK_GETATTR:
 		do_getattr(w);
 		break;
+	case WORK_LINK:
+		do_link(w);
+		break;
 	case WORK_READ_RUN:
 		do_read_run(w);
 		break;
@@ -448,6 +566,25 @@ void query_open_leaf(fuse_req_t req, struct qnode *node,
 	start(&w, is_long(req, node->coll, &node->query));
 }
 
+void query_lookup_link(fuse_req_t req, struct qnode *hits, const char *name)
+{
+	struct work w = {.kind = WORK_LINK, .req = req, .node = hits};
+	struct vg_id id = {name, (uint32_t)strlen(name)};
+	struct fs *fs = fs_of(req); /* an answer ends req */
+	int err = ENOENT;
+
+	if (hits_is_name(id)) {
+		w.name = strdup(name);
+		err = ENOMEM;
+	}
+	if (!w.name) {
+		fuse_reply_err(req, err);
+		nodes_unref(&fs->nodes, hits);
+		return;
+	}
+	start(&w, is_long(req, hits->coll, &hits->query));
+}
+
 void query_getattr(fuse_req_t req, struct qnode *node)
 {
 	struct work w = {.kind = WORK_GETATTR, .req = req, .node = node};
@@ -480,6 +617,7 @@ void query_read_run(
 		is_long(req, h->coll, &q));
 	if (!goes_long && !run->is_asked && run->len)
 		goes_long = memmem(run->request, run->len, "\"exact\"", 7) ||
+			    memmem(run->request, run->len, "\"group\"", 7) ||
 			    memmem(run->request, run->len, "\"vectors\"", 9);
 	pthread_mutex_unlock(&h->lock);
 	start(&w, goes_long);

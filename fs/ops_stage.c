@@ -25,16 +25,10 @@ static void make_parser_key(void)
 	(void)rc;
 }
 
-/* One parser for each thread that parses; it keeps its buffers. */
-struct record_parser *ops_parser_get(void)
+static struct record_parser *parser_new(void)
 {
-	struct record_parser *p;
+	struct record_parser *p = malloc(sizeof(*p));
 
-	pthread_once(&parser_once, make_parser_key);
-	p = pthread_getspecific(parser_key);
-	if (p)
-		return p;
-	p = malloc(sizeof(*p));
 	if (!p)
 		return NULL;
 	record_parser_init(p);
@@ -42,6 +36,20 @@ struct record_parser *ops_parser_get(void)
 		parser_free(p);
 		return NULL;
 	}
+	return p;
+}
+
+/* One parser for each thread that parses; it keeps its buffers. */
+struct record_parser *ops_parser_get(struct collection *c)
+{
+	struct record_parser *p;
+
+	pthread_once(&parser_once, make_parser_key);
+	p = pthread_getspecific(parser_key);
+	if (!p)
+		p = parser_new();
+	if (p)
+		p->dtype = (enum vg_dtype)collection_config(c).dtype;
 	return p;
 }
 
@@ -168,7 +176,7 @@ static uint32_t dim_of(struct collection *c, bool can_reinfer)
 static int parse_vector(fuse_req_t req, struct stage *st,
 	struct ops_commit *oc, struct fs_change *fc)
 {
-	struct record_parser *p = ops_parser_get();
+	struct record_parser *p = ops_parser_get(st->coll);
 	struct record r;
 	size_t len;
 	const void *body = arena_bytes(
@@ -193,11 +201,12 @@ static int parse_vector(fuse_req_t req, struct stage *st,
 	rc = fill_meta(fs_of(req), st, is_new, &r, fc);
 	if (rc < 0 || !r.vec)
 		return rc;
-	fc->bytes = copy_of(r.vec, r.dim * sizeof(float));
+	fc->bytes = copy_of(r.vec, vg_row_len(p->dtype, r.dim));
 	if (!fc->bytes)
 		return -ENOMEM;
 	fc->change.vec = fc->bytes;
 	fc->change.dim = r.dim;
+	fc->change.dtype = p->dtype;
 	fc->change.source = (uint8_t)r.source;
 	fc->change.body_len = (uint32_t)VG_MIN(len, (size_t)UINT32_MAX);
 	return 0;
@@ -226,7 +235,7 @@ static int parse_meta(fuse_req_t req, struct stage *st, struct ops_commit *oc,
 static int commit_named(fuse_req_t req, struct stage *st,
 	struct ops_commit *oc)
 {
-	struct record_parser *p = ops_parser_get();
+	struct record_parser *p = ops_parser_get(st->coll);
 	struct record_batch batch;
 	struct named_key key = {st->coll, fuse_req_ctx(req)->uid, {0}};
 	size_t len;
@@ -248,8 +257,7 @@ static int commit_named(fuse_req_t req, struct stage *st,
 	if (rc == -EINVAL)
 		snprintf(oc->why, sizeof(oc->why), "%s", p->error);
 	if (rc == 0)
-		rc = named_put(&fs_of(req)->named, &key, batch.vecs, batch.n,
-			batch.dim);
+		rc = named_put(&fs_of(req)->named, &key, &batch);
 	return rc;
 }
 

@@ -436,6 +436,12 @@ int tx_list(struct fs *fs, const struct stage_place *of, struct stage ***out,
 
 /* ---- close() ---- */
 
+/* Bytes of its vector; 0: it has none. */
+static size_t vec_len(const struct fs_change *fc)
+{
+	return vg_row_len(fc->change.dtype, fc->change.dim);
+}
+
 /* A change of st: nothing is committed yet. rc below 0 with a sentence. */
 static int make_change(fuse_req_t req, struct stage *st,
 	struct fs_change **out, char why[256])
@@ -487,7 +493,7 @@ void tx_flush(fuse_req_t req, struct stage *st)
 		rc = make_change(req, st, &fc, why);
 	if (is_written && rc == 0) {
 		pthread_mutex_lock(&st->lock);
-		st->raw_len = fc->change.dim * (uint32_t)sizeof(float);
+		st->raw_len = (uint32_t)vec_len(fc);
 		pthread_mutex_unlock(&st->lock);
 		stages_save(&fs_of(req)->stages, st);
 		fs_change_free(fc);
@@ -512,7 +518,7 @@ static int make_raw(fuse_req_t req, struct stage *st)
 
 	if (rc < 0)
 		return rc;
-	len = fc->change.dim * sizeof(float);
+	len = vec_len(fc);
 	pthread_mutex_lock(&st->lock);
 	/* It is what was parsed, unless somebody wrote to it meanwhile. */
 	if (st->raw_len != len)
@@ -544,7 +550,7 @@ static int read_body(
 		return rc;
 	if (is_vector && fc->change.vec) {
 		*bytes = fc->bytes;
-		*len = fc->change.dim * sizeof(float);
+		*len = vec_len(fc);
 		fc->bytes = NULL;
 	} else {
 		pthread_mutex_lock(&st->lock);

@@ -13,6 +13,7 @@
 #include "fs/loop.h"
 #include "fs/ops.h"
 #include "src/config.h"
+#include "src/element.h"
 #include "src/json.h"
 
 #define USER "user."
@@ -54,7 +55,7 @@ static const char *state_of(const struct version *v)
 	uint32_t state = atomic_load_explicit(
 		&cell_slot(v->cell, v->slot)->state, memory_order_acquire);
 
-	if (!v->cell->hnsw)
+	if (!cell_has_index(v->cell))
 		return "flat";
 	return state == SLOT_LINKED ? "linked" : "pending";
 }
@@ -63,8 +64,8 @@ static const char *state_of(const struct version *v)
 static int system_value(
 	const struct version *v, const char *word, char *out, size_t cap)
 {
-	const float *vec = version_vec(v);
-	size_t len = v->cell->dim * sizeof(float);
+	const void *vec = version_vec(v);
+	size_t len = version_vec_len(v);
 	uint64_t hash;
 	double sum = 0;
 	int rc;
@@ -84,8 +85,11 @@ static int system_value(
 	}
 	if (strcmp(word, "norm") != 0)
 		return -ENODATA;
-	for (uint32_t i = 0; i < v->cell->dim; i++)
-		sum += (double)vec[i] * vec[i];
+	for (uint32_t i = 0; i < v->cell->dim; i++) {
+		double x = (double)element_get(v->cell->dtype, vec, i);
+
+		sum += x * x;
+	}
 	rc = cell_check_row(v->cell, v->slot);
 	return rc < 0 ? rc : snprintf(out, cap, "%.9g", sqrt(sum));
 }

@@ -12,6 +12,7 @@
 #include <xxhash.h>
 
 #include "fs/query_int.h"
+#include "src/element.h"
 #include "src/number.h"
 
 /* In the order in which query_format_params writes them. */
@@ -19,6 +20,8 @@ static const struct query_param params[] = {
 	{"k", QUERY_UINT, 1, VG_K_MAX, offsetof(struct query, k)},
 	{"offset", QUERY_UINT, 0, VG_K_MAX, offsetof(struct query, offset)},
 	{"ef", QUERY_UINT, 1, VG_EF_MAX, offsetof(struct query, ef)},
+	{"nprobe", QUERY_UINT, 1, QUERY_NPROBE_MAX,
+		offsetof(struct query, nprobe)},
 	{"max_dist", QUERY_FLOAT, 0, 0, offsetof(struct query, max_dist)},
 	{"min_score", QUERY_FLOAT, 0, 0, offsetof(struct query, min_score)},
 	{"exact", QUERY_FLAG, 0, 1, offsetof(struct query, exact)},
@@ -33,12 +36,14 @@ static const struct query_param params[] = {
 	{"fmt", QUERY_FMT, 0, 0, 0},
 	{"snap", QUERY_SNAP, 0, 0, 0},
 	{"where", QUERY_WHERE, 0, 0, 0},
+	{"order", QUERY_ORDER, 0, 0, 0},
+	{"group", QUERY_GROUP, 0, 0, 0},
 };
 
 /* Words that no NAME may take: some stand for what is not built yet, so that
  * no name in use changes its meaning then. */
-static const char *const reserved[] = {"count", "all", "order", "group",
-	"consistency", "facet", "like", "text", "meta"};
+static const char *const reserved[] = {"count", "all", "consistency",
+	"facet", "like", "text", "meta"};
 
 static bool is_word(const char *text, size_t len, const char *word)
 {
@@ -77,12 +82,17 @@ void query_init(struct query *q)
 	q->src = QUERY_NONE;
 	q->fmt = ANSWER_NDJSON;
 	q->k = 10;
-	q->offset = q->ef = q->timeout_ms = q->threads = 0;
+	q->offset = q->ef = q->nprobe = q->timeout_ms = q->threads = 0;
 	q->max_dist = INFINITY;
 	q->min_score = -INFINITY;
 	q->exact = q->partial = q->strict = q->trailer = q->has_k = false;
+	q->is_hits = false;
 	q->fields = NULL;
+	q->like = NULL;
+	q->n_like = q->n_plus = 0;
 	q->filter = NULL;
+	q->order = q->group = (struct vg_id){0};
+	q->is_desc = false;
 	q->vec = NULL;
 	q->n_fields = q->n_vec = q->dim = q->key_len = q->snap_len = 0;
 	q->error[0] = '\0';
@@ -91,34 +101,57 @@ void query_init(struct query *q)
 void query_fini(struct query *q)
 {
 	free(q->fields);
+	free(q->like);
 	free(q->vec);
 	filter_free(q->filter);
-	q->fields = NULL;
+	query_free_field(&q->order);
+	query_free_field(&q->group);
+	q->fields = q->like = NULL;
 	q->vec = NULL;
 	q->filter = NULL;
-	q->n_fields = q->n_vec = 0;
+	q->n_fields = q->n_vec = q->n_like = 0;
+}
+
+static int copy_field(struct vg_id from, struct vg_id *field)
+{
+	char *bytes;
+
+	if (from.len == 0)
+		return 0;
+	bytes = malloc(from.len);
+	if (!bytes)
+		return -ENOMEM;
+	memcpy(bytes, from.bytes, from.len);
+	*field = (struct vg_id){bytes, from.len};
+	return 0;
+}
+
+static int copy_filter(struct query *q, const struct filter *from)
+{
+	const struct filter *parts[] = {from};
+
+	return from ? filter_join(parts, 1, &q->filter) : 0;
 }
 
 int query_init_from(struct query *q, const struct query *from)
 {
+	int rc = 0;
+
 	query_init(q);
-	if (from->fields) {
-		int rc = query_set_fields(q, from->fields, from->n_fields);
-
-		assert(rc !=
-			-EINVAL); /* they were checked when from got them */
-		if (rc < 0)
-			return rc;
+	if (from->fields)
+		rc = query_set_fields(q, from->fields, from->n_fields);
+	assert(rc != -EINVAL); /* they were checked when from got them */
+	if (rc == 0)
+		rc = copy_filter(q, from->filter);
+	if (rc == 0)
+		rc = copy_field(from->order, &q->order);
+	if (rc == 0)
+		rc = copy_field(from->group, &q->group);
+	if (rc < 0) {
+		query_fini(q);
+		return rc;
 	}
-	if (from->filter) {
-		const struct filter *parts[] = {from->filter};
-		int rc = filter_join(parts, 1, &q->filter);
-
-		if (rc < 0) {
-			query_fini(q);
-			return rc;
-		}
-	}
+	q->is_desc = from->is_desc;
 	q->fmt = from->fmt;
 	for (size_t i = 0; i < VG_ARRAY_LEN(params); i++) {
 		size_t at = params[i].at;
@@ -260,6 +293,44 @@ int query_set_snap(struct query *q, const char *name, size_t len)
 	return 0;
 }
 
+void query_free_field(struct vg_id *field)
+{
+	free((void *)(uintptr_t)field->bytes);
+	*field = (struct vg_id){0};
+}
+
+int query_set_field(struct query *q, const char *what, struct vg_id text,
+	struct vg_id *field)
+{
+	char *bytes;
+
+	if (text.len > 5 && memcmp(text.bytes, "meta.", 5) == 0)
+		text = (struct vg_id){text.bytes + 5, text.len - 5};
+	if (text.len == 0)
+		return query_refuse(q, "%s takes the name of a field", what);
+	if (text.len > FILTER_FIELD_MAX)
+		return query_refuse(q, "%s: a field has at most %d bytes", what,
+			FILTER_FIELD_MAX);
+	bytes = malloc(text.len);
+	if (!bytes)
+		return -ENOMEM;
+	query_free_field(field);
+	*field = (struct vg_id){bytes,
+		(uint32_t)filter_decode(text.bytes, text.len, bytes)};
+	return 0;
+}
+
+static int set_order(struct query *q, const char *value, size_t len)
+{
+	bool is_desc = len >= 5 && memcmp(value + len - 5, ":desc", 5) == 0;
+	struct vg_id text = {value, (uint32_t)(is_desc ? len - 5 : len)};
+	int rc = query_set_field(q, "order", text, &q->order);
+
+	if (rc == 0)
+		q->is_desc = is_desc;
+	return rc;
+}
+
 int query_add_filter(struct query *q, const char *text, size_t len,
 	bool is_expression)
 {
@@ -322,8 +393,13 @@ int query_set_param(struct query *q, const struct query_param *param,
 		return query_set_snap(q, value, len);
 	case QUERY_WHERE:
 		return query_add_filter(q, value, len, true);
+	case QUERY_ORDER:
+		return set_order(q, value, len);
+	case QUERY_GROUP:
+		return query_set_field(q, "group",
+			(struct vg_id){value, (uint32_t)len}, &q->group);
 	}
-	assert(param->kind <= QUERY_WHERE);
+	assert(param->kind <= QUERY_GROUP);
 	return -EINVAL;
 }
 
@@ -363,6 +439,10 @@ int query_check(struct query *q)
 				"min_score",
 				what);
 	}
+	if (q->src == QUERY_FACET && (q->order.len || q->group.len))
+		return query_refuse(q,
+			"a facet has the most frequent value first: leave out "
+			"order and group");
 	if (q->offset + q->k > VG_K_MAX)
 		return query_refuse(q,
 			"offset + k is %u, at most %u rows can be reached",
@@ -375,28 +455,29 @@ int query_check(struct query *q)
 	return 0;
 }
 
-int query_put_vectors(struct query *q, const void *rows, uint32_t n,
-	uint32_t dim)
+int query_put_vectors(struct query *q, const struct record_batch *batch)
 {
-	size_t len = (size_t)n * dim * sizeof(float);
-	float *copy;
+	size_t n = (size_t)batch->n * batch->dim;
+	size_t len = vg_row_len(batch->dtype, n);
+	void *copy;
 
-	assert(n > 0 && dim > 0 && dim <= VG_DIM_MAX);
+	assert(n > 0 && batch->dim <= VG_DIM_MAX);
 	copy = malloc(len);
 	if (!copy)
 		return -ENOMEM;
-	memcpy(copy, rows, len);
+	memcpy(copy, batch->vecs, len);
 
-	size_t bad = number_find_nonfinite(copy, (size_t)n * dim);
+	size_t bad = element_find_nonfinite(batch->dtype, copy, n);
 
-	if (bad < (size_t)n * dim) {
+	if (bad < n) {
 		free(copy);
 		return query_refuse(q, "number %zu is not finite", bad + 1);
 	}
 	free(q->vec);
 	q->vec = copy;
-	q->n_vec = n;
-	q->dim = dim;
+	q->n_vec = batch->n;
+	q->dim = batch->dim;
+	q->dtype = batch->dtype;
 	q->src = QUERY_VEC;
 	return 0;
 }
@@ -431,6 +512,22 @@ static void put_fields(struct text *t, const struct query *q)
 			else
 				put(t, c, 1);
 		}
+	}
+}
+
+/* A field as query_set_field reads it. */
+static void put_field(struct text *t, struct vg_id field)
+{
+	char code[4];
+
+	if (field.len > 5 && memcmp(field.bytes, "meta.", 5) == 0)
+		put(t, "meta.", 5);
+	for (uint32_t i = 0; i < field.len; i++) {
+		bool is_plain = !memchr("%/:", field.bytes[i], 3);
+
+		snprintf(code, sizeof(code), "%%%02X",
+			(unsigned char)field.bytes[i]);
+		put(t, is_plain ? field.bytes + i : code, is_plain ? 1 : 3);
 	}
 }
 
@@ -483,6 +580,13 @@ static void put_value(struct text *t, const struct query_param *param,
 	case QUERY_WHERE:
 		put_filter(t, q->filter);
 		return;
+	case QUERY_ORDER:
+		put_field(t, q->order);
+		put(t, ":desc", q->is_desc ? 5 : 0);
+		return;
+	case QUERY_GROUP:
+		put_field(t, q->group);
+		return;
 	}
 }
 
@@ -499,6 +603,10 @@ static bool is_default(const struct query_param *param, const struct query *q,
 		return q->snap_len == 0;
 	if (param->kind == QUERY_WHERE)
 		return !q->filter;
+	if (param->kind == QUERY_ORDER)
+		return q->order.len == 0;
+	if (param->kind == QUERY_GROUP)
+		return q->group.len == 0;
 	/* k=10 given is not k left out: `all` tells them apart. */
 	if (param->at == offsetof(struct query, k))
 		return !q->has_k;

@@ -5,18 +5,20 @@
 
 #include "fs/answer.h"
 #include "src/filter.h"
+#include "src/record.h"
 #include "src/vg.h"
 
 /*
  *   query/[PARAM/]*LEAF
- *   PARAM := k=N (10) | ef=N | offset=N | max_dist=F | min_score=F | exact=1
- *          | FIELD.OP=VALUE | where=EXPR         (src/filter.h)
+ *   PARAM := k=N (10) | ef=N | nprobe=N | offset=N | max_dist=F | min_score=F
+ *          | exact=1 | FIELD.OP=VALUE | where=EXPR         (src/filter.h)
+ *          | order=FIELD[:desc] | group=FIELD    (%3A: a colon of FIELD)
  *          | fields=a,b | snap=NAME | timeout=MS | fmt=FMT | threads=N
  *          | partial=1 | strict=1 | trailer=1    in any order; of one twice
  *                                                the innermost wins, but
  *                                                all filters hold at once
- *   LEAF  := SRC[.FMT] | count | facet=FIELD[.FMT]
- *   SRC   := CSV | v=CSV | b64=BASE64URL | id=ID | NAME | all
+ *   LEAF  := SRC[.FMT] | SRC.hits/ | count | facet=FIELD[.FMT]
+ *   SRC   := CSV | v=CSV | b64=BASE64URL | id=ID | like=A,+B,-C | NAME | all
  *   NAME  := [A-Za-z_][A-Za-z0-9_-]{0,63}, no word of this grammar
  *   FMT   := ndjson json tsv ids dist f32 npy
  *
@@ -40,11 +42,16 @@
 #define QUERY_TIMEOUT_MAX_MS 3600000
 
 #define QUERY_THREADS_MAX 256
+#define QUERY_NPROBE_MAX 65536 /* lists there are at most: index/ivf.h */
+
+/* Members of like=. */
+#define QUERY_LIKE_MAX 64
 
 enum query_src {
 	QUERY_NONE,  /* only parameters so far */
 	QUERY_VEC,   /* vec */
 	QUERY_ID,    /* the record `key`; itself left out of the answer */
+	QUERY_LIKE,  /* the records `like`, together; left out likewise */
 	QUERY_NAME,  /* the named request `key`, which the caller keeps */
 	QUERY_ALL,   /* every record by id: no search, no distances */
 	QUERY_COUNT, /* the number of records */
@@ -59,21 +66,32 @@ struct query {
 	uint32_t k;	     /* rows of each vector; QUERY_ALL: 0 is all */
 	uint32_t offset;     /* rows left out before them */
 	uint32_t ef;	     /* 0: the collection's ef_search */
+	uint32_t nprobe;     /* lists of an inverted file; 0: by ef */
 	uint32_t timeout_ms; /* 0: none */
 	uint32_t threads;    /* of a batch; 0: as many as there are */
 	float max_dist;	     /* INFINITY: not given */
 	float min_score;     /* -INFINITY: not given */
 	bool exact, partial, strict, trailer;
 	bool has_k; /* k was given */
+	bool is_hits; /* a directory of links to the rows: fmt is ids */
 
 	struct vg_id *fields; /* owned, one block; NULL: all of metadata */
 	uint32_t n_fields;
 
-	struct filter *filter; /* owned: what records have to be; NULL: all */
+	struct vg_id *like; /* owned, one block: QUERY_LIKE: those with +... */
+	uint32_t n_like;
+	uint32_t n_plus; /* ...which come first, and those with - */
 
-	float *vec;	/* owned: n_vec rows of dim numbers, all finite */
+	struct filter *filter; /* owned: what records have to be; NULL: all */
+	struct vg_id order; /* the field to sort the rows by... */
+	struct vg_id group; /* ...to take one of each value of; their bytes are
+			       owned; len 0: none */
+	bool is_desc;	    /* order: the other way round */
+
+	void *vec;	/* owned: n_vec rows of dim elements, all finite */
 	uint32_t n_vec; /* more than 1: a batch, answers carry "q" */
 	uint32_t dim;
+	enum vg_dtype dtype;
 
 	char snap[VG_ID_MAX]; /* the snapshot that is asked... */
 	uint32_t snap_len;    /* ...or 0: the present */
@@ -92,6 +110,8 @@ struct query_env {
 	 * format might be part of the id ("id=notes.tsv"). */
 	bool (*exists)(void *ctx, struct vg_id id);
 	void *ctx;
+
+	enum vg_dtype dtype; /* of the collection; 0: VG_F32 */
 };
 
 /* The defaults. Allocates nothing. */
@@ -113,7 +133,9 @@ int query_parse_param(struct query *q, const char *name, size_t len);
 /*
  * Takes the last component, LEAF, on top of its parameters; a format behind
  * the last dot wins over fmt=. An id is spelled as in a directory (name.h)
- * and one that exists wins over a format. A vector with fewer numbers than
+ * and one that exists wins over a format; in like= a comma of an id is %2C, a +
+ * or - at its beginning %2B or %2D, and a % that would read as one of these is
+ * %25. A vector with fewer numbers than
  * the collection's dim may still grow, so it is -ENOENT; with more -EINVAL.
  * Combinations are checked here: offset + k within VG_K_MAX, no distances
  * asked of `all`, no trailer on arrays. -ENOMEM.
@@ -124,7 +146,7 @@ int query_parse_leaf(struct query *q, const char *name, size_t len,
 /*
  * The NAME that creating the file name[len] under query/ writes: "q1" of q1,
  * q1.f32 or q1.txt; borrowed from name. -EINVAL: not a NAME, or a word of the
- * grammar.
+ * grammar; or q1.hits, a directory.
  */
 int query_parse_name(const char *name, size_t len, struct vg_id *out);
 
@@ -132,25 +154,24 @@ int query_parse_name(const char *name, size_t len, struct vg_id *out);
  * Takes a request as it was written to `.run`, on top of q's parameters: one
  * JSON object on a line,
  *
- *   {"vector":[...] | "vectors":[[...],...] | "id":"...",
+ *   {"vector":[...] | "vectors":[[...],...] | "id":"..." | "like":"A,-B",
  *    "k":5,"max_dist":0.3,"exact":true,"fields":["a"],"fmt":"tsv",...}
  *
  * or vectors: one in any form of a body (src/record.h), or the raw bytes of
- * one or more, dim float32 each. JSON has every parameter under its word, flags
+ * one or more, dim elements each. JSON has every parameter under its word, flags
  * as true and false. dim 0: not known, and every vector must be as long as
  * the first. Checks combinations as query_parse_leaf. -EINVAL with q->error;
  * -ENOMEM; in both cases q is good for query_fini only.
  */
 int query_parse_request(struct query *q, const void *body, size_t len,
-	uint32_t dim);
+	enum vg_dtype dtype, uint32_t dim);
 
 /*
- * Takes n rows of dim numbers, copied: what a named request holds, once the
- * caller has found it. Any source before is replaced. -EINVAL: a NaN or an
- * infinity; q->error. -ENOMEM.
+ * Takes rows, copied: what a named request holds, once the caller has found it.
+ * Any source before is replaced. -EINVAL: a NaN or an infinity; q->error.
+ * -ENOMEM.
  */
-int query_put_vectors(struct query *q, const void *rows, uint32_t n,
-	uint32_t dim);
+int query_put_vectors(struct query *q, const struct record_batch *batch);
 
 /*
  * Formats the parameters that differ from the defaults, each with a slash

@@ -11,8 +11,10 @@ enum query_kind {
 	QUERY_FLAG,   /* 0 or 1, into a bool */
 	QUERY_FIELDS, /* words with commas between them */
 	QUERY_FMT,    /* a format's word */
-	QUERY_SNAP,   /* a snapshot's name */
+	QUERY_SNAP,   /* a snapshot's name; from here on: text */
 	QUERY_WHERE,  /* an expression of filters */
+	QUERY_ORDER,  /* a field, maybe with :desc */
+	QUERY_GROUP,  /* a field */
 };
 
 /* A parameter: its word, what values it takes, and where they go. */
@@ -33,6 +35,19 @@ int query_set_param(struct query *q, const struct query_param *param,
 /* Takes fields[n], copied, n > 0. -EINVAL: none, too many, an empty one, one
  * twice. -ENOMEM. */
 int query_set_fields(struct query *q, const struct vg_id *fields, uint32_t n);
+
+/*
+ * Copies the FIELD that text[len] spells, as in a filter: without a first
+ * `meta.`, and decoded; `what` is the word before it, for sentences. What *field
+ * had is freed. -EINVAL: empty, too long. -ENOMEM.
+ */
+int query_set_field(struct query *q, const char *what, struct vg_id text,
+	struct vg_id *field);
+void query_free_field(struct vg_id *field); /* and it is empty */
+
+/* query_like.c: takes A,+B,-C. -ENOENT: a name is missing at the end, or none of
+ * an id. -EINVAL, -ENOMEM. */
+int query_set_like(struct query *q, const char *text, size_t len);
 
 /* Takes a snapshot's name. -EINVAL. */
 int query_set_snap(struct query *q, const char *name, size_t len);

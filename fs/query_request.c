@@ -2,6 +2,7 @@
 /* query_request.c: what is written to `.run`: one JSON object, or vectors. */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@ struct request {
 	struct record_parser *parser;
 	struct json json;
 	uint32_t dim;	/* 0: not known, until a vector was read */
-	size_t vec_cap; /* floats that q->vec has room for */
+	size_t vec_cap; /* bytes that q->vec has room for */
 };
 
 /* After -EINVAL of the scanner. */
@@ -45,7 +46,9 @@ static int expect(struct request *r, enum json_type type, const char *what,
 static int add_row(struct request *r, uint32_t n)
 {
 	struct query *q = r->q;
-	size_t used = (size_t)q->n_vec * r->dim;
+	enum vg_dtype dtype = r->parser->dtype;
+	size_t used = vg_row_len(dtype, (size_t)q->n_vec * r->dim);
+	size_t len = vg_row_len(dtype, n);
 
 	if (n == 0 || (r->dim && n != r->dim))
 		return query_refuse(q, "vector %u has %u numbers instead of %u",
@@ -54,18 +57,19 @@ static int add_row(struct request *r, uint32_t n)
 		return query_refuse(q, "a batch has at most %u vectors",
 			RECORD_BATCH_MAX);
 	r->dim = n;
-	if (used + n > r->vec_cap) {
-		size_t cap = VG_MAX(used + n, 2 * r->vec_cap);
-		float *grown = realloc(q->vec, cap * sizeof(*grown));
+	if (used + len > r->vec_cap) {
+		size_t cap = VG_MAX(used + len, 2 * r->vec_cap);
+		void *grown = realloc(q->vec, cap);
 
 		if (!grown)
 			return -ENOMEM;
 		q->vec = grown;
 		r->vec_cap = cap;
 	}
-	memcpy(q->vec + used, r->parser->vec, n * sizeof(float));
+	memcpy((char *)q->vec + used, r->parser->vec, len);
 	q->n_vec++;
 	q->dim = n;
+	q->dtype = dtype;
 	return 0;
 }
 
@@ -145,16 +149,33 @@ static int read_id(struct request *r)
 	return rc;
 }
 
-/* "snap":"a" and "where":"a.eq=1" */
-static int read_text(struct request *r, const struct query_param *param)
+/* "like":"A,+B,-C" */
+static int read_like(struct request *r)
 {
-	static const char *const what[] = {
-		"snap takes a string", "where takes a string"};
 	size_t len;
 	char *text;
-	int rc = read_string(
-		r, what[param->kind == QUERY_WHERE], &text, &len);
+	int rc = read_string(r, "like takes a string, as \"A,+B,-C\"", &text,
+		&len);
 
+	if (rc < 0)
+		return rc;
+	rc = query_set_like(r->q, text, len);
+	if (rc == -ENOENT)
+		rc = query_refuse(r->q,
+			"like takes ids as files are named, as \"A,+B,-C\"");
+	free(text);
+	return rc;
+}
+
+/* "snap":"a", "where":"a.eq=1", "order":"a:desc", "group":"a" */
+static int read_text(struct request *r, const struct query_param *param)
+{
+	char what[32], *text;
+	size_t len;
+	int rc;
+
+	snprintf(what, sizeof(what), "%s takes a string", param->word);
+	rc = read_string(r, what, &text, &len);
 	if (rc < 0)
 		return rc;
 	rc = query_set_param(r->q, param, text, len);
@@ -209,7 +230,7 @@ static int read_param(struct request *r, const struct query_param *param)
 
 	if (param->kind == QUERY_FIELDS)
 		return read_fields(r);
-	if (param->kind == QUERY_SNAP || param->kind == QUERY_WHERE)
+	if (param->kind >= QUERY_SNAP)
 		return read_text(r, param);
 	if (json_next(&r->json, &token) < 0)
 		return refuse_json(r);
@@ -251,6 +272,7 @@ static int read_member(struct request *r, const struct json_token *key)
 		{"vector", QUERY_VEC, read_vector},
 		{"vectors", QUERY_VEC, read_vectors},
 		{"id", QUERY_ID, read_id},
+		{"like", QUERY_LIKE, read_like},
 	};
 	const struct query_param *param;
 
@@ -260,7 +282,8 @@ static int read_member(struct request *r, const struct json_token *key)
 			continue;
 		if (r->q->src != QUERY_NONE)
 			return query_refuse(r->q,
-				"a request has one of vector, vectors and id");
+				"a request has one of vector, vectors, id and "
+				"like");
 		r->q->src = sources[i].src;
 		return sources[i].read(r);
 	}
@@ -292,7 +315,8 @@ static int read_object(struct request *r)
 			"one request at a time: something follows the object");
 	if (r->q->src == QUERY_NONE)
 		return query_refuse(r->q,
-			"a request needs a vector, vectors or an id");
+			"a request needs a vector, vectors, an id or "
+			"like");
 	return query_check(r->q);
 }
 
@@ -307,12 +331,12 @@ static int read_batch(struct query *q, struct record_parser *parser,
 		return query_refuse(q, "%s", parser->error);
 	if (rc < 0)
 		return rc;
-	rc = query_put_vectors(q, batch.vecs, batch.n, batch.dim);
+	rc = query_put_vectors(q, &batch);
 	return rc < 0 ? rc : query_check(q);
 }
 
 int query_parse_request(struct query *q, const void *body, size_t len,
-	uint32_t dim)
+	enum vg_dtype dtype, uint32_t dim)
 {
 	struct record_parser parser;
 	struct request r = {.q = q, .parser = &parser, .dim = dim};
@@ -325,6 +349,7 @@ int query_parse_request(struct query *q, const void *body, size_t len,
 	q->vec = NULL;
 	q->n_vec = 0;
 	record_parser_init(&parser);
+	parser.dtype = dtype;
 	while (blank < len && memchr(" \t\r\n", ((const char *)body)[blank], 4))
 		blank++;
 	/* A raw vector may begin with the byte of {, but is hardly UTF-8. */

@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "fs/rowfile_int.h"
+#include "src/element.h"
 #include "src/json.h"
 #include "src/number.h"
 #include "src/record.h"
 #include "src/record_npy.h"
+#include "src/wire.h"
 
 /* Text of a block, about: what a read at its end renders for nothing. */
 #define BLOCK_LEN 65536u
@@ -100,8 +102,9 @@ static int render_record(const struct rowfile *rf, uint64_t i,
 	memcpy(sc->bytes, begin, at);
 	at += json_string_encode(id.bytes, id.len, sc->bytes + at);
 	room = sc->cap - at;
-	size_t len = record_format(RECORD_JSON, version_vec(v), rf->dim,
-		&record_meta, sc->bytes + at, room);
+	struct record_row row = {version_vec(v), rf->dim, rf->dtype};
+	size_t len = record_format(RECORD_JSON, &row, &record_meta,
+		sc->bytes + at, room);
 	assert(len <= room && sc->bytes[at] == '{');
 	rc = cell_check_row(v->cell, v->slot);
 	if (rc < 0)
@@ -138,12 +141,34 @@ static void show(const struct window *w, uint64_t at, const void *bytes,
 			(const char *)bytes + (begin - at), end - begin);
 }
 
+/* Whether the rows are float32 whatever the dtype. */
+static bool has_floats(enum rowfile_kind kind)
+{
+	return kind == ROWFILE_FVECS || kind == ROWFILE_VEC;
+}
+
+/* The numbers of a row that stand at `at`, as floats. */
+static void show_floats(const struct rowfile *rf, const struct window *w,
+	uint64_t at, const void *vec)
+{
+	uint32_t i =
+		w->begin > at ? (uint32_t)((w->begin - at) / sizeof(float)) : 0;
+
+	for (at += i * sizeof(float); i < rf->dim && at < w->end; i++) {
+		float f = element_get(rf->dtype, vec, i);
+
+		show(w, at, &f, sizeof(f));
+		at += sizeof(f);
+	}
+}
+
 static int read_numbers(const struct rowfile *rf, const struct window *w)
 {
 	size_t prefix = rf->kind == ROWFILE_FVECS ? sizeof(rf->dim) : 0;
 	uint64_t i = w->begin > rf->head_len ?
 			     (w->begin - rf->head_len) / rf->row_len :
 			     0;
+	uint32_t ahead = 0;
 	int rc;
 
 	for (; i < rf->n; i++) {
@@ -153,8 +178,13 @@ static int read_numbers(const struct rowfile *rf, const struct window *w)
 
 		if (at >= w->end)
 			break;
+		column_fetch_ahead(&v->cell->vec, v->slot, &ahead);
 		show(w, at, &rf->dim, prefix);
-		show(w, at + prefix, version_vec(v), rf->row_len - prefix);
+		if (has_floats(rf->kind) && rf->dtype != VG_F32)
+			show_floats(rf, w, at + prefix, version_vec(v));
+		else
+			show(w, at + prefix, version_vec(v),
+				rf->row_len - prefix);
 		rc = cell_check_row(v->cell, v->slot);
 		if (rc < 0)
 			return rc;
@@ -241,6 +271,10 @@ static int choose_rows(struct rowfile *rf, const struct rowfile_spec *spec,
 		return rc;
 	if (rf->kind == ROWFILE_ALL) {
 		rc = rowfile_sort(rf, help);
+		if (rc == 0 && spec->group.len)
+			rc = rowfile_collapse(rf, spec->group, help);
+		if (rc == 0 && spec->order.len)
+			rc = rowfile_order(rf, spec, help);
 		if (rc < 0)
 			return rc;
 		end = spec->k ? (uint64_t)spec->offset + spec->k : rf->n;
@@ -280,16 +314,37 @@ static int copy_fields(struct rowfile *rf, const struct rowfile_spec *spec)
 	return 0;
 }
 
+static size_t put_vec_header(struct rowfile *rf)
+{
+	struct wire_out out = wire_out_init(rf->head, sizeof(rf->head));
+
+	wire_put_u32(&out, 0x56454354);
+	wire_put_u32(&out, 1);
+	wire_put_u64(&out, rf->n);
+	wire_put_u32(&out, rf->dim);
+	wire_put_u32(&out, 0);
+	assert(!out.failed);
+	return out.len;
+}
+
 /* Numbers have a header at most, and rows of one length. */
 static void plan_numbers(struct rowfile *rf)
 {
-	if (rf->n == 0)
-		rf->dim = VG_MAX(collection_config(rf->coll).dim, 1u);
-	rf->row_len = rf->dim * sizeof(float);
+	struct op_config config = collection_config(rf->coll);
+
+	if (rf->n == 0) {
+		rf->dim = VG_MAX(config.dim, 1u);
+		rf->dtype = (enum vg_dtype)config.dtype;
+	}
+	rf->row_len = vg_row_len(
+		has_floats(rf->kind) ? VG_F32 : rf->dtype, rf->dim);
 	if (rf->kind == ROWFILE_FVECS)
 		rf->row_len += sizeof(rf->dim);
 	if (rf->kind == ROWFILE_NPY)
-		rf->head_len = record_npy_header(rf->head, rf->n, rf->dim);
+		rf->head_len =
+			record_npy_header(rf->head, rf->dtype, rf->n, rf->dim);
+	if (rf->kind == ROWFILE_VEC)
+		rf->head_len = put_vec_header(rf);
 	rf->size = rf->head_len + rf->n * rf->row_len;
 }
 
@@ -386,6 +441,7 @@ static int plan(struct rowfile *rf, const struct rowfile_spec *spec,
 	switch (rf->kind) {
 	case ROWFILE_NPY:
 	case ROWFILE_FVECS:
+	case ROWFILE_VEC:
 		plan_numbers(rf);
 		return 0;
 	case ROWFILE_NDJSON:

@@ -16,25 +16,30 @@
  * where they are long, so that a block is about 64 KiB.
  *
  *   IDS     an id a line, tab, newline and backslash as \t \n \\ (answer.h)
- *   NPY     '<f4' of shape (rows, dim); (0, 1) if dim is not known yet
- *   FVECS   each row its dim as int32 and dim float32
+ *   NPY     (rows, dim) of the dtype, of bits (rows, dim / 8), packed; (0, 1)
+ *           if dim is not known yet
+ *   FVECS   each row its dim as int32 and dim float32, whatever the dtype
+ *   VEC     24 bytes, little-endian: u32 0x56454354, u32 version 1, u64 rows,
+ *           u32 dim, u32 0; then the rows as float32, whatever the dtype;
+ *           dim as of NPY
  *   NDJSON  {"id":"a","vector":[1,2],"metadata":{"y":1}} a line, what
  *           .import/ndjson takes back; "metadata" only where there is some
  *   ALL     rows as answer.h has them, without distances
  *
- * Rows of the first four stand in one order, that in which their vectors were
+ * Rows of all but ALL stand in one order, that in which their vectors were
  * written, or, behind a compaction, their records changed last; so that row i of
  * NPY is line i of the others. ALL is sorted by the
- * bytes of the ids.
+ * bytes of the ids, or by a field before.
  *
  * The exact size is known when it is open, for which text is rendered once,
- * about 50 ns a number; NPY and FVECS cost a look at each record.
+ * about 50 ns a number; NPY, FVECS and VEC cost a look at each record.
  */
 enum rowfile_kind {
 	ROWFILE_IDS,
 	ROWFILE_NPY,
 	ROWFILE_FVECS,
 	ROWFILE_NDJSON,
+	ROWFILE_VEC,
 	ROWFILE_ALL,
 };
 
@@ -49,6 +54,10 @@ struct rowfile_spec {
 	const struct vg_id *fields; /* copied; NULL: all of metadata */
 	uint32_t n_fields;
 	const struct filter *filter; /* borrowed; NULL: all records */
+	struct vg_id group; /* of each value of the field the first by id;
+			       borrowed; len 0: all */
+	struct vg_id order; /* the field to sort by, then by id; likewise */
+	bool is_desc;
 	uint32_t offset; /* rows left out at the beginning */
 	uint32_t k;	 /* rows at most after that; 0: all there are */
 	bool trailer;

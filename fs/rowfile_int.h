@@ -22,6 +22,7 @@ struct rowfile {
 	enum rowfile_kind kind;
 	struct answer_spec answer; /* IDS and ALL; fields are owned */
 	uint32_t dim;		   /* of every row */
+	enum vg_dtype dtype;	   /* likewise */
 	uint32_t *rows;		   /* owned: versions, in the file's order */
 	uint64_t n;
 	int64_t mtime_ns;
@@ -54,5 +55,14 @@ int rowfile_keep_matches(struct rowfile *rf, const struct filter *filter);
 
 /* Sorts the rows by the bytes of their ids. Errors likewise. */
 int rowfile_sort(struct rowfile *rf, const struct rowfile_help *help);
+
+/* Leaves the first row of each value of a field. Errors likewise, and
+ * -VG_ECORRUPT. */
+int rowfile_collapse(struct rowfile *rf, struct vg_id field,
+	const struct rowfile_help *help);
+
+/* Sorts the rows by spec->order, equal ones as they were. Errors likewise. */
+int rowfile_order(struct rowfile *rf, const struct rowfile_spec *spec,
+	const struct rowfile_help *help);
 
 #endif

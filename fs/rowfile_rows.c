@@ -7,6 +7,7 @@
 
 #include "fs/rowfile_int.h"
 #include "src/match.h"
+#include "src/sortkey.h"
 
 /* Rows between two looks at cancel: some hundred microseconds. */
 #define CANCEL_ROWS 4096u
@@ -49,8 +50,10 @@ static int put_cell(struct rowfile *rf, const struct cell *cell,
 		if (slot % CANCEL_ROWS == 0 && rc == 0)
 			rc = rowfile_check_cancel(help);
 	}
-	if (rf->n > 0)
+	if (rf->n > 0) {
 		rf->dim = cell->dim;
+		rf->dtype = cell->dtype;
+	}
 	return rc;
 }
 
@@ -86,7 +89,30 @@ int rowfile_keep_matches(struct rowfile *rf, const struct filter *filter)
 	return 0;
 }
 
-/* ---- by id ---- */
+int rowfile_collapse(struct rowfile *rf, struct vg_id field,
+	const struct rowfile_help *help)
+{
+	struct distinct values = {.field = field};
+	uint64_t n = 0;
+	uint32_t no;
+	int rc = 0;
+
+	for (uint64_t i = 0; i < rf->n && rc >= 0; i++) {
+		rc = i % CANCEL_ROWS ? 0 : rowfile_check_cancel(help);
+		if (rc == 0)
+			rc = distinct_put(&values,
+				version_meta(generation_version(
+					rf->look.gen, rf->rows[i])),
+				&no);
+		if (rc > 0)
+			rf->rows[n++] = rf->rows[i];
+	}
+	distinct_fini(&values);
+	rf->n = n;
+	return VG_MIN(rc, 0);
+}
+
+/* ---- by id, by a field ---- */
 
 /*
  * Runs are sorted, then merged by twos until one is left, runs and pairs by
@@ -95,14 +121,15 @@ int rowfile_keep_matches(struct rowfile *rf, const struct filter *filter)
 #define RUN 32768u
 
 /* The first 8 bytes of an id, the first of them on top: mostly they decide,
- * without a look at the id. */
+ * without a look at the id. Of a field's values there is none. */
 struct key {
 	uint64_t prefix;
-	uint32_t no;
+	uint32_t no; /* by id: the version; by a field: the row */
 };
 
 struct sorting {
-	const struct generation *gen;
+	int (*compare)(const void *a, const void *b, void *ctx);
+	void *ctx; /* compare's: the generation, or the values */
 	const struct rowfile_help *help;
 	struct key *from, *to;
 	uint64_t n, width; /* of a sorted run in from */
@@ -119,7 +146,7 @@ static struct key key_of(const struct generation *g, uint32_t no)
 	return key;
 }
 
-static int compare(const void *a, const void *b, void *ctx)
+static int compare_ids(const void *a, const void *b, void *ctx)
 {
 	const struct key *x = a, *y = b;
 	struct vg_id p, q;
@@ -133,13 +160,21 @@ static int compare(const void *a, const void *b, void *ctx)
 	return rc ? rc : (p.len > q.len) - (p.len < q.len);
 }
 
+static int compare_values(const void *a, const void *b, void *ctx)
+{
+	const struct key *x = a, *y = b;
+	int order = sortkeys_compare(ctx, x->no, y->no);
+
+	return order ? order : (x->no > y->no) - (x->no < y->no);
+}
+
 static int sort_run(void *ctx, size_t item)
 {
 	struct sorting *s = ctx;
 	uint64_t begin = (uint64_t)item * RUN;
 
 	qsort_r(s->from + begin, VG_MIN(s->n - begin, (uint64_t)RUN),
-		sizeof(*s->from), compare, (void *)(uintptr_t)s->gen);
+		sizeof(*s->from), s->compare, s->ctx);
 	return rowfile_check_cancel(s->help);
 }
 
@@ -153,8 +188,8 @@ static int merge_pair(void *ctx, size_t item)
 	while (at < end) {
 		bool takes_a =
 			b == end ||
-			(a < a_end && compare(&s->from[a], &s->from[b],
-					      (void *)(uintptr_t)s->gen) < 0);
+			(a < a_end && s->compare(&s->from[a], &s->from[b],
+					      s->ctx) < 0);
 
 		s->to[at++] = takes_a ? s->from[a++] : s->from[b++];
 		if (at % CANCEL_ROWS == 0 && rowfile_check_cancel(s->help) < 0)
@@ -181,22 +216,81 @@ static int sort_keys(struct sorting *s)
 	return rc;
 }
 
+/* Room for the keys of n rows. -ENOMEM: sorting_fini all the same. */
+static int sorting_init(struct sorting *s, uint64_t n)
+{
+	s->n = n;
+	s->from = malloc((n + 1) * sizeof(*s->from));
+	s->to = malloc((n + 1) * sizeof(*s->to));
+	return s->from && s->to ? 0 : -ENOMEM;
+}
+
+static void sorting_fini(struct sorting *s)
+{
+	free(s->from);
+	free(s->to);
+}
+
 int rowfile_sort(struct rowfile *rf, const struct rowfile_help *help)
 {
-	struct sorting s = {.gen = rf->look.gen, .help = help, .n = rf->n};
-	int rc = -ENOMEM;
+	struct sorting s = {
+		.compare = compare_ids, .ctx = rf->look.gen, .help = help};
+	int rc = sorting_init(&s, rf->n);
 
-	s.from = malloc((rf->n + 1) * sizeof(*s.from));
-	s.to = malloc((rf->n + 1) * sizeof(*s.to));
-	if (!s.from || !s.to)
-		goto free_keys;
+	if (rc < 0)
+		goto fini_sorting;
 	for (uint64_t i = 0; i < rf->n; i++)
 		s.from[i] = key_of(rf->look.gen, rf->rows[i]);
 	rc = sort_keys(&s);
 	for (uint64_t i = 0; i < rf->n && rc == 0; i++)
 		rf->rows[i] = s.from[i].no;
-free_keys:
-	free(s.from);
-	free(s.to);
+fini_sorting:
+	sorting_fini(&s);
+	return rc;
+}
+
+/* The values of all rows. */
+static int put_values(const struct rowfile *rf, struct vg_id field,
+	const struct rowfile_help *help, struct sortkeys *values)
+{
+	int rc = 0;
+
+	for (uint64_t i = 0; i < rf->n && rc == 0; i++) {
+		rc = i % CANCEL_ROWS ? 0 : rowfile_check_cancel(help);
+		if (rc == 0)
+			rc = sortkeys_add(values,
+				version_meta(generation_version(
+					rf->look.gen, rf->rows[i])),
+				field);
+	}
+	return rc;
+}
+
+int rowfile_order(struct rowfile *rf, const struct rowfile_spec *spec,
+	const struct rowfile_help *help)
+{
+	struct sortkeys values = {.is_desc = spec->is_desc};
+	struct sorting s = {
+		.compare = compare_values, .ctx = &values, .help = help};
+	uint32_t *rows = malloc((rf->n + 1) * sizeof(*rows));
+	int rc = sorting_init(&s, rf->n);
+
+	if (rc == 0)
+		rc = rows ? put_values(rf, spec->order, help, &values)
+			  : -ENOMEM;
+	for (uint64_t i = 0; i < rf->n && rc == 0; i++)
+		s.from[i] = (struct key){.no = (uint32_t)i};
+	if (rc == 0)
+		rc = sort_keys(&s);
+	for (uint64_t i = 0; i < rf->n && rc == 0; i++)
+		rows[i] = rf->rows[s.from[i].no];
+	if (rc == 0) {
+		free(rf->rows);
+		rf->rows = rows;
+		rows = NULL;
+	}
+	free(rows);
+	sorting_fini(&s);
+	sortkeys_fini(&values);
 	return rc;
 }

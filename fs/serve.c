@@ -42,7 +42,8 @@ static void forget_name(struct fs *fs, uint64_t nodeid)
 
 	if (!node)
 		return;
-	len = node->path_len - (node->kind == QNODE_DIR);
+	len = node->path_len -
+	      (node->kind == QNODE_DIR || node->kind == QNODE_HITS);
 	name = node->path + len;
 	while (name > node->path && name[-1] != '/')
 		name--;

@@ -54,6 +54,8 @@ static const struct view_info views[VIEWS] = {
 	[VIEW_CONFIG_DIM + CONFIG_QUANT] = {"quant", VIEW_CONFIG, FILE_RW},
 	[VIEW_CONFIG_DIM + CONFIG_EF_SEARCH] = {"ef_search", VIEW_CONFIG,
 		FILE_RW},
+	[VIEW_CONFIG_DIM + CONFIG_TARGET_RECALL] = {"target_recall",
+		VIEW_CONFIG, FILE_RW},
 	[VIEW_CONFIG_DIM + CONFIG_DIM_SOURCE] = {"dim_source", VIEW_CONFIG,
 		FILE_R},
 	[VIEW_STATS] = {".stats", VIEW_COLL, DIR_R},
@@ -63,15 +65,19 @@ static const struct view_info views[VIEWS] = {
 	[VIEW_STATS_DEAD_RATIO] = {"dead_ratio", VIEW_STATS, FILE_R},
 	[VIEW_STATS_INDEXING] = {"indexing", VIEW_STATS, FILE_R},
 	[VIEW_STATS_INDEX] = {"index", VIEW_STATS, FILE_R},
+	[VIEW_STATS_RECALL] = {"recall", VIEW_STATS, FILE_R},
 	[VIEW_STATS_SEARCHES] = {"searches", VIEW_STATS, FILE_R},
 	[VIEW_STATS_SNAPSHOTS] = {"snapshots", VIEW_STATS, FILE_R},
 	[VIEW_STATS_PINNED_BYTES] = {"pinned_bytes", VIEW_STATS, FILE_R},
 	[VIEW_STATS_GRACE_BYTES] = {"grace_bytes", VIEW_STATS, FILE_R},
 	[VIEW_STATS_LAST_ERROR] = {"last_error", VIEW_STATS, FILE_R},
+	[VIEW_STATS_FACETS] = {"facets", VIEW_STATS, DIR_R},
 	[VIEW_IMPORT] = {".import", VIEW_COLL, DIR_R},
 	[VIEW_IMPORT_NPY] = {"npy", VIEW_IMPORT, FILE_W},
 	[VIEW_IMPORT_FVECS] = {"fvecs", VIEW_IMPORT, FILE_W},
 	[VIEW_IMPORT_NDJSON] = {"ndjson", VIEW_IMPORT, FILE_W},
+	[VIEW_IMPORT_BVECS] = {"bvecs", VIEW_IMPORT, FILE_W},
+	[VIEW_IMPORT_CSV] = {"csv", VIEW_IMPORT, FILE_W},
 	[VIEW_IMPORT_STATUS] = {"status", VIEW_IMPORT, FILE_R},
 	[VIEW_IMPORT_ERRORS] = {"errors", VIEW_IMPORT, FILE_R},
 	[VIEW_EXPORT] = {".export", VIEW_COLL, DIR_R},
@@ -79,6 +85,7 @@ static const struct view_info views[VIEWS] = {
 	[VIEW_EXPORT_NPY] = {"all.npy", VIEW_EXPORT, FILE_R},
 	[VIEW_EXPORT_FVECS] = {"all.fvecs", VIEW_EXPORT, FILE_R},
 	[VIEW_EXPORT_NDJSON] = {"all.ndjson", VIEW_EXPORT, FILE_R},
+	[VIEW_EXPORT_VEC] = {"all.vec", VIEW_EXPORT, FILE_R},
 	[VIEW_HELP] = {".help", VIEW_COLL, FILE_R},
 	[VIEW_DELETE_WHERE] = {".delete-where", VIEW_COLL, FILE_W},
 };
@@ -113,6 +120,7 @@ bool view_is_in(enum view view, const struct collection *c)
 	case VIEW_DELETE_WHERE:
 	case VIEW_STATS_DELETED:
 	case VIEW_STATS_DEAD_RATIO:
+	case VIEW_STATS_RECALL:
 	case VIEW_STATS_SEARCHES:
 	case VIEW_STATS_SNAPSHOTS:
 	case VIEW_STATS_PINNED_BYTES:
@@ -148,7 +156,7 @@ enum record_form view_form(enum view view)
 static void print_version(FILE *out)
 {
 	fprintf(out,
-		"vecgridfs %s\nkernels %s\nfuse %s\nfeatures hnsw flat wal "
+		"vecgridfs %s\nkernels %s\nfuse %s\nfeatures hnsw ivf_pq flat wal "
 		"io_uring\n",
 		PACKAGE_VERSION, dist_kernel_name(), fuse_pkgversion());
 }
@@ -210,7 +218,7 @@ static void print_stat(enum view view, struct collection *c, FILE *out)
 					&cell->n_slots, memory_order_acquire)
 			      : 0;
 	uint64_t dead = slots - VG_MIN(live, slots);
-	uint64_t row = cell ? cell->dim * sizeof(float) : 0;
+	uint64_t row = cell ? cell->vec.rows.stride : 0;
 
 	switch (view) {
 	case VIEW_STATS_COUNT:
@@ -260,7 +268,9 @@ static void print_help(struct fs *fs, struct collection *c, FILE *out)
 	struct op_config config = collection_config(c);
 	char name[CATALOGUE_NAME_CAP] = "?";
 	struct help_env env = {
-		.dim = config.dim, .metric = (enum vg_metric)config.metric};
+		.dim = config.dim,
+		.metric = (enum vg_metric)config.metric,
+		.dtype = (enum vg_dtype)config.dtype};
 	size_t len;
 	char *text;
 
@@ -318,6 +328,8 @@ int view_render(struct fs *fs, enum view view, struct collection *coll,
 		print_kept(fs, view, coll, out);
 	else if (view == VIEW_STATS_INDEX)
 		explain_index(fs->store, coll, out);
+	else if (view == VIEW_STATS_RECALL)
+		explain_recall(coll, out);
 	else if (views[view].parent == VIEW_STATS)
 		print_stat(view, coll, out);
 	else if (view == VIEW_IMPORT_STATUS || view == VIEW_IMPORT_ERRORS)

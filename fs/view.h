@@ -29,7 +29,7 @@ enum view {
 	VIEW_TX,
 	VIEW_CONFIG,
 	VIEW_CONFIG_DIM, /* + enum config_item */
-	VIEW_CONFIG_LAST = VIEW_CONFIG_DIM + 8,
+	VIEW_CONFIG_LAST = VIEW_CONFIG_DIM + 9,
 	VIEW_STATS,
 	VIEW_STATS_COUNT,
 	VIEW_STATS_DELETED,
@@ -37,15 +37,19 @@ enum view {
 	VIEW_STATS_DEAD_RATIO,
 	VIEW_STATS_INDEXING,
 	VIEW_STATS_INDEX,
+	VIEW_STATS_RECALL,
 	VIEW_STATS_SEARCHES,
 	VIEW_STATS_SNAPSHOTS,
 	VIEW_STATS_PINNED_BYTES,
 	VIEW_STATS_GRACE_BYTES,
 	VIEW_STATS_LAST_ERROR,
+	VIEW_STATS_FACETS, /* a directory of fields */
 	VIEW_IMPORT,
 	VIEW_IMPORT_NPY,
 	VIEW_IMPORT_FVECS,
 	VIEW_IMPORT_NDJSON,
+	VIEW_IMPORT_BVECS,
+	VIEW_IMPORT_CSV, /* the last one that takes a stream */
 	VIEW_IMPORT_STATUS,
 	VIEW_IMPORT_ERRORS,
 	VIEW_EXPORT,
@@ -53,6 +57,7 @@ enum view {
 	VIEW_EXPORT_NPY,
 	VIEW_EXPORT_FVECS,
 	VIEW_EXPORT_NDJSON,
+	VIEW_EXPORT_VEC,
 	VIEW_HELP,
 	VIEW_DELETE_WHERE,
 	VIEWS,
@@ -73,6 +78,12 @@ enum view view_find(enum view parent, const char *name, size_t len);
 /* Whether c (NULL: the root) has that view. A snapshot has none that writes,
  * none of snapshots, and no figures of what changes. */
 bool view_is_in(enum view view, const struct collection *c);
+
+/* Whether it takes a stream of rows: the kinds of rowstream.h, in order. */
+static inline bool view_is_stream(enum view view)
+{
+	return view >= VIEW_IMPORT_NPY && view <= VIEW_IMPORT_CSV;
+}
 
 /* Whether reading it renders text (false: a directory, an export, or a file
  * that is written only). */
