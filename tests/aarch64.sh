@@ -12,7 +12,7 @@ set -u
 src=${VG_SRC:-$(cd "$(dirname "$0")/.." && pwd)}
 cc=${CC_AARCH64:-aarch64-linux-gnu-gcc}
 qemu=${QEMU_AARCH64:-qemu-aarch64}
-tests='dist dist_half dist_bytes dist_rows flat'
+tests='dist dist_half dist_bytes dist_rows dist_signs flat'
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
@@ -43,7 +43,7 @@ compile() {
 
 # build: all of the tests, in $out.
 build() {
-	compile index/dist*.c index/flat.c tests/distkit.c tests/tap.c &&
+	compile index/dist*.c index/flat.c index/signs.c tests/distkit.c tests/tap.c &&
 		mkdir "$out/kit" && mv "$out"/*.o "$out/kit" || return 1
 	for t in $tests; do
 		compile "tests/unit/$t.c" && $cc "$out/$t.o" "$out"/kit/*.o \
@@ -67,7 +67,7 @@ run() {
 	done
 }
 
-echo 1..9
+echo 1..10
 build
 ok $? "distances and scan build for AArch64 without a warning"
 # shellcheck disable=SC2086  # a list of words

@@ -24,7 +24,7 @@ damage() {
 	printf '?' | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
 }
 
-echo 1..12
+echo 1..14
 "$make_log" "$dir/data" >"$dir/want" || exit 99
 reader "$dir/data" >"$dir/got"
 ok $? "the reader takes a data directory"
@@ -66,6 +66,15 @@ ok $? "and reads every record of it as it was written"
 	[ "$(grep -c 'snap/present' "$dir/want")" -gt 600 ] &&
 	! grep -q 'snap/empty' "$dir/want"
 ok $? "those of snapshots, of the present and of the past, as they were then"
+[ "$(grep -c '"field"' "$dir/want")" -eq 16 ] &&
+	[ "$(find "$dir/store/c" -name 'fields.*' | wc -l)" -eq 2 ]
+ok $? "and indexes of fields, which say what metadata does"
+cp -r "$dir/store" "$dir/fields"
+part=$(find "$dir/fields/c" -name 'fields.*' | sort | head -n 1)
+damage "$part" 700
+python3 -I -B "$src/tests/manifest_reader.py" "$dir/fields" >"$dir/got" 2>"$dir/errors"
+[ $? -eq 1 ] && grep -q "${part##*/} is damaged" "$dir/errors"
+ok $? "a damaged file of them is refused"
 part=$(find "$dir/store/c" -name 'vec.*[0-9]' | sort | head -n 1)
 damage "$part" 5000
 python3 -I -B "$src/tests/manifest_reader.py" "$dir/store" >"$dir/got" 2>"$dir/errors"

@@ -48,8 +48,10 @@ static struct op sample(uint64_t i)
 		.body_len = 77,
 		.meta = text,
 		.meta_len = (uint32_t)(i * 611 % 3000),
-		.config = {384, 16, 200, 100, VG_COSINE, VG_F32, VG_HNSW, 1,
-			1536, VG_QUANT_SQ8, {0}},
+		/* Every third one as before there was more. */
+		.config = {384, 16, 200, i % 3 ? 100 : 0, VG_COSINE, VG_F32,
+			VG_HNSW, 1, 1536, VG_QUANT_SQ8, {0},
+			i % 3 ? 950000 : 0, {0, 0, i % 3 ? (uint32_t)i : 0}},
 		.attr = {01755, 1000, (uint32_t)i},
 	};
 }
@@ -80,9 +82,11 @@ static void print_places(
 static void print_config(const struct op_config *c)
 {
 	printf(", \"config\": [%u, %u, %u, %u, %u, %u, %u, %u, %u, "
-	       "%u]", c->dim,
+	       "%u, %u, %u, %u, %u]",
+		c->dim,
 		c->m, c->ef_construction, c->ef_search, c->metric, c->dtype,
-		c->index, c->dim_source, c->dim_body_len, c->quant);
+		c->index, c->dim_source, c->dim_body_len, c->quant,
+		c->target_recall, c->tuned[0], c->tuned[1], c->tuned[2]);
 }
 
 static void print_op(uint64_t lsn, const struct op *op)

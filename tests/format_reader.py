@@ -86,7 +86,7 @@ def op(b):
     def text():
         return get(f'{get("I")}s').decode('utf-8', 'surrogateescape')
     kind, version, zero = get('BBH')
-    if kind not in TYPES or version != 1 or zero:
+    if kind not in TYPES or version not in (1, 2) or zero:
         sys.exit('an op of a later version')
     keys = 'epoch', 'time_ns', 'commit_ns', 'session', 'request', 'result'
     out = {'op': TYPES[kind][0], **dict(zip(keys, get('QqqQQi')))}
@@ -98,7 +98,13 @@ def op(b):
             out['source'], out['body_len'] = get('BI')
             out['vec'] = get(f'{get("I")}s').hex()
         elif f == CONFIG:
-            out['config'] = get('IIIIBBBBIB')
+            c = list(get('IIIIBBBBIB'))
+            more = c[9] >> 7
+            if more + 1 != version:
+                sys.exit('a config that is not of its version')
+            c[3] = c[3] if more or c[3] != 100 else 0
+            c[9] &= 127
+            out['config'] = c + list(get('4I') if more else [0] * 4)
         elif f == ATTR:
             out['attr'] = get('III')
         elif f == SEEN:

@@ -136,6 +136,11 @@ static bool is_same_node(const struct hnsw *a, const struct hnsw *b,
 	if (a->code_len > 0 && hnsw_has_code(a, slot) &&
 		memcmp(hnsw_code(a, slot), hnsw_code(b, slot), a->code_len) != 0)
 		return false;
+	if (hnsw_has_near(a) &&
+		memcmp(hnsw_node(a, slot) + a->chosen_at,
+			hnsw_node(b, slot) + b->chosen_at,
+			a->record_len - a->chosen_at) != 0)
+		return false;
 	return a->config.metric != VG_COSINE ||
 	       *hnsw_term(a, slot) == *hnsw_term(b, slot);
 }

@@ -40,6 +40,12 @@ tests_unit_answer_SOURCES = %D%/unit/answer.c
 tests_unit_answer_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
 tests_unit_answer_LDADD = libvgtap.a libvgfs.a libvgcore.a
 
+# hits
+check_PROGRAMS += tests/unit/hits
+TESTS += tests/unit/hits
+tests_unit_hits_SOURCES = %D%/unit/hits.c
+tests_unit_hits_LDADD = libvgtap.a libvgfs.a
+
 # help
 check_PROGRAMS += tests/unit/help
 TESTS += tests/unit/help
@@ -54,12 +60,15 @@ tests_fuzz_query_LDADD = libvgtap.a libvgfs.a libvgcore.a $(XXHASH_LIBS)
 
 # options, loop, holder: the outer shell of the mount.
 check_PROGRAMS += tests/unit/options tests/unit/loop tests/unit/holder \
-	tests/unit/buddy tests/unit/arena
+	tests/unit/buddy tests/unit/arena tests/unit/arena_kill
 TESTS += tests/unit/options tests/unit/loop tests/unit/holder \
-	tests/unit/buddy tests/unit/arena
+	tests/unit/buddy tests/unit/arena tests/unit/arena_kill
 tests_unit_buddy_SOURCES = %D%/unit/buddy.c
 tests_unit_buddy_LDADD = libvgtap.a libvgfs.a
-tests_unit_arena_SOURCES = %D%/unit/arena.c
+arenakit = %D%/arenakit.c %D%/arenakit.h
+tests_unit_arena_SOURCES = %D%/unit/arena.c $(arenakit)
+tests_unit_arena_kill_SOURCES = %D%/unit/arena_kill.c $(arenakit)
+tests_unit_arena_kill_LDADD = libvgtap.a libvgfs.a
 tests_unit_arena_LDADD = libvgtap.a libvgfs.a
 tests_unit_loop_SOURCES = %D%/unit/loop.c
 tests_unit_loop_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
@@ -76,7 +85,7 @@ tests_unit_holder_LDADD = libvgtap.a libvgfs.a libvgbase.a $(FUSE3_LIBS)
 TESTS += %D%/budget.sh %D%/layers.sh %D%/man.sh %D%/rules.sh
 EXTRA_DIST += %D%/budget.sh %D%/layers.sh %D%/man.sh %D%/rules.sh
 
-# behaviours: which assertion shows what of the storage.
+# behaviours: which assertion shows what of the storage and the index.
 TESTS += %D%/behaviours.sh
 EXTRA_DIST += %D%/behaviours.sh %D%/behaviours.tsv
 
@@ -98,6 +107,7 @@ mount_tests = \
 	%D%/mount/a-listing-goes-on-while-entries-come-and-go.sh \
 	%D%/mount/a-long-search-times-out-or-is-interrupted.sh \
 	%D%/mount/a-malformed-query-is-refused-without-a-search.sh \
+	%D%/mount/a-named-request-is-written-anew-in-place.sh \
 	%D%/mount/a-query-takes-every-source.sh \
 	%D%/mount/a-record-reads-and-writes-in-each-format.sh \
 	%D%/mount/a-remount-keeps-everything.sh \
@@ -120,14 +130,30 @@ mount_tests = \
 	%D%/mount/snapshots-under-load-are-one-moment.sh \
 	%D%/mount/an-import-keeps-memory-constant.sh \
 	%D%/mount/an-open-handle-keeps-its-version.sh \
+	%D%/mount/bits-are-a-collections-vectors.sh \
+	%D%/mount/bytes-are-a-collections-vectors.sh \
 	%D%/mount/callers-of-another-pid-namespace-overwrite.sh \
+	%D%/mount/filters-after-a-restart-read-no-metadata-again.sh \
 	%D%/mount/filters-mean-what-a-scan-of-the-records-does.sh \
 	%D%/mount/filters-of-real-records-find-their-numbers.sh \
+	%D%/mount/codes-follow-the-values.sh \
+	%D%/mount/codes-of-neighbours-are-a-kind-of-index.sh \
+	%D%/mount/dead-rows-leave-the-graph.sh \
+	%D%/mount/csv-and-bvecs-are-streams-too.sh \
+	%D%/mount/facets-of-fields-are-files.sh \
+	%D%/mount/hits-are-a-directory-of-links.sh \
+	%D%/mount/like-asks-by-examples.sh \
+	%D%/mount/rows-are-ordered-and-grouped-by-a-field.sh \
+	%D%/mount/halves-are-a-collections-vectors.sh \
+	%D%/mount/l1-is-a-collections-distance.sh \
 	%D%/mount/settings-of-a-filled-collection-link-it-anew.sh \
+	%D%/mount/sixteen-writers-go-at-the-indexers-pace.sh \
 	%D%/mount/the-dimension-is-fixed-by-the-first-vector.sh \
 	%D%/mount/copying-programs-write-vectors.sh \
 	%D%/mount/delete-where-all-empties-a-collection.sh \
 	%D%/mount/dot-names-resolve-but-are-not-listed.sh \
+	%D%/mount/ef-is-tuned-to-the-recall-that-is-wanted.sh \
+	%D%/mount/every-dtype-has-streams-filters-and-repair.sh \
 	%D%/mount/every-durability-mode-keeps-what-it-promises.sh \
 	%D%/mount/exact-answers-equal-an-oracle.sh \
 	%D%/mount/find-and-ls-meet-ten-thousand-vectors.sh \
@@ -146,6 +172,7 @@ mount_tests = \
 	%D%/mount/readers-and-writers-go-on-beside-each-other.sh \
 	%D%/mount/recall-holds-through-the-mount.sh \
 	%D%/mount/rsync-copies-the-mount-out-and-back.sh \
+	%D%/mount/searches-beyond-memory-read-only-what-they-compare.sh \
 	%D%/mount/sed-and-vim-edit-a-record.sh \
 	%D%/mount/shells-report-a-refused-write.sh \
 	%D%/mount/sizes-times-and-links-are-exact.sh \
@@ -169,19 +196,30 @@ EXTRA_DIST += %D%/mount/backup_rounds.py %D%/mount/cut_log.py \
 dist_check_SCRIPTS = $(mount_tests)
 TESTS += $(mount_tests)
 EXTRA_DIST += %D%/mount/lib.sh \
+	%D%/mount/group.sh \
 	%D%/mount/beside.py \
 	%D%/mount/changes.py \
 	%D%/mount/descriptors.py \
+	%D%/mount/dtypes.py \
 	%D%/mount/facts.py \
 	%D%/mount/filters.py \
+	%D%/mount/hits.py \
+	%D%/mount/combined.py \
+	%D%/mount/csv_stream.py \
+	%D%/mount/like.py \
+	%D%/mount/order.py \
 	%D%/mount/import_memory.py \
 	%D%/mount/interrupt.py \
+	%D%/mount/ivf.py \
 	%D%/mount/kill_rounds.py \
 	%D%/mount/listing.py \
 	%D%/mount/many_collections.py \
 	%D%/mount/numpy_io.py \
 	%D%/mount/oracle.py \
 	%D%/mount/recall.py \
+	%D%/mount/pace.py \
+	%D%/mount/recall_beside.py \
+	%D%/mount/recall_target.py \
 	%D%/mount/rename.py \
 	%D%/mount/run_handle.py \
 	%D%/mount/tx_close.py \
@@ -198,7 +236,8 @@ TESTS += $(crash_tests)
 EXTRA_DIST += %D%/mount/crash_rounds.py
 
 # model: the tree against what a dictionary says.
-model_tests = %D%/mount/a-full-disk-still-reads-and-deletes.sh \
+model_tests = %D%/mount/a-filter-in-pieces-deletes-what-it-means.sh \
+	%D%/mount/a-full-disk-still-reads-and-deletes.sh \
 	%D%/mount/a-model-and-the-mount-agree.sh \
 	%D%/mount/an-open-file-follows-its-name.sh \
 	%D%/mount/any-query-equals-a-model.sh \
@@ -208,6 +247,7 @@ model_tests = %D%/mount/a-full-disk-still-reads-and-deletes.sh \
 	%D%/mount/behaves-like-vector-search-engine-demo.sh \
 	%D%/mount/behaves-like-zero-copy.sh \
 	%D%/mount/every-refusal-has-its-sentence.sh \
+	%D%/mount/lists-of-short-codes-find-what-a-scan-does.sh \
 	%D%/mount/many-processes-search-beside-writers.sh \
 	%D%/mount/staging-files-behave-like-files.sh \
 	%D%/mount/the-grammar-of-queries-has-exact-limits.sh
@@ -219,6 +259,7 @@ EXTRA_DIST += %D%/behaviours.md \
 	%D%/mount/behaves_like_vector_db.py \
 	%D%/mount/behaves_like_vector_search_engine_demo.py \
 	%D%/mount/behaves_like_zero_copy.py \
+	%D%/mount/delete_pieces.py \
 	%D%/mount/drive.sh \
 	%D%/mount/model.py \
 	%D%/mount/mounted.py \
@@ -255,7 +296,9 @@ tests_unit_wal_place_LDADD = $(log_libs)
 
 # index: what is near, exactly and fast
 index_tests = %D%/unit/dist %D%/unit/dist_half %D%/unit/dist_bytes \
-	%D%/unit/dist_rows %D%/unit/flat %D%/unit/hnsw \
+	%D%/unit/dist_rows %D%/unit/dist_signs %D%/unit/flat %D%/unit/hnsw \
+	%D%/unit/pq \
+	%D%/unit/ivf %D%/fault/ivf \
 	%D%/fault/hnsw %D%/recall/sift5k %D%/recall/fashion
 check_PROGRAMS += $(index_tests)
 TESTS += $(index_tests)
@@ -268,16 +311,27 @@ tests_unit_dist_bytes_SOURCES = %D%/unit/dist_bytes.c $(distkit)
 tests_unit_dist_bytes_LDADD = libvgtap.a libvgindex.a
 tests_unit_dist_rows_SOURCES = %D%/unit/dist_rows.c $(distkit)
 tests_unit_dist_rows_LDADD = libvgtap.a libvgindex.a
+tests_unit_dist_signs_SOURCES = %D%/unit/dist_signs.c $(distkit)
+tests_unit_dist_signs_LDADD = libvgtap.a libvgindex.a
 TESTS += %D%/aarch64.sh
 EXTRA_DIST += %D%/aarch64.sh
+tests_unit_ivf_SOURCES = %D%/unit/ivf.c %D%/recall/data.c %D%/recall/data.h
+tests_unit_ivf_LDADD = libvgtap.a libvgindex.a
+tests_unit_pq_SOURCES = %D%/unit/pq.c
+tests_unit_pq_LDADD = libvgtap.a libvgindex.a
 tests_unit_flat_SOURCES = %D%/unit/flat.c
 tests_unit_flat_LDADD = libvgtap.a libvgindex.a
 tests_unit_hnsw_SOURCES = %D%/unit/hnsw.c %D%/recall/data.c %D%/recall/data.h
 tests_unit_hnsw_LDADD = libvgtap.a libvgindex.a
-tests_fault_hnsw_SOURCES = %D%/fault/hnsw.c
+memkit = %D%/memkit.c %D%/memkit.h
+mem_wraps = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
+tests_fault_ivf_SOURCES = %D%/fault/ivf.c $(memkit)
+tests_fault_ivf_LDADD = libvgtap.a libvgindex.a
+tests_fault_ivf_LDFLAGS = $(AM_LDFLAGS) $(mem_wraps)
+tests_fault_hnsw_SOURCES = %D%/fault/hnsw.c $(memkit)
 tests_fault_hnsw_LDADD = libvgtap.a libvgindex.a
-tests_fault_hnsw_LDFLAGS = $(AM_LDFLAGS) \
-	-Wl,--wrap=malloc,--wrap=calloc,--wrap=free,--wrap=mmap,--wrap=munmap
+tests_fault_hnsw_LDFLAGS = $(AM_LDFLAGS) $(mem_wraps) \
+	-Wl,--wrap=mmap,--wrap=munmap
 recall_sources = %D%/recall/churn.c %D%/recall/churn.h \
 	%D%/recall/data.c %D%/recall/data.h
 tests_recall_sift5k_SOURCES = %D%/recall/sift5k.c $(recall_sources)
@@ -320,18 +374,25 @@ tests_unit_rowfile_SOURCES = \
 tests_unit_rowfile_LDADD = libvgtap.a libvgfs.a $(core_libs)
 
 # number, json, meta, record, rowstream: bodies in and out.
-body_tests = %D%/unit/number %D%/unit/json %D%/unit/meta %D%/unit/record \
+body_tests = %D%/unit/number %D%/unit/element %D%/unit/json %D%/unit/meta \
+	%D%/unit/record %D%/unit/record_dtype %D%/unit/record_csv \
 	%D%/unit/rowstream %D%/fault/record
 check_PROGRAMS += $(body_tests)
 TESTS += $(body_tests)
 tests_unit_number_SOURCES = %D%/unit/number.c
 tests_unit_number_LDADD = libvgtap.a libvgcore.a
+tests_unit_element_SOURCES = %D%/unit/element.c
+tests_unit_element_LDADD = libvgtap.a libvgcore.a -lm
+tests_unit_record_dtype_SOURCES = %D%/unit/record_dtype.c
+tests_unit_record_dtype_LDADD = libvgtap.a libvgcore.a
 tests_unit_json_SOURCES = %D%/unit/json.c
 tests_unit_json_LDADD = libvgtap.a libvgcore.a
 tests_unit_meta_SOURCES = %D%/unit/meta.c
 tests_unit_meta_LDADD = libvgtap.a libvgcore.a
 tests_unit_record_SOURCES = %D%/unit/record.c
 tests_unit_record_LDADD = libvgtap.a libvgcore.a
+tests_unit_record_csv_SOURCES = %D%/unit/record_csv.c
+tests_unit_record_csv_LDADD = libvgtap.a libvgcore.a
 tests_unit_rowstream_SOURCES = %D%/unit/rowstream.c
 tests_unit_rowstream_LDADD = libvgtap.a libvgcore.a
 tests_fault_record_SOURCES = %D%/fault/record.c
@@ -339,7 +400,7 @@ tests_fault_record_LDADD = libvgtap.a libvgcore.a
 tests_fault_record_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=realloc,--wrap=free
 fuzz_targets += %D%/fuzz/record %D%/fuzz/json %D%/fuzz/npy %D%/fuzz/ndjson \
-	%D%/fuzz/fvecs
+	%D%/fuzz/fvecs %D%/fuzz/csv
 fuzz_stream = %D%/fuzz/stream.c %D%/fuzz/stream.h
 tests_fuzz_record_SOURCES = %D%/fuzz/record.c $(fuzz_main)
 tests_fuzz_record_LDADD = libvgtap.a libvgcore.a
@@ -353,14 +414,16 @@ tests_fuzz_npy_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_ndjson_SOURCES = %D%/fuzz/ndjson.c $(fuzz_stream) $(fuzz_main)
 tests_fuzz_ndjson_LDADD = libvgtap.a libvgcore.a
 tests_fuzz_ndjson_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_csv_SOURCES = %D%/fuzz/csv.c $(fuzz_stream) $(fuzz_main)
+tests_fuzz_csv_LDADD = libvgtap.a libvgcore.a
+tests_fuzz_csv_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fvecs_SOURCES = %D%/fuzz/fvecs.c $(fuzz_stream) $(fuzz_main)
 tests_fuzz_fvecs_LDADD = libvgtap.a libvgcore.a
 tests_fuzz_fvecs_LDFLAGS = $(fuzz_ldflags)
 check_PROGRAMS += tests/fault/wal
 TESTS += tests/fault/wal
-tests_fault_wal_SOURCES = %D%/fault/wal.c
-tests_fault_wal_LDFLAGS = $(AM_LDFLAGS) \
-	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+tests_fault_wal_SOURCES = %D%/fault/wal.c $(memkit)
+tests_fault_wal_LDFLAGS = $(AM_LDFLAGS) $(mem_wraps)
 tests_fault_wal_LDADD = $(log_libs)
 fuzz_targets += tests/fuzz/op tests/fuzz/wal
 tests_fuzz_op_SOURCES = %D%/fuzz/op.c $(fuzz_main)
@@ -375,10 +438,27 @@ check_PROGRAMS += tests/unit/hnsw_file
 TESTS += tests/unit/hnsw_file
 graphkit = %D%/graphkit.c %D%/graphkit.h %D%/recall/data.c %D%/recall/data.h
 tests_unit_hnsw_file_SOURCES = %D%/unit/hnsw_file.c $(graphkit)
-check_PROGRAMS += tests/unit/hnsw_code
-TESTS += tests/unit/hnsw_code
+check_PROGRAMS += tests/unit/hnsw_code tests/unit/hnsw_dtype
+TESTS += tests/unit/hnsw_code tests/unit/hnsw_dtype
+tests_unit_hnsw_dtype_SOURCES = %D%/unit/hnsw_dtype.c $(graphkit)
+tests_unit_hnsw_dtype_LDADD = libvgtap.a libvgindex.a
 tests_unit_hnsw_code_SOURCES = %D%/unit/hnsw_code.c $(graphkit)
 tests_unit_hnsw_code_LDADD = libvgtap.a libvgindex.a
+check_PROGRAMS += tests/unit/heap
+TESTS += tests/unit/heap
+tests_unit_heap_LDADD = libvgtap.a
+check_PROGRAMS += tests/unit/hnsw_among
+TESTS += tests/unit/hnsw_among
+tests_unit_hnsw_among_SOURCES = %D%/unit/hnsw_among.c $(graphkit)
+tests_unit_hnsw_among_LDADD = libvgtap.a libvgindex.a
+check_PROGRAMS += tests/unit/hnsw_near
+TESTS += tests/unit/hnsw_near
+tests_unit_hnsw_near_SOURCES = %D%/unit/hnsw_near.c $(graphkit)
+tests_unit_hnsw_near_LDADD = libvgtap.a libvgindex.a
+check_PROGRAMS += tests/unit/hnsw_repair
+TESTS += tests/unit/hnsw_repair
+tests_unit_hnsw_repair_SOURCES = %D%/unit/hnsw_repair.c $(graphkit)
+tests_unit_hnsw_repair_LDADD = libvgtap.a libvgindex.a
 check_PROGRAMS += tests/unit/hnsw_file_damage
 TESTS += tests/unit/hnsw_file_damage
 tests_unit_hnsw_file_damage_SOURCES = %D%/unit/hnsw_file_damage.c $(graphkit)
@@ -427,7 +507,8 @@ tests_unit_blob_SOURCES = %D%/unit/blob.c
 tests_unit_blob_LDADD = libvgtap.a libvgstorage.a
 store_tests = %D%/unit/catalogue %D%/unit/collection %D%/unit/column \
 	%D%/unit/commit %D%/unit/config %D%/unit/datadir %D%/unit/indexer \
-	%D%/unit/moment %D%/unit/plan %D%/unit/search %D%/cut/store
+	%D%/unit/moment %D%/unit/plan %D%/unit/recall %D%/unit/search \
+	%D%/unit/tune %D%/cut/store
 check_PROGRAMS += $(store_tests)
 TESTS += $(store_tests)
 tests_unit_catalogue_SOURCES = %D%/unit/catalogue.c
@@ -452,6 +533,10 @@ tests_unit_plan_SOURCES = %D%/unit/plan.c
 tests_unit_plan_LDADD = $(store_libs)
 tests_unit_collection_SOURCES = %D%/unit/collection.c
 tests_unit_collection_LDADD = $(store_libs)
+tests_unit_recall_SOURCES = %D%/unit/recall.c
+tests_unit_recall_LDADD = $(store_libs) -lm
+tests_unit_tune_SOURCES = %D%/unit/tune.c
+tests_unit_tune_LDADD = $(store_libs) -lm
 tests_unit_search_SOURCES = %D%/unit/search.c
 tests_unit_search_LDADD = $(store_libs) -lm
 tests_cut_store_SOURCES = %D%/cut/store.c
@@ -463,10 +548,15 @@ tests_unit_view_CPPFLAGS = $(AM_CPPFLAGS) $(FUSE3_CFLAGS)
 tests_unit_view_LDADD = libvgfs.a $(store_libs) $(FUSE3_LIBS)
 check_PROGRAMS += tests/fault/store
 TESTS += tests/fault/store
-tests_fault_store_SOURCES = %D%/fault/store.c
-tests_fault_store_LDFLAGS = $(AM_LDFLAGS) \
-	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=mmap
+tests_fault_store_SOURCES = %D%/fault/store.c $(memkit)
+tests_fault_store_LDFLAGS = $(AM_LDFLAGS) $(mem_wraps) -Wl,--wrap=mmap
 tests_fault_store_LDADD = $(store_libs)
+check_PROGRAMS += tests/fault/collection_fields
+TESTS += tests/fault/collection_fields
+tests_fault_collection_fields_SOURCES = %D%/fault/collection_fields.c \
+	$(memkit)
+tests_fault_collection_fields_LDFLAGS = $(AM_LDFLAGS) $(mem_wraps)
+tests_fault_collection_fields_LDADD = $(store_libs)
 tests_unit_commit_SOURCES = %D%/unit/commit.c
 tests_unit_commit_LDADD = $(store_libs)
 tests_unit_indexer_SOURCES = %D%/unit/indexer.c
@@ -493,11 +583,14 @@ noinst_LIBRARIES += libvgmanifestkit.a
 libvgmanifestkit_a_SOURCES = %D%/manifestkit.c %D%/manifestkit.h
 manifest_libs = libvgmanifestkit.a libvgtap.a libvgcore.a libvgstorage.a \
 	libvgbase.a $(XXHASH_LIBS)
-manifest_tests = %D%/unit/manifest %D%/cut/manifest %D%/fault/manifest
+manifest_tests = %D%/unit/manifest %D%/unit/manifest_file \
+	%D%/cut/manifest %D%/fault/manifest
 check_PROGRAMS += $(manifest_tests)
 TESTS += $(manifest_tests)
 tests_unit_manifest_SOURCES = %D%/unit/manifest.c
 tests_unit_manifest_LDADD = $(manifest_libs)
+tests_unit_manifest_file_SOURCES = %D%/unit/manifest_file.c
+tests_unit_manifest_file_LDADD = $(manifest_libs)
 tests_cut_manifest_SOURCES = %D%/cut/manifest.c
 tests_cut_manifest_LDADD = $(manifest_libs)
 tests_fault_manifest_SOURCES = %D%/fault/manifest.c
@@ -602,15 +695,35 @@ TESTS += tests/unit/snap_damage
 tests_unit_snap_damage_SOURCES = %D%/unit/snap_damage.c
 tests_unit_snap_damage_LDADD = $(store_libs)
 
+# match: the versions that a filter means, shared.
+check_PROGRAMS += tests/unit/match
+TESTS += tests/unit/match
+tests_unit_match_SOURCES = %D%/unit/match.c
+tests_unit_match_LDADD = $(store_libs)
+
+# collection_fields: indexes of fields in checkpoints.
+check_PROGRAMS += tests/unit/collection_fields
+TESTS += tests/unit/collection_fields
+tests_unit_collection_fields_SOURCES = %D%/unit/collection_fields.c
+tests_unit_collection_fields_LDADD = libvgsimdisk.a $(store_libs)
+
 # compact: generations.
 check_PROGRAMS += tests/unit/held
 TESTS += tests/unit/held
 tests_unit_held_SOURCES = %D%/unit/held.c
 tests_unit_held_LDADD = $(store_libs)
-check_PROGRAMS += tests/unit/compact
-TESTS += tests/unit/compact
+check_PROGRAMS += tests/unit/compact tests/unit/dtype
+TESTS += tests/unit/compact tests/unit/dtype
+tests_unit_dtype_SOURCES = %D%/unit/dtype.c
+tests_unit_dtype_LDADD = $(store_libs)
 tests_unit_compact_SOURCES = %D%/unit/compact.c
 tests_unit_compact_LDADD = $(store_libs)
+
+# repair: dead rows leave the graph.
+check_PROGRAMS += tests/unit/repair
+TESTS += tests/unit/repair
+tests_unit_repair_SOURCES = %D%/unit/repair.c
+tests_unit_repair_LDADD = $(store_libs)
 
 # atomic: commits that are whole, and changes on a condition.
 check_PROGRAMS += tests/unit/atomic
@@ -624,7 +737,7 @@ libvgfieldkit_a_SOURCES = %D%/fieldkit.c %D%/fieldkit.h
 field_libs = libvgfieldkit.a libvgtap.a libvgcore.a libvgbase.a \
 	$(XXHASH_LIBS) $(ROARING_LIBS)
 field_tests = %D%/unit/filter %D%/unit/fields %D%/unit/fields_threads \
-	%D%/unit/fields_cve %D%/fault/fields
+	%D%/unit/fields_cve %D%/unit/sortkey %D%/fault/fields
 check_PROGRAMS += $(field_tests)
 TESTS += $(field_tests)
 tests_unit_filter_SOURCES = %D%/unit/filter.c
@@ -635,6 +748,9 @@ tests_unit_fields_threads_SOURCES = %D%/unit/fields_threads.c
 tests_unit_fields_threads_LDADD = $(field_libs)
 tests_unit_fields_cve_SOURCES = %D%/unit/fields_cve.c
 tests_unit_fields_cve_LDADD = $(field_libs)
+tests_unit_sortkey_SOURCES = %D%/unit/sortkey.c
+tests_unit_sortkey_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc,--wrap=calloc
+tests_unit_sortkey_LDADD = $(field_libs)
 tests_fault_fields_SOURCES = %D%/fault/fields.c
 tests_fault_fields_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc

@@ -76,7 +76,7 @@ static struct manifest_collection collections[] = {
 		.name_len = 4,
 		.name = "docs",
 		.config = {.dim = 384, .m = 16, .ef_construction = 200,
-			.ef_search = 100, .metric = VG_COSINE,
+			.metric = VG_COSINE,
 			.dtype = VG_F32, .index = VG_HNSW,
 			.dim_source = OP_SOURCE_RAW, .dim_body_len = 1536,
 			.quant = VG_QUANT_SQ8},
@@ -84,6 +84,7 @@ static struct manifest_collection collections[] = {
 		.mtime_ns = -5,
 		.commit_ns = 6,
 		.dim = 384,
+		.dtype = VG_F32,
 		.metric = VG_COSINE,
 		.index = VG_HNSW,
 		.quant = VG_QUANT_SQ8,
@@ -110,6 +111,7 @@ static struct manifest_collection collections[] = {
 		.mtime_ns = -5,
 		.commit_ns = 6,
 		.dim = 3,
+		.dtype = VG_F32,
 		.metric = VG_IP,
 		.index = VG_FLAT,
 		.quant = VG_QUANT_NONE,
@@ -177,6 +179,18 @@ struct manifest kit_manifest(void)
 	return m;
 }
 
+struct manifest kit_manifest_fields(void)
+{
+	static struct manifest_collection with[VG_ARRAY_LEN(collections)];
+	struct manifest m = kit_manifest();
+
+	memcpy(with, collections, sizeof(with));
+	with[0].fields =
+		(struct manifest_file){.number = 3, .len = 900, .hash = 31};
+	m.coll = with;
+	return m;
+}
+
 static bool column_equal(
 	const struct manifest_column *a, const struct manifest_column *b)
 {
@@ -229,7 +243,8 @@ static bool collection_equal(const struct manifest_collection *a,
 	       !memcmp(&a->config, &b->config, sizeof(a->config)) &&
 	       !memcmp(&a->attr, &b->attr, sizeof(a->attr)) &&
 	       a->mtime_ns == b->mtime_ns && a->commit_ns == b->commit_ns &&
-	       a->dim == b->dim && a->metric == b->metric &&
+	       a->dim == b->dim && a->dtype == b->dtype &&
+	       a->metric == b->metric &&
 	       a->index == b->index && a->quant == b->quant && a->m == b->m &&
 	       a->ef_construction == b->ef_construction &&
 	       a->cell == b->cell &&
@@ -237,7 +252,8 @@ static bool collection_equal(const struct manifest_collection *a,
 	       column_equal(&a->version, &b->version) &&
 	       column_equal(&a->meta, &b->meta) &&
 	       column_equal(&a->end, &b->end) &&
-	       file_equal(&a->graph, &b->graph);
+	       file_equal(&a->graph, &b->graph) &&
+	       file_equal(&a->fields, &b->fields);
 }
 
 static bool alias_equal(

@@ -11,6 +11,9 @@
  * not. */
 struct manifest kit_manifest(void);
 
+/* The same, the first collection's present with indexes of fields: version 2. */
+struct manifest kit_manifest_fields(void);
+
 /* All that they say is the same. */
 bool kit_manifest_equal(const struct manifest *a, const struct manifest *b);
 
@@ -72,6 +75,9 @@ enum {
 	PAST_VEC = 108, /* this and the next have one part */
 	PAST_VERSION = 140,
 	PAST_N_SNAPS = 204,
+
+	/* In version 2, where IN_N_SNAPS and PAST_N_SNAPS are in 1. */
+	FILE_LEN = 20,
 
 	/* In a snapshot; its name has four bytes. */
 	SNAP_UUID = 4,

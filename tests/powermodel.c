@@ -166,7 +166,6 @@ static int apply_name(struct pm_state *st, const struct pm_change *ch)
 		*e = (struct pm_entry){.kind = PM_COLLECTION,
 			.mode = ch->value,
 			.m = 16,
-			.ef_search = 100,
 			.metric = VG_COSINE,
 			.index = VG_INDEX_AUTO};
 		return 0;

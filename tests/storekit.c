@@ -14,6 +14,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "src/collection_file.h"
+#include "src/fields.h"
+#include "src/match.h"
 #include "tests/logkit.h"
 #include "tests/tap.h"
 
@@ -340,6 +343,21 @@ static bool is_record(const struct sk_record *r, unsigned i, struct store *s,
 	       strcmp(sk_meta_of(s, c, id), json) == 0;
 }
 
+static bool is_empty(const struct sk_model *m)
+{
+	for (unsigned i = 0; i < SK_IDS; i++)
+		if (m->of[i].exists)
+			return false;
+	return true;
+}
+
+void sk_steps(struct sk_model *m, struct store *s, struct collection *c,
+	unsigned n)
+{
+	for (unsigned i = 0; i < n || is_empty(m); i++)
+		must(sk_step(m, s, c));
+}
+
 bool sk_is_model(
 	const struct sk_model *m, struct store *s, struct collection *c)
 {
@@ -366,6 +384,67 @@ bool sk_is_model(
 			(unsigned)atomic_load(&c->n_live), exists);
 	return is_same && listed == exists &&
 	       atomic_load(&c->n_live) == exists;
+}
+
+/* ---- filters ---- */
+
+static struct filter *where_of(const char *text)
+{
+	struct filter_why why;
+	struct filter *f;
+
+	must(filter_parse_where(text, (uint32_t)strlen(text), &why, &f) == 0);
+	return f;
+}
+
+void sk_index(struct store *s, struct collection *c)
+{
+	uint64_t n = 0, all = 0;
+	char where[32] = "y.gte=100";
+	struct look look;
+
+	look_init(&look, c, store_moments(s));
+	for (unsigned i = 0; i < 250 && n <= VG_MAX(10000u, all / 4); i++) {
+		struct filter *f = where_of(where);
+		struct match *m;
+		struct fields *fields;
+
+		must(match_new(&look, f, &m) == 0);
+		match_free(m);
+		filter_free(f);
+		must(collection_fields(look.gen, &fields) == 0);
+		n = fields_unsaved(fields, &all);
+		snprintf(where, sizeof(where), "f%u.exists=1", i);
+	}
+	look_fini(&look);
+}
+
+bool sk_is_filtered(struct store *s, struct collection *c)
+{
+	static const char *const wheres[] = {"y.gte=100", "y.exists=0",
+		"y.lt=50 or not y.ne=77", "f1.exists=1"};
+	unsigned differs = 0;
+	struct look look;
+
+	look_init(&look, c, store_moments(s));
+	for (size_t i = 0; i < VG_ARRAY_LEN(wheres); i++) {
+		struct filter *f = where_of(wheres[i]);
+		struct match *m;
+
+		must(match_new(&look, f, &m) == 0);
+		for (uint32_t no = generation_next(look.gen, 0, look.moment);
+			no != VERSION_NONE;
+			no = generation_next(look.gen, no + 1, look.moment))
+			differs += match_has(m, no) !=
+				(filter_matches(f, version_meta(
+					generation_version(look.gen, no))) > 0);
+		match_free(m);
+		filter_free(f);
+	}
+	look_fini(&look);
+	if (differs)
+		diag("filters say of %u versions what is not so", differs);
+	return differs == 0;
 }
 
 /* ---- who commits when ---- */

@@ -60,6 +60,14 @@ const char *sk_meta_of(struct store *s, struct collection *c, const char *id);
 const char *sk_nearest(struct store *s, struct collection *c, unsigned n,
 	unsigned dim, bool exact);
 
+/* Filters by the model's field, and by as many that no record has as let a
+ * checkpoint find what they index worth a file; of some 40 versions and more. */
+void sk_index(struct store *s, struct collection *c);
+
+/* Whether filters mean of c's records, a snapshot or not, what each one's
+ * metadata says. */
+bool sk_is_filtered(struct store *s, struct collection *c);
+
 /* Waits until every row is linked. */
 void sk_wait_linked(struct store *s);
 
@@ -90,6 +98,10 @@ unsigned sk_draw(struct sk_model *m, unsigned below);
 /* One random change of c, to the model and to the store. Whether the store
  * answered as the model says it must. */
 bool sk_step(struct sk_model *m, struct store *s, struct collection *c);
+
+/* At least n steps, and until some record exists: some seeds delete all. */
+void sk_steps(struct sk_model *m, struct store *s, struct collection *c,
+	unsigned n);
 
 /* Whether c's present is the model: records, vectors, metadata, count,
  * listing. What differs is told as a diagnostic. */

@@ -17,7 +17,7 @@
 /*
  * A store on a simulated disk, left as by kill -9: two collections with their
  * models, parts that a backup shares by hard links and parts behind them, a
- * graph with what was added to it, three manifests, and a log behind the last.
+ * graph with what was added to it, indexes of fields, three manifests, and a log behind the last.
  * Each has a snapshot; the first one two, the older of which shows a generation
  * that was compacted since; an open file held one of the other's when the last
  * manifest was made.
@@ -88,8 +88,7 @@ static void steps(struct store *s, unsigned n)
 	for (unsigned i = 0; i < 2; i++) {
 		struct collection *c = sk_get(s, names[i]);
 
-		for (unsigned k = 0; k < n; k++)
-			must(sk_step(&model[i], s, c));
+		sk_steps(&model[i], s, c, n);
 		collection_unref(c);
 	}
 	sk_wait_linked(s);
@@ -102,6 +101,16 @@ static void take_snap(struct store *s, unsigned i)
 	must(sk_snap(s, c, snaps[i].name) == 0);
 	snaps[i].model = model[snaps[i].of];
 	collection_unref(c);
+}
+
+static void index_fields(struct store *s)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct collection *c = sk_get(s, names[i]);
+
+		sk_index(s, c);
+		collection_unref(c);
+	}
 }
 
 static void compact(struct store *s, const char *name)
@@ -138,16 +147,18 @@ static void make_base(bool is_cut)
 	must(store_checkpoint(s, true) == 0);
 	sim_each(sim, link_file, sim);
 	steps(s, 400);
+	index_fields(s);
 	must(store_checkpoint(s, true) == 0);
 	compact(s, names[0]);
 	steps(s, 30);
 	take_snap(s, 2);
 	compact(s, names[1]);
-	steps(s, 30);
+	steps(s, 60); /* so many versions that their indexes are worth a file */
 	other = sk_get(s, names[1]);
 	held = collection_gen(other);
 	hold_init(&hold, held, VERSION_NONE);
 	compact(s, names[1]);
+	index_fields(s);
 	must(store_checkpoint(s, true) == 0);
 	hold_fini(&hold);
 	generation_unref(held);
@@ -219,6 +230,7 @@ static void compare_all(struct verdict *v, struct store *s,
 	for (unsigned k = 0; c && k < SK_IDS; k++)
 		compare_record(v, s, c, m, k);
 	v->is_complete = v->is_complete && c;
+	v->is_wrong = v->is_wrong || (c && !sk_is_filtered(s, c));
 	v->n_damaged += c ? generation_damaged(c->gen) : 0;
 }
 
@@ -369,8 +381,8 @@ static void test_flips(bool is_cut)
 	ok(found > n / 2, "most are found");
 	ok(is_cut ? refused > n / 4 : harmless > n / 2,
 		is_cut ? "and nothing is made good by a guess" :
-			 "and most are made good by a graph linked anew, an "
-			 "older manifest or the log");
+			 "and most are made good by a graph linked anew, "
+			 "indexes made again, an older manifest or the log");
 }
 
 /* ---- files as a whole ---- */
@@ -522,7 +534,8 @@ static void test_later(void)
 		size_t len;
 		uint8_t *bytes;
 
-		if (strstr(path, "graph") || strcmp(path, "LOCK") == 0)
+		if (strstr(path, "graph") || strstr(path, "fields") ||
+			strcmp(path, "LOCK") == 0)
 			continue;
 		sim = sim_clone(base);
 		bytes = sim_load(sim, path, &len);
@@ -552,7 +565,7 @@ static void test_later(void)
 static void test_whole(bool is_cut)
 {
 	struct verdict v = judge(sim_clone(base));
-	unsigned n[5] = {0};
+	unsigned n[6] = {0};
 
 	for (unsigned i = 0; i < n_files; i++) {
 		n[0] += strstr(files[i].path, "/vec.0002") != NULL;
@@ -560,11 +573,14 @@ static void test_whole(bool is_cut)
 		n[2] += strncmp(files[i].path, "MANIFEST.", 9) == 0;
 		n[3] += strncmp(files[i].path, "wal/", 4) == 0;
 		n[4] += strstr(files[i].path, "/vec.0003") != NULL;
+		n[5] += strstr(files[i].path, "/fields.") != NULL;
 	}
-	ok(n[0] == 4 && n[1] > 2 && n[4] == 4 && n[2] == (is_cut ? 1 : 3) &&
+	ok(n[0] == 4 && n[1] > 2 && n[4] == 4 && n[5] > 2 && n[2] == (is_cut ? 1 : 3) &&
 			(n[3] > 3) == !is_cut,
-		"there are parts, graphs, manifests and segments") ||
-		(diag("%u %u %u %u %u", n[0], n[1], n[2], n[3], n[4]), 0);
+		"there are parts, graphs, indexes, manifests and segments") ||
+		(diag("%u %u %u %u %u %u", n[0], n[1], n[2], n[3], n[4],
+				 n[5]),
+				0);
 	ok(v.rc == 0 && v.recovery_rc == 0 && v.is_complete && !v.is_wrong,
 		"undamaged, all of it is there: %s", v.error);
 	ok(v.findings == 0, "and nothing is found: %s", v.error);

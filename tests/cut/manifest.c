@@ -114,13 +114,15 @@ static void test_file(void)
 
 int main(void)
 {
-	struct manifest m = kit_manifest();
+	struct manifest versions[] = {kit_manifest(), kit_manifest_fields()};
 
-	plan(7);
-	must(manifest_encode(&m, &whole, &whole_len) == 0);
-	test_cut();
-	test_flip();
-	test_file();
-	free(whole);
+	plan(2 * 7);
+	for (size_t i = 0; i < VG_ARRAY_LEN(versions); i++) {
+		must(manifest_encode(&versions[i], &whole, &whole_len) == 0);
+		test_cut();
+		test_flip();
+		test_file();
+		free(whole);
+	}
 	return done();
 }

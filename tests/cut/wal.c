@@ -417,8 +417,14 @@ static struct op sample(enum op_type type)
 		.body_len = 4,
 		.meta = "{\"year\":2020}",
 		.meta_len = 13,
-		.config = {8, 16, 200, 100, VG_L2, VG_F32, VG_HNSW, 0, 0,
-			VG_QUANT_AUTO, {0}},
+		.config = {.dim = 8,
+			.m = 16,
+			.ef_construction = 200,
+			.ef_search = 100,
+			.metric = VG_L2,
+			.dtype = VG_F32,
+			.index = VG_HNSW,
+			.quant = VG_QUANT_AUTO},
 		.attr = {0755, 1, 2},
 	};
 }

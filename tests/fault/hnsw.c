@@ -7,67 +7,23 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "tests/memkit.h"
 #include "tests/tap.h"
 
 #define N 1500
 #define DIM 2
 
-/*
- * The linker sends the library's calls here (--wrap). Counted are what is
- * alive and which call is to fail: fail_at, and all after it if is_forever.
- */
-void *__real_malloc(size_t len);
-void *__real_calloc(size_t n, size_t len);
-void __real_free(void *p);
+/* The linker sends these here, too (--wrap), and memkit's to memkit. */
 void *__real_mmap(void *at, size_t len, int prot, int flags, int fd, off_t off);
 int __real_munmap(void *p, size_t len);
-void *__wrap_malloc(size_t len);
-void *__wrap_calloc(size_t n, size_t len);
-void __wrap_free(void *p);
 void *__wrap_mmap(void *at, size_t len, int prot, int flags, int fd, off_t off);
 int __wrap_munmap(void *p, size_t len);
 
-static long n_calls, fail_at, n_failed;
-static bool is_armed, is_forever;
-static long n_alive;
 static size_t mapped;
-
-static bool is_to_fail(void)
-{
-	if (!is_armed)
-		return false;
-	n_calls++;
-	if (n_calls != fail_at && !(is_forever && n_calls > fail_at))
-		return false;
-	n_failed++;
-	return true;
-}
-
-void *__wrap_malloc(size_t len)
-{
-	if (is_to_fail())
-		return NULL;
-	n_alive++;
-	return __real_malloc(len);
-}
-
-void *__wrap_calloc(size_t n, size_t len)
-{
-	if (is_to_fail())
-		return NULL;
-	n_alive++;
-	return __real_calloc(n, len);
-}
-
-void __wrap_free(void *p)
-{
-	n_alive -= p != NULL;
-	__real_free(p);
-}
 
 void *__wrap_mmap(void *at, size_t len, int prot, int flags, int fd, off_t off)
 {
-	if (is_to_fail()) {
+	if (mem_fails()) {
 		errno = ENOMEM;
 		return MAP_FAILED;
 	}
@@ -101,23 +57,22 @@ static bool failed(struct run *r, int rc)
 {
 	if (rc == 0)
 		return false;
-	r->is_right = r->is_right && rc == -ENOMEM && n_failed > 0;
+	r->is_right = r->is_right && rc == -ENOMEM && mem_failed() > 0;
 	r->has_failed = true;
-	is_armed = false;
+	mem_disarm();
 	return true;
 }
 
 static uint32_t n_linked(const struct hnsw *h)
 {
 	struct hnsw_stat st;
-	bool was_armed = is_armed;
+	bool was_armed = mem_hold();
 	const char *why;
 
-	is_armed = false;
 	hnsw_stat(h, &st);
 	if (hnsw_check(h, &why) < 0)
 		st.linked = UINT32_MAX;
-	is_armed = was_armed;
+	mem_go_on(was_armed);
 	return st.linked;
 }
 
@@ -150,7 +105,7 @@ static void search_all(struct run *r, struct hnsw *h)
 	hnsw_scratch_free(s);
 }
 
-static const struct hnsw_config config = {.dim = DIM,
+static struct hnsw_config config = {.dim = DIM,
 	.metric = VG_L2,
 	.m = 4,
 	.ef_construction = 32,
@@ -161,33 +116,30 @@ static struct run run_once(long nth, bool forever)
 	struct run r = {.is_right = true,
 		.is_untouched = true,
 		.is_valid = true};
-	long alive_before = n_alive;
+	long alive_before = mem_alive();
 	size_t mapped_before = mapped;
 	struct hnsw_scratch *s;
 	struct hnsw *h;
 
-	n_calls = n_failed = 0;
-	fail_at = nth;
-	is_forever = forever;
-	is_armed = true;
+	mem_arm(nth, forever);
 	if (failed(&r, hnsw_new(&config, &rows, &h)))
 		must(hnsw_new(&config, &rows, &h) == 0);
 	if (failed(&r, hnsw_scratch_new(&s)))
 		must(hnsw_scratch_new(&s) == 0);
 	put_all(&r, h, s);
 	search_all(&r, h);
-	is_armed = false;
-	r.is_over = n_failed == 0;
+	mem_disarm();
+	r.is_over = mem_failed() == 0;
 	r.is_valid = r.is_valid && n_linked(h) == N;
 	hnsw_scratch_free(s);
 	hnsw_free(h);
-	r.is_freed = n_alive == alive_before && mapped == mapped_before;
+	r.is_freed = mem_alive() == alive_before && mapped == mapped_before;
 	return r;
 }
 
 /* ---- saving and loading ---- */
 
-static char stream[1 << 20];
+static char stream[2 << 20];
 static size_t stream_len, stream_at;
 
 static int stream_write(void *ctx, const void *bytes, size_t len)
@@ -237,11 +189,10 @@ static void save_all(struct run *r, struct hnsw *h, struct hnsw_scratch *s)
 		r->is_untouched = r->is_untouched && is_base_next(h);
 		must(save_base(h) == 0);
 	}
-	was_armed = is_armed;
-	is_armed = false;
+	was_armed = mem_hold();
 	for (uint32_t i = N / 2; i < N; i++)
 		must(hnsw_put(h, i, s) == 0);
-	is_armed = was_armed;
+	mem_go_on(was_armed);
 	if (failed(r, hnsw_save_delta(h, &sink))) {
 		r->is_untouched = r->is_untouched && is_base_next(h);
 		must(save_base(h) == 0);
@@ -273,7 +224,7 @@ static struct run save_once(long nth, bool forever)
 	struct run r = {.is_right = true,
 		.is_untouched = true,
 		.is_valid = true};
-	long alive_before = n_alive;
+	long alive_before = mem_alive();
 	size_t mapped_before = mapped;
 	struct hnsw_scratch *s;
 	struct hnsw *h, *again = NULL;
@@ -282,20 +233,17 @@ static struct run save_once(long nth, bool forever)
 	must(hnsw_scratch_new(&s) == 0);
 	for (uint32_t i = 0; i < N / 2; i++)
 		must(hnsw_put(h, i, s) == 0);
-	n_calls = n_failed = 0;
-	fail_at = nth;
-	is_forever = forever;
-	is_armed = true;
+	mem_arm(nth, forever);
 	save_all(&r, h, s);
 	if (failed(&r, load_all(&again)))
 		must(load_all(&again) == 0);
-	is_armed = false;
-	r.is_over = n_failed == 0;
+	mem_disarm();
+	r.is_over = mem_failed() == 0;
 	r.is_valid = n_linked(h) == N && n_linked(again) == N;
 	hnsw_scratch_free(s);
 	hnsw_free(h);
 	hnsw_free(again);
-	r.is_freed = n_alive == alive_before && mapped == mapped_before;
+	r.is_freed = mem_alive() == alive_before && mapped == mapped_before;
 	return r;
 }
 
@@ -326,30 +274,28 @@ static void test_all(struct run (*once)(long nth, bool forever), bool forever,
 	ok(all.is_freed, "%s: nothing leaks", name);
 }
 
-static void test_check(void)
+/* n: allocations of a check. */
+static void test_check(int n)
 {
 	const char *why = NULL;
 	struct hnsw *h;
-	int rc[4];
+	int rc[6], n_failed_ones = 0;
 
 	must(hnsw_new(&config, &rows, &h) == 0);
-	for (int i = 0; i < 4; i++) {
-		n_calls = 0;
-		fail_at = i + 1;
-		is_forever = false;
-		is_armed = true;
+	for (int i = 0; i <= n; i++) {
+		mem_arm(i + 1, false);
 		rc[i] = hnsw_check(h, &why);
-		is_armed = false;
+		mem_disarm();
+		n_failed_ones += rc[i] == -ENOMEM;
 	}
-	ok(rc[0] == -ENOMEM && rc[1] == -ENOMEM && rc[2] == -ENOMEM &&
-			rc[3] == 0 && !why,
+	ok(n_failed_ones == n && rc[n] == 0 && !why,
 		"a check without memory says so, and blames no invariant");
 	hnsw_free(h);
 }
 
 int main(void)
 {
-	plan(21);
+	plan(32);
 	srand((unsigned)seed());
 	for (int i = 0; i < N; i++)
 		for (int j = 0; j < DIM; j++)
@@ -359,6 +305,10 @@ int main(void)
 	test_all(run_once, true, "forever");
 	test_all(save_once, false, "saved and loaded, once");
 	test_all(save_once, true, "saved and loaded, forever");
-	test_check();
+	test_check(3);
+	config.codes = HNSW_CODES_NEAR;
+	test_all(run_once, false, "with codes of neighbours");
+	test_all(save_once, false, "with them, saved and loaded");
+	test_check(5);
 	return done();
 }

@@ -78,7 +78,7 @@ static void make_bodies(void)
 	for (int i = 0; i < 20; i++)
 		n += (size_t)sprintf(lines + n, "{\"vector\":[%d.%0500d],"
 			"\"metadata\":{\"a\":%d}}\n", i, i, i);
-	record_npy_header(npy, 1, 600);
+	record_npy_header(npy, VG_F32, 1, 600);
 	memset(npy + 128, 0, 2400);
 	n = 0;
 	for (int i = 0; i < 1000; i++)
@@ -153,7 +153,7 @@ static int stream_in_pieces(enum rowstream_kind kind, const char *bytes,
 	struct rowstream s;
 	int rc = 0;
 
-	rowstream_init(&s, kind, 0, &calls);
+	rowstream_init(&s, kind, VG_F32, 0, &calls);
 	for (size_t at = 0; at < len && rc == 0; at += 97)
 		rc = rowstream_feed(&s, bytes + at, VG_MIN(len - at, (size_t)97));
 	if (rc == 0)
@@ -171,6 +171,19 @@ static int play_ndjson(void)
 static int play_npy_stream(void)
 {
 	return stream_in_pieces(ROWSTREAM_NPY, npy, 128 + 2400);
+}
+
+static int play_csv(void)
+{
+	static const char rows[] = "id,v1,v0,\"a,\"\"b\",tags\n"
+		"\"x,y\",1,2,\"say \"\"hi\"\"\",\"[1,2]\"\nz,3,4,plain,\n";
+
+	return stream_in_pieces(ROWSTREAM_CSV, rows, sizeof(rows) - 1);
+}
+
+static int play_bvecs(void)
+{
+	return stream_in_pieces(ROWSTREAM_BVECS, "\2\0\0\0ab\2\0\0\0cd", 12);
 }
 
 static int play_meta(void)
@@ -217,6 +230,7 @@ static int play_texts(void)
 static const struct scene scenes[] = {
 	{"an object", play_object}, {"text", play_text}, {"npy", play_npy},
 	{"raw", play_raw}, {"a probe", play_probe}, {"a batch", play_batch},
+	{"a CSV stream", play_csv}, {"a bvecs stream", play_bvecs},
 	{"an ndjson stream", play_ndjson}, {"an npy stream", play_npy_stream},
 	{"metadata", play_meta}, {"attributes", play_texts}};
 

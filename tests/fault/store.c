@@ -2,6 +2,7 @@
 /* store: every allocation and every call to the disk fails once, and for ever. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include "src/store_int.h"
 #include "tests/logkit.h"
+#include "tests/memkit.h"
 #include "tests/storekit.h"
 #include "tests/tap.h"
 
@@ -20,56 +22,17 @@
  * may it be either.
  */
 
-/* ---- memory: malloc and its kin through the linker's --wrap ---- */
+/* ---- memory: mmap too, through the linker's --wrap ---- */
 
-static _Atomic bool is_armed;
-static _Atomic long n_calls, n_failed;
-static long fail_at;
-static bool for_ever;
-
-static bool must_fail(void)
-{
-	long n;
-
-	if (!atomic_load(&is_armed))
-		return false;
-	n = atomic_fetch_add(&n_calls, 1) + 1;
-	if (n != fail_at && !(for_ever && n > fail_at))
-		return false;
-	atomic_fetch_add(&n_failed, 1);
-	return true;
-}
-
-void *__real_malloc(size_t len);
-void *__real_calloc(size_t n, size_t len);
-void *__real_realloc(void *old, size_t len);
 void *__real_mmap(void *at, size_t len, int prot, int flags, int fd,
 	off_t offset);
-void *__wrap_malloc(size_t len);
-void *__wrap_calloc(size_t n, size_t len);
-void *__wrap_realloc(void *old, size_t len);
 void *__wrap_mmap(void *at, size_t len, int prot, int flags, int fd,
 	off_t offset);
-
-void *__wrap_malloc(size_t len)
-{
-	return must_fail() ? NULL : __real_malloc(len);
-}
-
-void *__wrap_calloc(size_t n, size_t len)
-{
-	return must_fail() ? NULL : __real_calloc(n, len);
-}
-
-void *__wrap_realloc(void *old, size_t len)
-{
-	return must_fail() ? NULL : __real_realloc(old, len);
-}
 
 void *__wrap_mmap(void *at, size_t len, int prot, int flags, int fd,
 	off_t offset)
 {
-	if (must_fail()) {
+	if (mem_fails()) {
 		errno = ENOMEM;
 		return MAP_FAILED;
 	}
@@ -107,7 +70,7 @@ static void note(enum step step, int rc, const struct change *ch)
 		lie("an error nobody expects", (int)step);
 	if (rc < 0 && !ch->why[0])
 		lie("an error without a sentence", (int)step);
-	if (rc == -ENOMEM && !atomic_load(&n_failed))
+	if (rc == -ENOMEM && !mem_failed())
 		lie("no memory, without need", (int)step);
 }
 
@@ -179,7 +142,7 @@ static void checkpoint(struct store *s)
 {
 	int rc = store_checkpoint(s, true);
 
-	if (rc == -ENOMEM && !atomic_load(&n_failed))
+	if (rc == -ENOMEM && !mem_failed())
 		lie("no memory, without need", rc);
 }
 
@@ -188,7 +151,7 @@ static void compact(struct store *s, struct collection *c)
 {
 	int rc = store_compact(s, c);
 
-	if (rc == -ENOMEM && !atomic_load(&n_failed))
+	if (rc == -ENOMEM && !mem_failed())
 		lie("no memory, without need", rc);
 }
 
@@ -310,7 +273,7 @@ static void check_records(struct store *s, struct collection *c, bool lives)
 			       DIM * sizeof(float)) == 0,
 			PUT_E, PUT_E2, lives);
 	expect(collection_config(c).ef_search ==
-			(was(CONFIG, lives) ? 77u : 100u),
+			(was(CONFIG, lives) ? 77u : 0u), /* auto */
 		CONFIG, CONFIG, lives);
 }
 
@@ -454,7 +417,7 @@ static void live(const char *dir, struct kit_disk *disk)
 		check(s, true);
 		store_close(s);
 	}
-	atomic_store(&is_armed, false);
+	mem_disarm();
 	if (disk)
 		disk->fail_at = 0;
 	cfg.io = NULL;
@@ -483,18 +446,14 @@ static void test_memory(const char *dir, bool ever)
 	long n = 1 - step_of(ever), failed;
 
 	is_lie = false;
-	for_ever = ever;
 	do {
 		renew(dir);
 		kit_disk_init(&disk);
 		disk.no_sync = true;
 		n += step_of(ever);
-		fail_at = n;
-		atomic_store(&n_calls, 0);
-		atomic_store(&n_failed, 0);
-		atomic_store(&is_armed, true);
+		mem_arm(n, ever);
 		live(dir, &disk);
-		failed = atomic_load(&n_failed);
+		failed = mem_failed();
 		if (is_lie)
 			diag("at allocation %ld", n);
 	} while (failed && n < 2000 && !is_lie);
@@ -525,11 +484,43 @@ static void test_disk(const char *dir, int rc, bool ever)
 		ever ? "from one on, some" : "once, each", n - 1);
 }
 
+/* A row waits for memory to be linked, and then a checkpoint needs that none is:
+ * it is not to wait for memory. */
+static void test_pause(const char *dir)
+{
+	struct store_config cfg = {.dir = dir, .no_uring = true, .indexers = 1};
+	struct store_report rep = {0};
+	struct store *s;
+	struct collection *c;
+
+	renew(dir);
+	must(store_open(&cfg, &rep, &s) == 0);
+	c = sk_make(s, "c");
+	indexer_pause(&s->indexer);
+	must(sk_put(s, c, (struct sk_put){"a", 1, DIM, 0}) == 0);
+	mem_arm(1, true);
+	indexer_resume(&s->indexer);
+	while (mem_failed() < 3) /* it tries again */
+		sched_yield();
+	alarm(60); /* what ends the test if it does */
+	indexer_pause(&s->indexer);
+	mem_disarm();
+	ok(indexer_pending(c->gen->cell) == 1,
+		"a row that finds no memory holds no checkpoint");
+	indexer_resume(&s->indexer);
+	sk_wait_linked(s);
+	alarm(0);
+	ok(indexer_pending(c->gen->cell) == 0 && store_checkpoint(s, true) == 0,
+		"and is linked when there is some");
+	collection_unref(c);
+	store_close(s);
+}
+
 int main(void)
 {
 	char dir[160];
 
-	plan(6);
+	plan(8);
 	snprintf(dir, sizeof(dir), "%s/data.base", scratch());
 	store_close(sk_open(dir, NULL));
 	dir[strlen(dir) - strlen(".base")] = '\0';
@@ -539,5 +530,6 @@ int main(void)
 	test_disk(dir, -ENOSPC, true);
 	test_memory(dir, false);
 	test_memory(dir, true);
+	test_pause(dir);
 	return done();
 }

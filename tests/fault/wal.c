@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tests/logkit.h"
+#include "tests/memkit.h"
 #include "tests/tap.h"
 
 /*
@@ -18,40 +19,6 @@
  * acknowledged is there at the end. With checkpoints it also begins segments
  * on purpose, keeps places, as manifests would, and cuts what is before them.
  */
-
-/* malloc and its kin through the linker's --wrap: the nth one fails. */
-static long malloc_fail_at, malloc_calls;
-static bool malloc_for_ever;
-
-static bool malloc_fails(void)
-{
-	malloc_calls++;
-	return malloc_fail_at > 0 &&
-	       (malloc_calls == malloc_fail_at ||
-		       (malloc_for_ever && malloc_calls > malloc_fail_at));
-}
-
-void *__real_malloc(size_t len);
-void *__real_calloc(size_t n, size_t len);
-void *__real_realloc(void *old, size_t len);
-void *__wrap_malloc(size_t len);
-void *__wrap_calloc(size_t n, size_t len);
-void *__wrap_realloc(void *old, size_t len);
-
-void *__wrap_malloc(size_t len)
-{
-	return malloc_fails() ? NULL : __real_malloc(len);
-}
-
-void *__wrap_calloc(size_t n, size_t len)
-{
-	return malloc_fails() ? NULL : __real_calloc(n, len);
-}
-
-void *__wrap_realloc(void *old, size_t len)
-{
-	return malloc_fails() ? NULL : __real_realloc(old, len);
-}
 
 static struct kit_seen seen;
 static struct wal_report rep;
@@ -199,19 +166,22 @@ static void tear(int dir)
  * nothing that was acknowledged is lost. */
 static bool lives(int dir)
 {
-	long at = disk.fail_at, malloc_at = malloc_fail_at;
+	long at = disk.fail_at;
+	bool was_armed;
 	struct wal *wal;
 
 	memset(&life, 0, sizeof(life));
 	kit_dir_clear(dir);
-	disk.calls = disk.failed = malloc_calls = 0;
+	disk.calls = disk.failed = 0;
 	one_life(dir, 1, 14);
-	disk.fail_at = malloc_fail_at = 0;
+	disk.fail_at = 0;
+	was_armed = mem_hold();
 	tear(dir);
 	disk.fail_at = at;
-	malloc_fail_at = malloc_at;
+	mem_go_on(was_armed);
 	one_life(dir, 100, 6);
-	disk.fail_at = malloc_fail_at = 0;
+	disk.fail_at = 0;
+	mem_disarm();
 
 	seen.from = life.place;
 
@@ -227,7 +197,6 @@ static bool lives(int dir)
 		wal_close(wal);
 	}
 	disk.fail_at = at;
-	malloc_fail_at = malloc_at;
 	return held;
 }
 
@@ -263,15 +232,13 @@ static void test_memory(int dir, bool for_ever)
 
 	kit_disk_init(&disk);
 	disk.no_sync = true;
-	malloc_for_ever = for_ever;
 	do {
-		malloc_fail_at = ++n;
+		mem_arm(++n, for_ever);
 		if (!lives(dir) && held) {
 			held = false;
 			diag("the log lost or lied at allocation %ld", n);
 		}
-	} while (malloc_calls >= n && n < 1000);
-	malloc_fail_at = 0;
+	} while (mem_failed() > 0 && n < 1000);
 	ok(held && n > 5 && n < 1000,
 		"no memory %s%s: what was acknowledged is there (%ld "
 		"allocations)",

@@ -8,7 +8,8 @@
 
 /*
  * The first byte chooses the settings: bits 0 and 1 the metric, bit 2 whether
- * m is 2 or 4, bit 3 whether the rows are beyond a float's range. Without bit 4
+ * m is 2 or 4, bit 3 whether the rows are beyond a float's range, bit 5 whether
+ * nodes have codes of neighbours. Without bit 4
  * the rest is a base and deltas as they are. With it they are made here, from
  * a graph of 4 n nodes and a delta of n more (n: the second byte % 32), and the
  * rest is a script of 7 bytes a step: where (u16), what (u32), and how: bit 0
@@ -86,6 +87,7 @@ static struct hnsw_config config_of(uint8_t byte)
 		.metric = (enum vg_metric)(VG_L2 + byte % 4 % 3),
 		.m = byte & 4 ? 4 : 2,
 		.ef_construction = 8,
+		.codes = byte & 32 ? HNSW_CODES_NEAR : HNSW_CODES_AUTO,
 		.seed = 5};
 }
 

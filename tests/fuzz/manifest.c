@@ -11,8 +11,8 @@
  * The input is a first byte and a rest. Even: the rest is a file, taken as it
  * is and then with the length and sum that it ought to have, so that what lies
  * behind them is reached. Odd: the rest is a body without its seqs, which are
- * most of a small one; they and a head are added. Those of a snapshot are the
- * byte SEQS.
+ * most of a small one; they and a head are added, of version 2 if bit 1 of the
+ * first byte is set. Those of a snapshot are the byte SEQS.
  */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -57,7 +57,7 @@ static void take_file(const uint8_t *data, size_t size)
 	free(copy);
 }
 
-static void take_body(const uint8_t *data, size_t size)
+static void take_body(const uint8_t *data, size_t size, uint8_t version)
 {
 	size_t len = AT_NUMBER;
 	unsigned n_seqs = 0;
@@ -66,7 +66,8 @@ static void take_body(const uint8_t *data, size_t size)
 
 	if (!bytes)
 		abort();
-	memcpy(bytes, "vgman\r\n\x1a\x01", 9);
+	memcpy(bytes, "vgman\r\n\x1a", 8);
+	bytes[AT_VERSION] = version;
 	for (size_t i = 0; i < size; i++) {
 		if (i == BEFORE_SEQS)
 			len += 8 * VG_SEQS;
@@ -87,6 +88,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size > 0 && data[0] % 2 == 0)
 		take_file(data + 1, size - 1);
 	else if (size > 0)
-		take_body(data + 1, size - 1);
+		take_body(data + 1, size - 1, data[0] & 2 ? 2 : 1);
 	return 0;
 }

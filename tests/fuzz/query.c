@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/element.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* An input is a digit, the collection's dim, then p and a path of parameters
@@ -38,11 +40,16 @@ static void check(const struct query *q, int rc, uint32_t dim)
 	must_hold(q->src != QUERY_NONE && q->fmt < ANSWER_FMTS);
 	if (q->src == QUERY_ID || q->src == QUERY_NAME)
 		must_hold(q->key_len > 0 && q->key_len <= VG_ID_MAX);
+	if (q->src == QUERY_LIKE)
+		must_hold(q->n_like > 0 && q->n_like <= QUERY_LIKE_MAX &&
+			  q->n_plus <= q->n_like);
+	for (uint32_t i = 0; q->src == QUERY_LIKE && i < q->n_like; i++)
+		must_hold(q->like[i].len > 0 && q->like[i].len <= VG_ID_MAX);
 	if (q->src == QUERY_VEC) {
 		must_hold(q->vec && q->n_vec > 0 && q->dim > 0);
 		must_hold(!dim || q->dim == dim);
 		for (size_t i = 0; i < (size_t)q->n_vec * q->dim; i++)
-			must_hold(isfinite(q->vec[i]));
+			must_hold(isfinite(element_get(q->dtype, q->vec, i)));
 	}
 }
 
@@ -81,16 +88,20 @@ static void check_beginnings(const char *leaf, size_t len,
 		int rc = query_parse_leaf(&q, leaf, n, env);
 
 		check(&q, rc, env->dim);
-		/* but for all.f32, and for 1000000 before its e-50 */
+		/* but for all.f32, and for 1000000 before its e-50, or 1.5
+		 * before its e1 where whole numbers are */
 		must_hold(rc != -EINVAL || strstr(q.error, "too large") ||
+			  (q.dtype && strstr(q.error, element_misfit(q.dtype))) ||
 			  strstr(q.error, "all has no distances"));
 		query_fini(&q);
 	}
 }
 
-static void run_path(const char *path, size_t len, uint32_t dim)
+static void run_path(const char *path, size_t len, uint32_t dim,
+	enum vg_dtype dtype)
 {
-	const struct query_env env = {dim, exists, NULL};
+	const struct query_env env = {
+		.dim = dim, .exists = exists, .dtype = dtype};
 	struct query q, copy;
 	int rc = -ENOENT;
 
@@ -125,17 +136,20 @@ static void run_path(const char *path, size_t len, uint32_t dim)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct query q;
+	enum vg_dtype dtype;
 	uint32_t dim;
 
 	if (size < 2 || size > 1u << 16)
 		return 0;
 	dim = data[0] % 16;
+	dtype = (enum vg_dtype)(VG_F32 + (data[0] / 16 + 1) % 4); /* '0': f32 */
+	dim *= dtype == VG_B1 ? 8 : 1;
 	if (data[1] == 'p') {
-		run_path((const char *)data + 2, size - 2, dim);
+		run_path((const char *)data + 2, size - 2, dim, dtype);
 		return 0;
 	}
 	query_init(&q);
-	check(&q, query_parse_request(&q, data + 2, size - 2, dim), dim);
+	check(&q, query_parse_request(&q, data + 2, size - 2, dtype, dim), dim);
 	query_fini(&q);
 	return 0;
 }

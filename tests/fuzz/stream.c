@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/element.h"
+
 #define check(holds)                                                       \
 	do {                                                               \
 		if (!(holds))                                              \
@@ -30,14 +32,15 @@ static void add(struct sum *sum, const void *bytes, size_t len)
 static int add_row(void *ctx, const struct record *r, uint64_t number)
 {
 	struct sum *sum = ctx;
+	enum vg_dtype dtype = sum->stream->parser.dtype;
 
 	check(number >= sum->number);
 	sum->number = number + 1;
 	check(!r->vec == !r->dim && (!r->vec || r->dim == sum->stream->dim));
 	for (uint32_t i = 0; i < r->dim; i++)
-		check(isfinite(r->vec[i]));
+		check(isfinite(element_get(dtype, r->vec, i)));
 	check(r->id.len <= VG_ID_MAX && r->meta_len <= VG_META_MAX);
-	add(sum, r->vec, r->dim * sizeof(*r->vec));
+	add(sum, r->vec, vg_row_len(dtype, r->dim));
 	add(sum, r->id.bytes, r->id.len);
 	add(sum, r->meta, r->meta_len);
 	add(sum, &number, sizeof(number));
@@ -51,8 +54,15 @@ static void add_bad(void *ctx, uint64_t place, const char *why)
 	add(ctx, why, strlen(why));
 }
 
-static uint64_t run(enum rowstream_kind kind, uint32_t dim,
-	const uint8_t *data, size_t size, size_t most)
+/* What data[] is read as. */
+struct reading {
+	enum rowstream_kind kind;
+	enum vg_dtype dtype;
+	uint32_t dim;
+};
+
+static uint64_t run(const struct reading *as, const uint8_t *data, size_t size,
+	size_t most)
 {
 	struct rowstream s;
 	struct sum sum = {0, 0, &s};
@@ -60,7 +70,7 @@ static uint64_t run(enum rowstream_kind kind, uint32_t dim,
 	uint64_t rng = size * 977 + most;
 	int rc = 0;
 
-	rowstream_init(&s, kind, dim, &calls);
+	rowstream_init(&s, as->kind, as->dtype, as->dim, &calls);
 	for (size_t at = 0; at < size && rc == 0;) {
 		rng = rng * 6364136223846793005u + 1442695040888963407u;
 		size_t n = 1 + (size_t)(rng >> 33) % most;
@@ -86,10 +96,13 @@ void fuzz_stream(enum rowstream_kind kind, const uint8_t *data, size_t size)
 {
 	if (size < 2)
 		return;
-	uint32_t dim = data[0];
+	struct reading as = {kind, (enum vg_dtype)(VG_F32 + data[1] / 64),
+		data[0]};
 	size_t most = 1 + (size_t)data[1];
+	if (as.dtype == VG_B1)
+		as.dim &= ~7u;
 	data += 2;
 	size -= 2;
-	uint64_t whole = run(kind, dim, data, size, size + 1);
-	check(run(kind, dim, data, size, most) == whole);
+	uint64_t whole = run(&as, data, size, size + 1);
+	check(run(&as, data, size, most) == whole);
 }

@@ -7,19 +7,7 @@ need_numpy 1 >/dev/null || skip_all "no Python with numpy"
 grep -q "libasan\|libtsan" "$VECGRIDFS" && skip_all "a sanitizer has memory of its own"
 LIMIT_MB=100
 ROWS=400000 # of 128 floats: 205 MB
-if [ -d /sys/fs/cgroup/memory ]; then
-	ROOT=/sys/fs/cgroup/memory LIMIT=memory.limit_in_bytes
-else
-	ROOT=/sys/fs/cgroup LIMIT=memory.max
-fi
-GROUP=$ROOT/vgtest.$$
-mkdir "$GROUP" 2>/dev/null && echo ${LIMIT_MB}M 2>/dev/null >"$GROUP/$LIMIT" ||
-	skip_all "no control group for memory can be made here"
-trap 'rc=$?; rmdir "$GROUP" 2>/dev/null; (exit $rc); clean_up' EXIT
-
-# What is started after enter is in the group, this shell not after leave.
-enter() { echo $$ >"$GROUP/cgroup.procs"; }
-leave() { echo $$ >"$ROOT/cgroup.procs"; }
+. "$(dirname "$0")/group.sh"
 
 # The ids that lie nearest to row 77, by a scan in plain numpy.
 make() {
@@ -58,6 +46,5 @@ vgmount backup_grace=0
 leave
 is "$(cat "$M/c/.stats/count")" "$ROWS" "opened again it has all of it"
 is "$(echo $(cat "$M/c/query/k=3/id=77.ids"))" "$want" "and answers"
-ok "within its memory" grep -q "^oom_kill 0\|^under_oom 0" \
-	"$GROUP/memory.oom_control" "$GROUP/memory.events"
+ok "within its memory" is_within
 finish

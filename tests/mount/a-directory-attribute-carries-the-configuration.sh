@@ -8,6 +8,7 @@ mkdir "$M/c" "$M/d"
 put "$M/c/.config/metric" l2
 put "$M/c/.config/m" 8
 put "$M/c/.config/dim" 3
+put "$M/c/.config/target_recall" .95
 
 value() {
 	getfattr --absolute-names --only-values -n user.vecgridfs.config "$1"
@@ -18,7 +19,7 @@ config=$(value "$M/c")
 like "$config" '"metric":"l2"' "it is JSON with each setting"
 ok "an empty collection takes it" \
 	setfattr -n user.vecgridfs.config -v "$config" "$M/d"
-is "$(cat "$M/d/.config/"{metric,m,dim} | xargs)" "l2 8 3" \
+is "$(cat "$M/d/.config/"{metric,m,dim,target_recall} | xargs)" "l2 8 3 0.95" \
 	"and has the same settings then"
 
 raw "$M/d/a" 1 2 3

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$HERE/drive.sh"
 need_numpy 1 >/dev/null || skip_all "no Python with numpy"
-plan 26
+plan 44
 vgmount
-drive 24 "$PYTHON3" "$HERE/behaves_like_vecgrid.py" "$M"
+drive 42 "$PYTHON3" "$HERE/behaves_like_vecgrid.py" "$M"
 finish

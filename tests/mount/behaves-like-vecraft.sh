@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$HERE/drive.sh"
 need_numpy 1 >/dev/null || skip_all "no Python with numpy"
-plan 41
+plan 61
 vgmount
-drive 39 "$PYTHON3" "$HERE/behaves_like_vecraft.py" "$M"
+drive 59 "$PYTHON3" "$HERE/behaves_like_vecraft.py" "$M"
 finish

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$HERE/drive.sh"
 need_numpy 1 >/dev/null || skip_all "no Python with numpy"
-plan 25
+plan 32
 vgmount
-drive 23 "$PYTHON3" "$HERE/behaves_like_vector_db.py" "$M"
+drive 30 "$PYTHON3" "$HERE/behaves_like_vector_db.py" "$M"
 finish

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$HERE/drive.sh"
 need_numpy 1 >/dev/null || skip_all "no Python with numpy"
-plan 21
+plan 22
 vgmount
-drive 19 "$PYTHON3" "$HERE/behaves_like_zero_copy.py" "$M"
+drive 20 "$PYTHON3" "$HERE/behaves_like_zero_copy.py" "$M"
 finish

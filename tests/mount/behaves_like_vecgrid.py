@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What VecGrid's tests show of one node, shown through the mount."""
+import json
+import time
+
 import numpy as np
 
 from mounted import (Collection, again, check, distances, error_of, in_threads,
@@ -96,6 +99,133 @@ hits = sum(len({int(i) for i in c.found(q, 10)} &
                {int(number[j]) for j in nearest(base[number], q, 10, "l2")})
            for q in random_rows(20, 16, 9))
 check(hits >= 190, f"ground_truth: recall@10 stays, {hits} of 200")
+
+# ---- the graph is made anew
+c = Collection("rebuild", metric="l2")
+base = random_rows(4000, 16, 15)
+c.insert_all(base[:3000])
+c.wait_linked()
+c.write(".config/m", "8", flags=0)
+c.wait_linked()
+check(c.told()["m"] == "8" and c.told()["linked"] == "3000" and
+      c.found(base[2999], 1) == ["2999"],
+      "rebuild_basic: all rows are in the new graph")
+c.write(".config/ef_construction", "200", flags=0)
+c.write(".config/m", "12", flags=0)
+
+
+def change_beside(n):
+    for i in range(n, 500, 8):
+        c.insert(str(3000 + i), base[3000 + i])
+        c.delete(str(i))
+        c.found(base[1500], 1)
+
+
+wrong = in_threads(8, change_beside)
+was_beside = c.told()["anew"] != "no"
+c.wait_linked()
+alive = np.arange(500, 3500)
+check(not wrong and c.ids() == sorted(str(i) for i in alive),
+      "rebuild_concurrent_inserts, _deletes, _both: nothing is lost, deleted "
+      "stay deleted" + ("" if was_beside else " (it ended before them)"))
+check(c.told()["m"] == "12" and c.told()["ef_construction"] == "200",
+      "rebuild_double_trigger: two that were asked for are both done")
+hits = sum(len({int(i) for i in c.found(q, 10)} &
+               {int(alive[j]) for j in nearest(base[alive], q, 10, "l2")})
+           for q in random_rows(50, 16, 17))
+check(hits >= 475, f"rebuild_ground_truth: recall@10 stays, {hits} of 500")
+check(error_of(Collection.write, c, "../none/.config/m", "8", 0) == "ENOENT",
+      "rebuild_missing: what is not there is not made anew")
+
+# ---- its bench: rows drawn at random, 1 long
+c = Collection("bench")
+base = random_rows(5200, 128)
+base /= np.linalg.norm(base, axis=1, keepdims=True)
+c.insert_all(base[:5000])
+c.wait_linked()
+questions = base[5000:]
+c.write("query/b", questions.tobytes())
+
+
+def recall():
+    answers = c.read("query/k=10/b.ids").decode().split("\n\n")
+    return np.mean([len(set(map(int, a.split())) & set(near)) / 10
+                    for a, near in zip(answers, right)])
+
+
+right = [nearest(base[:5000], q, 10) for q in questions]
+began = time.monotonic()
+while (not c.told("recall")["ef_why"].startswith("auto: the smallest") and
+       time.monotonic() - began < 120):
+    recall()
+    time.sleep(0.5)
+is_found = recall()
+check(is_found >= 0.98,
+      "bench: rows without any structure are found as target_recall says: "
+      f"{is_found:.3f}")
+
+# ---- filters
+questions = random_rows(10, 16, 3)
+c = Collection("filtered")
+rows = random_rows(200, 16, 21)
+facts = [{"category": "abcd"[i % 4], "year": 2015 + i * 7 % 10,
+          "score": i * 37 % 200 / 200} for i in range(200)]
+facts[5].pop("category")
+facts[9]["year"] = "2020"
+facts[13]["category"] = None
+c.insert_all(rows, metadata=facts)
+
+
+def holds(filters, test, k=10):
+    """Whether answers, and lists, are those of a scan of what passes."""
+    passed = [i for i, m in enumerate(facts) if test(m)]
+    want = [[str(passed[j]) for j in nearest(rows[passed], q, k)]
+            for q in questions]
+    return (sorted(map(int, c.listed(filters))) == passed and
+            [c.among(filters, q, k) for q in questions] == want)
+
+
+def year(m):
+    return m["year"] if isinstance(m["year"], int) else None
+
+
+def is_year(test):
+    return lambda m: year(m) is not None and test(year(m))
+
+
+check(holds("category.eq=a/", lambda m: m.get("category") == "a"),
+      "filter_eq: the nearest of those that are equal")
+check(holds("category.ne=a/", lambda m: m.get("category") not in (None, "a")),
+      "filter_ne: of those that are not; what has none is neither")
+check(holds("category.in=a,c/", lambda m: m.get("category") in ("a", "c")),
+      "filter_in: of those that are among some")
+check(holds("year.gt=2020/", is_year(lambda y: y > 2020)),
+      "filter_gt: of those that are greater")
+check(holds("year.gte=2018/year.lte=2021/",
+            is_year(lambda y: 2018 <= y <= 2021)),
+      "filter_gte_lte: of those between two, both included")
+check(holds("score.lt=0.25/", lambda m: m["score"] < 0.25),
+      "filter_lt: of those that are less")
+check(holds("category.eq=b/year.gte=2018/score.gt=0.5/",
+            lambda m: m.get("category") == "b" and m["score"] > 0.5 and
+            is_year(lambda y: y >= 2018)(m)),
+      "and_conditions: several must all hold")
+check(c.among("category.eq=none/", questions[0]) == [] and
+      c.listed("none.eq=1/") == [],
+      "no_matches: an empty answer, and no error")
+check(holds("", lambda m: True), "no_filter: all are asked")
+check(holds("year.gte=2000/", is_year(lambda y: True)),
+      "a record with another type is left out alone, not those beside it")
+check(holds("score.gte=0.99/", lambda m: m["score"] >= 0.99, 2),
+      "if few match, wherever they lie, they are answered")
+def is_odd(m):
+    return len(m.get("category") or "") + int(m["year"]) % 2 == 1
+
+
+told = [json.loads(line) for line in c.read("query/all").splitlines()]
+check(sorted(int(r["id"]) for r in told if is_odd(r["meta"])) ==
+      [i for i, m in enumerate(facts) if is_odd(m)],
+      "callable_filter: what is code is run where it is, over all rows")
 
 # ---- what it does wrong
 c = Collection("edges", metric="l2")

@@ -147,7 +147,100 @@ c.write(".meta/a", json.dumps({"n": 1.5, "ok": True, "no": None}))
 again()
 check(c.get("a")[1] == {"n": 1.5, "ok": True}, "metadata: serialization")
 
+# ---- filters
+f = Collection("snapshot", metric="l2")
+ten = random_rows(10, 8, 31)
+f.insert_all(ten, metadata=[{"category": f"cat_{i % 3}", "index": i}
+                            for i in range(10)])
+again()
+check(f.listed("category.eq=cat_1/") == ["1", "4", "7"] and
+      f.listed("index.gte=7/") == ["7", "8", "9"],
+      "load_snapshot: equality and a range mean what they did")
+f.insert("1", ten[1], {"category": "cat_2"})
+check(f.listed("category.eq=cat_1/") == ["4", "7"] and
+      "1" in f.listed("category.eq=cat_2/"),
+      "update_consistency: the old metadata matches no more, the new does")
+for i in range(0, 10, 2):
+    f.delete(str(i))
+check(f.listed("where=index.in=0,2,4,6,8/") == [] and
+      f.listed("index.gte=0/") == ["1", "3", "5", "7", "9"],
+      "batch_operations_consistency: what was deleted matches nothing")
+f = Collection("complex", metric="l2")
+f.insert_all(ten, metadata=[{"kind": "ab"[i % 2], "level": i // 2}
+                            for i in range(10)])
+check([len(f.among(w, ten[0])) for w in (
+    "kind.eq=a/level.lt=3/", "where=kind.eq=b and level.gte=2/",
+    "where=(kind.eq=a or level.gt=9) and not level.lt=3/",
+    "where=level.in=0,4 and not kind.eq=a/")] == [3, 3, 2, 2],
+      "complex_filtering_consistency: and, or, not: 3, 3, 2, 2")
+
+f = Collection("index", metric="l2")
+f.insert_all(ten[:6], metadata=[
+    {"colour": "red", "n": 1}, {"colour": "blue", "n": 2},
+    {"colour": "red", "n": 3, "tags": ["x", "y"]}, {"n": 4, "tags": []},
+    {"colour": None, "n": 0, "flag": False}, {"colour": "", "n": -1.5}])
+check(f.listed("colour.eq=red/") == ["0", "2"] and
+      f.listed("n.eq=2/") == ["1"], "metadata_index: add_and_equality")
+check(f.listed("colour.in=red,blue/") == ["0", "1", "2"] and
+      f.listed("n.in=4,-1.5,99/") == ["3", "5"], "metadata_index: in")
+check(f.listed("n.gte=1/n.lt=4/") == ["0", "1", "2"] and
+      f.listed("n.lt=1/") == ["4", "5"], "metadata_index: range")
+check(f.listed("colour.eq=red/n.gt=1/") == ["2"] and
+      f.listed("where=colour.eq=blue or n.gte=4/") == ["1", "3"],
+      "metadata_index: combined")
+os.setxattr(f"{f.path}/0", "user.colour", b"green")
+check(f.listed("colour.eq=red/") == ["2"] and
+      f.listed("colour.eq=green/") == ["0"], "metadata_index: update")
+f.delete("2")
+check(f.listed("colour.eq=red/") == [] and f.listed("tags.eq=x/") == [] and
+      f.listed("n.gte=3/") == ["3"], "metadata_index: delete")
+asked = ["colour.eq=green/", "n.lt=1/", "colour.exists=0/", "tags.exists=1/",
+         "where=not colour.eq=green/"]
+before = [f.listed(w) for w in asked]
+again()
+check([f.listed(w) for w in asked] == before,
+      "metadata_index: serialization: the same behind a restart")
+check(f.listed("colour.eq=none/") == [] and f.listed("nowhere.lt=9/") == [] and
+      f.among("colour.eq=none/", ten[0]) == [], "metadata_index: empty_result")
+check(f.listed("colour.exists=0/") == ["3", "4"] and
+      f.listed("colour.eq=/") == ["5"] and f.listed("n.eq=0/") == ["4"] and
+      f.listed("flag.eq=false/") == ["4"] and f.listed("flag.eq=0/") == [] and
+      f.listed("tags.exists=1/") == ["3"] and
+      f.listed("n.eq=4.0/") == ["3"] and f.listed('n.eq="4"/') == [],
+      "metadata_index: edge_cases: null, empty, 0, false, [] and types")
+
+t = Collection("texts", metric="l2")
+t.insert_all(ten[:3], metadata=[{"t": "Hello World"}, {"t": "hello"}, {"t": ""}])
+check(t.listed("t.contains=World/") == ["0"] and
+      t.listed("t.contains=xyz/") == [], "contains: match, no match")
+check(t.listed("t.contains=hello/") == ["1"], "contains: case_sensitive")
+check(t.listed("t.contains=/") == ["0", "1", "2"],
+      "contains: empty_string: is in each")
+check(t.listed("where=not t.contains=o/") == ["2"] and
+      t.listed("where=(t.contains=W or t.eq=hello) and not (t.prefix=h and "
+               "t.contains=ll)/") == ["0"], "not_contains, nested_and_or")
+check(error_of(t.listed, "t.like=a/") == "EINVAL" and
+      error_of(t.listed, "where=/") == "EINVAL",
+      "invalid_operator, empty_condition: are errors, not false or true")
+
+# ---- the index again
+c = Collection("allowed", metric="l2")
+c.insert_all(large, metadata=[{"n": i} for i in range(2000)])
+c.wait_linked()
+far = [str(i) for i in nearest(large, large[0], 2000, "l2")[-3:]]
+check(c.among("n.lt=0/", large[0]) == [] and
+      c.among("n.eq=7/", large[0]) == ["7"] and
+      set(c.among("n.in=7,8,9/", large[0])) == {"7", "8", "9"} and
+      c.among(f"n.in={','.join(far)}/", large[0]) == far and
+      c.among("n.in=5,99999/", large[0]) == ["5"],
+      "detailed_filtered_search: none, one, few, far, what is not there")
+c.write(".delete-where", "not n.lt=1999\n", flags=0)
+check(c.size() == 1999 and "1999" not in c.found(large[1999], 10),
+      "search_with_allowed_ids: what is deleted is allowed no more")
+
 # ---- the catalogue
+c = Collection("catalogue")
+c.insert("a", [1, 2])
 check(error_of(os.mkdir, c.path) == "EEXIST",
       "catalog: a second one of a name is an error")
 check(error_of(os.rmdir, c.path) == "ENOTEMPTY",

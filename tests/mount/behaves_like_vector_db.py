@@ -47,6 +47,28 @@ check(c.size() == 250 and [c.search(q, ef=300) for q in rows[300:310]] == answer
 c.insert("more", rows[300])
 check(c.found(rows[300], 1) == ["more"], "and takes more")
 
+# ---- lists
+v = Collection("lists", metric="l2", index="ivf_pq")
+check(v.search(rows[0]) == [] and v.search(rows[0], nprobe=4) == [],
+      "ivf empty_list, search_before_build: no rows, and no error")
+v.insert("0", rows[0])
+check(v.found(rows[0]) == ["0"], "ivf add_before_build: it is found")
+v.insert_all(rows[:300])
+v.wait_linked()
+check(v.told()["lists"] == "0" and v.size() == 300 and
+      all(v.found(q, 5) == [str(i) for i in nearest(rows[:300], q, 5, "l2")]
+          for q in rows[300:]),
+      "ivf insufficient_nodes: without lists all are compared")
+check(error_of(v.search, rows[0], nprobe=0) == "EINVAL" and
+      v.search(rows[0], 1, nprobe=65536)[0]["dist"] == 0,
+      "ivf invalid_n_probe: 0 is; more than there are is all")
+for i in range(0, 300, 3):
+    v.delete(str(i))
+again()
+check(v.size() == 200 and all(
+    set(v.found(q, 200)) == {str(i) for i in range(300) if i % 3}
+    for q in rows[300:303]), "ivf delete, persistence")
+
 # ---- the store
 s = Collection("store", dim=4, metric="l2")
 check(error_of(s.write, ".config/dim", "0", 0) == "EINVAL" and
@@ -86,5 +108,14 @@ check(len(f.search(more[0])) == 10 and len(f.search(more[0], 5)) == 5,
       "top_k: what is asked for")
 check(error_of(f.search, more[0], 0) == "EINVAL",
       "top_k: none is an error")
+f.insert_all(more, metadata=[{"lang": ("en", "de")[i % 2], "n": i}
+                             for i in range(1100)])
+half = more[::2]
+asked = random_rows(10, 8, 7)
+check(all(f.found(q, 4, where="lang.eq=en", ef=200, nprobe=10) ==
+          [str(2 * j) for j in nearest(half, q, 4, "l2")] for q in asked),
+      "search: metadata_filter, top_k, ef and n_probe in one request")
+check(f.found(asked[0], where="lang.eq=fr") == [],
+      "search: no_match: no rows and no error")
 with open(f"{ROOT}/.vecgridfs/health") as file:
     check(file.read() == "ok\n", "health: ok")

@@ -66,6 +66,11 @@ check(c.read(".stats/count") == b"1000\n" and
       c.read(".stats/indexing").strip().isdigit() and
       int(c.read(".stats/bytes")) >= 1000 * 512,
       "hnsw_stats: how many, how large, what is not linked yet")
+c.wait_linked()
+told = c.told()
+check(told["linked"] == "1000" and int(told["levels"]) > 0 and
+      told["m"] == "16" and float(told["bytes_per_vector"]) > 128,
+      "hnsw_stats: rows in the graph, its levels, links, bytes for each row")
 
 # ---- distances
 check(math.isclose(dist("l2", [1, 0], [0, 1]), math.sqrt(2), rel_tol=1e-6),

@@ -21,9 +21,9 @@ is "$(stat -c %a "$M/c/query")" 1777 "everybody may name a query"
 is "$(stat -c %a "$M/c/query/k=3")" 555 "nobody makes a parameter"
 nok "a folder under query" mkdir "$M/c/query/New"
 fails ENOENT "a dot name that is not there" stat "$M/c/.nothing"
-is "$(ls "$M/c/.import" | xargs)" "errors fvecs ndjson npy status" \
+is "$(ls "$M/c/.import" | xargs)" "bvecs csv errors fvecs ndjson npy status" \
 	".import lists its doors"
-is "$(ls "$M/c/.export" | xargs)" "all.fvecs all.ndjson all.npy ids" \
+is "$(ls "$M/c/.export" | xargs)" "all.fvecs all.ndjson all.npy all.vec ids" \
 	".export too"
 ok "du walks the tree" du -a "$M"
 cp -r "$M/c" "$S/copy"

@@ -358,7 +358,7 @@ def refusals():
         error = error_of(c.read, f"query/{part}/1,2")
         text = c.read(".stats/last_error").decode()
         check(error == "EINVAL" and why in text, f"{part} is refused: {text.strip()}")
-    check(error_of(c.write, ".delete-where", "x.liek=1", 0) == "EINVAL" and
+    check(error_of(c.write, ".delete-where", "x.liek=1\n", 0) == "EINVAL" and
           "write `all`, or a filter: position 3" in
           c.read(".stats/last_error").decode() and c.size() == 1,
           "what is no filter deletes nothing")

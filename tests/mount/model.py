@@ -63,7 +63,8 @@ class Coll:
     def __init__(self):
         self.dim, self.is_written = None, False
         self.config = {"metric": "cosine", "index": "auto", "quant": "auto", "m": "16",
-                       "ef_construction": "auto", "ef_search": "100"}
+                       "ef_construction": "auto", "ef_search": "auto",
+                       "target_recall": "0.99"}
         self.records = {}  # file name -> Record
         self.stages = {}   # file name -> bytes, xattrs
         self.queries = {}  # name -> array of vectors
@@ -856,13 +857,16 @@ def op_config():
     key, value = rng.choice([
         ("metric", "l2"), ("metric", "ip"), ("metric", "cosine"),
         ("index", "flat"), ("index", "hnsw"), ("m", "8"), ("m", "16"),
-        ("quant", "none"), ("quant", "sq8"), ("index", "auto"),
+        ("quant", "none"), ("quant", "sq8"), ("quant", "qg"), ("index", "auto"),
         ("ef_construction", "64"), ("ef_construction", "auto"),
-        ("ef_search", "100"), ("ef_search", "7"),
+        ("ef_search", "100"), ("ef_search", "7"), ("ef_search", "auto"),
+        ("target_recall", "0.9"), ("target_recall", "0.99"),
         ("dim", "3"), ("dim", "5"), ("m", "1"), ("metric", "far"),
-        ("dim", "0"), ("ef_search", "-1"), ("index", ""), ("dim", "3.5")])
+        ("dim", "0"), ("ef_search", "-1"), ("index", ""), ("dim", "3.5"),
+        ("target_recall", "1.0")])
     is_bad = (key, value) in [("m", "1"), ("metric", "far"), ("dim", "0"),
-                              ("ef_search", "-1"), ("dim", "3.5")]
+                              ("ef_search", "-1"), ("dim", "3.5"),
+                              ("target_recall", "1.0")]
     if value == "":
         return
     is_now = str(c.dim) if key == "dim" else c.config[key]
@@ -977,6 +981,9 @@ def remount():
             # Staging is this mount's; what is left of it is whole.
             if not os.path.lexists(path(name, file)):
                 del c.stages[file]
+        # Behind a kill, rows are linked by older settings until that is done
+        # again.
+        wait_until_anew(name)
     look_at_all()
 
 

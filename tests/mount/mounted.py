@@ -7,8 +7,10 @@ file operation or two.
 import errno
 import json
 import os
+import signal
 import sys
 import threading
+import time
 
 import numpy as np
 
@@ -33,6 +35,32 @@ def error_of(call, *args, **named):
     except OSError as e:
         return errno.errorcode[e.errno]
     return ""
+
+
+def file_name(i):
+    """The file of an id of text: fs/name.h."""
+    if i == "query":
+        return "%71uery"
+    out = ""
+    for n, c in enumerate(i):
+        rest = i[n:]
+        escaped = rest[:3] in ("%2F", "%25") or (
+            n == 0 and (rest[:3] == "%2E" or rest == "%71uery"))
+        out += ("%2F" if c == "/" else "%2E" if c == "." and n == 0 else
+                "%25" if escaped else c)
+    return out
+
+
+def daemon_pid():
+    """As lib.sh has it: the holder's child."""
+    holder = open(os.environ["S"] + "/holder").read().strip()
+    children = open(f"/proc/{holder}/task/{holder}/children").read().split()
+    return int(children[0])
+
+
+def crash():
+    """The daemon ends; its holder starts another one."""
+    os.kill(daemon_pid(), signal.SIGKILL)
 
 
 def in_threads(n, call):
@@ -98,11 +126,14 @@ class Collection:
             row["metadata"] = metadata
         self.write(name, json.dumps(row))
 
-    def insert_all(self, rows, names=None):
+    def insert_all(self, rows, names=None, metadata=None):
         """One stream, as the bulk calls of other systems."""
-        lines = (json.dumps({"id": names[i] if names else str(i),
-                             "vector": row.tolist()}) + "\n"
-                 for i, row in enumerate(rows))
+        lines = []
+        for i, row in enumerate(rows):
+            line = {"id": names[i] if names else str(i), "vector": row.tolist()}
+            if metadata is not None:
+                line["metadata"] = metadata[i]
+            lines.append(json.dumps(line) + "\n")
         self.write(".import/ndjson", "".join(lines), flags=0)
 
     def get(self, name):
@@ -138,3 +169,23 @@ class Collection:
 
     def found(self, vector, k=10, **params):
         return [row["id"] for row in self.search(vector, k, **params)]
+
+    def among(self, filters, vector, k=10):
+        """The same by a path whose directories are filters."""
+        text = ",".join(repr(float(x)) for x in np.asarray(vector, "f4"))
+        return self.read(f"query/{filters}k={k}/{text}.ids").decode().split()
+
+    def listed(self, filters):
+        """Ids of the records that the filters mean."""
+        return self.read(f"query/{filters}all.ids").decode().split()
+
+    def told(self, name="index"):
+        """The lines of a file of .stats."""
+        return dict(line.split(": ", 1) for line in
+                    self.read(f".stats/{name}").decode().splitlines())
+
+    def wait_linked(self):
+        """Until none is to be linked anew, and all that are then are linked."""
+        while (self.told().get("anew", "no") != "no" or
+               self.read(".stats/indexing") != b"0\n"):
+            time.sleep(0.02)

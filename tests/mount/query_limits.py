@@ -131,9 +131,9 @@ say([] if len(ids("/".join(f"k={1 + i % 9}" for i in range(120)) + "/1,0")) == 3
 say(asks(["all.f32", "all.npy", "all.dist", "fmt=dist/all", "max_dist=1/all",
           "min_score=1/all", "trailer=1/1,0.f32", "trailer=1/fmt=npy/1,0"],
          ["EINVAL"]), "what has no meaning together is EINVAL")
-UNKNOWN = ["K=5", "kk=5", "limit=5", "=5", "=", "k:5", "group=a",
-           "order=n", "snap=s", "consistency=stale", "Exact=1",
-           "like=p01", "text=one", "facet=", "max-dist=1", "k", "exact",
+UNKNOWN = ["K=5", "kk=5", "limit=5", "=5", "=", "k:5", "groups=a",
+           "orders=n", "snap=s", "consistency=stale", "Exact=1",
+           "likes=p01", "text=one", "facet=", "max-dist=1", "k", "exact",
            "offset", "fmt", "ALL", "Count", "ids", "tsv", "v", "V=1,0",
            "nobody", "count.tsv", "all.xml", "p01", "k=5=", "'1,0'", "*",
            "[1,0]"]

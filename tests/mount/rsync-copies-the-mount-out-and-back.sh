@@ -4,7 +4,7 @@
 # configuration, bytes and metadata, and a second run has nothing to do.
 . "$(dirname "$0")/lib.sh"
 need rsync 1 >/dev/null || skip_all "rsync is not installed"
-plan 32
+plan 34
 vgmount
 mkdir "$M/l2" "$M/cos" "$M/none"
 put "$M/l2/.config/metric" l2
@@ -22,8 +22,17 @@ put "$M/cos/100%" 0,1
 put "$M/cos/a%2Fb" 1,1
 put "$M/cos/😀" 1,2
 setfattr -n user.k -v '{"a":[1,"2"]}' "$M/cos/😀"
+for dtype in f16 i8 b1; do
+	mkdir "$M/$dtype"
+	put "$M/$dtype/.config/dtype" $dtype
+	for i in $(seq 20); do
+		put "$M/$dtype/v$i" "1 0 $((i % 2)) $((i / 2 % 2)) 0 1 1 0"
+	done
+	setfattr -n user.year -v 7 "$M/$dtype/v7"
+done
+put "$M/i8/.config/metric" l1
 chmod 750 "$M/l2"
-touch -d @1000000000 "$M/l2" "$M/cos"
+touch -d @1000000000 "$M"/{l2,cos,f16,i8,b1}
 ln -s l2 "$M/live"
 
 facts() { # of the tree at $1
@@ -56,6 +65,10 @@ is "$(diff "$S/facts1" "$S/facts2" | head)" "" "all is equal again"
 is "$(cat "$M/l2/.config/"{metric,m,dim} | xargs)" "l2 8 3" \
 	"the configuration is back"
 is "$(cat "$M/cos/.config/index")" flat "of each collection"
+is "$(cat "$M"/{f16,i8,b1}/.config/{dtype,metric,dim} | xargs)" \
+	"f16 cosine 8 i8 l1 8 b1 hamming 8" "and its dtype"
+is "$(cat "$M/i8/query/k=1/exact=1/1,0,1,1,0,1,1,9.dist")" 9 \
+	"by which searches go"
 is "$(cat "$M/none/.config/dim")" 7 "of an empty one too"
 is "$(cat "$M/l2/.meta/v5")" '{"name":"row 5","year":1985}' \
 	"metadata has its types"

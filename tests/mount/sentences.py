@@ -27,7 +27,8 @@ def write(body, *parts, flags=os.O_CREAT | os.O_TRUNC):
     """A file that is written and closed; the first error counts."""
     fd = os.open(at(*parts), os.O_WRONLY | flags, 0o666)
     try:
-        os.write(fd, body)
+        while body:
+            body = body[os.write(fd, body):]
     except BaseException:
         try:
             os.close(fd)
@@ -58,17 +59,25 @@ def header(text, version=1, length=None):
             n.to_bytes(2 if version == 1 else 4, "little") + text.encode())
 
 
-def named(leaf):
-    return lambda: open(at("c/query", leaf), "rb").read()
+def named(leaf, folder="c"):
+    return lambda: open(at(folder, "query", leaf), "rb").read()
 
 
-def setting(name, value):
-    return lambda: write(value, "c/.config", name, flags=0)
+def setting(name, value, folder="c"):
+    return lambda: write(value, folder, ".config", name, flags=0)
 
 
-def run(request):
+def settings(text):
+    return lambda: os.setxattr(at("c"), "user.vecgridfs.config", text)
+
+
+def clear(text):
+    return lambda: write(text, "c/.delete-where", flags=0)
+
+
+def run(request, folder="c"):
     def call():
-        fd = os.open(at("c/query/.run"), os.O_RDWR)
+        fd = os.open(at(folder, "query/.run"), os.O_RDWR)
         try:
             os.write(fd, request.encode())
             os.pread(fd, 4096, 0)
@@ -270,14 +279,57 @@ CASES = [
      "dim is fixed at 3 .*make a new collection"),
     ("an unknown quant", setting("quant", b"sq3"), E.EINVAL,
      "quant cannot be 'sq3'; allowed: auto"),
-    ("a setting that is none", lambda: os.setxattr(
-        at("c"), "user.vecgridfs.config", b'{"colour":1}'), E.EINVAL,
-     "no setting is called 'colour'"),
-    ("settings that are no JSON", lambda: os.setxattr(
-        at("c"), "user.vecgridfs.config", b"colour"), E.EINVAL,
-     "JSON"),
-    ("deleting what is not said", lambda: write(
-        b"some\n", "c/.delete-where", flags=0), E.EINVAL, "write `all`"),
+    ("an unknown index", setting("index", b"tree"), E.EINVAL,
+     "index cannot be 'tree'; allowed: auto, hnsw, ivf_pq or flat"),
+    ("m that is too large", setting("m", b"65"), E.EINVAL,
+     "m cannot be '65'; allowed: 2 to 64"),
+    ("an ef_construction of 0", setting("ef_construction", b"0"), E.EINVAL,
+     "ef_construction cannot be '0'; allowed: auto, or 1 to 100000"),
+    ("an ef_search out of range", setting("ef_search", b"100001"), E.EINVAL,
+     "ef_search cannot be '100001'; allowed: auto, or 1 to 100000"),
+    ("a target_recall of 1", setting("target_recall", b"1"), E.EINVAL,
+     "target_recall cannot be '1'; allowed: a decimal above 0 and below 1"),
+    ("one in percent", setting("target_recall", b"95%"), E.EINVAL,
+     "target_recall cannot be '95%'; allowed: a decimal"),
+    ("a value that is too long", setting("m", b"9" * 5000), E.EINVAL,
+     r"m cannot be '9{31}\.\.\.'; allowed: 2 to 64"),
+    ("two values", setting("m", b"8\n9\n"), E.EINVAL,
+     r"m cannot be '8\?9'; allowed"),
+    ("a value with a NUL", setting("m", b"8\0"), E.EINVAL,
+     r"m cannot be '8\?'; allowed"),
+    ("another dtype", setting("dtype", b"f16"), E.EBUSY,
+     "dtype is fixed at f32 .*make a new collection"),
+    ("an unknown dtype", setting("dtype", b"f64"), E.EINVAL,
+     "dtype cannot be 'f64'; allowed: f32, f16, i8 or b1"),
+    ("hamming of numbers", setting("metric", b"hamming"), E.EINVAL,
+     "dtype is f32: write b1 to dtype"),
+    ("numbers' metric of bits", setting("metric", b"l2", "bits"), E.EINVAL,
+     "dtype b1 are bits: their metric is hamming"),
+    ("a dim that bits do not fill", setting("dim", b"12", "open"), E.EINVAL,
+     "dim cannot be 12 with dtype b1: .*a multiple of 8"),
+    ("lists of another dtype", setting("index", b"ivf_pq", "bytes"), E.EINVAL,
+     "ivf_pq is for dtype f32 .*this is i8 .*write auto, hnsw or flat"),
+    ("another metric of lists", setting("metric", b"l1", "lists"), E.EINVAL,
+     "ivf_pq is for .* l2, cosine or ip, this is f32 under l1: write"),
+    ("a setting that is none", settings(b'{"colour":1}'), E.EINVAL,
+     "no setting is called 'colour': .config lists them"),
+    ("settings that are no JSON", settings(b"colour"), E.EINVAL, "JSON"),
+    ("settings of which one is wrong", settings(b'{"quant":"none","m":1}'),
+     E.EINVAL, "m cannot be '1'; allowed"),
+    ("settings that do not go together", settings(
+        b'{"index":"ivf_pq","metric":"l1"}'), E.EINVAL, "ivf_pq is for"),
+    ("settings of which one is fixed", settings(b'{"m":8,"dim":4}'), E.EBUSY,
+     "dim is fixed at 3"),
+    ("deleting what is not said", clear(b"some\n"), E.EINVAL,
+     "write `all`, or a filter: position 1: 'some' is no filter"),
+    ("deleting by half a filter", clear(b"k.gte=1 or\n"), E.EINVAL,
+     "or a filter: position 12: a filter is missing here"),
+    ("deleting by a filter that may go on", clear(b"k.gte=1"), E.EINVAL,
+     "end it with one; nothing was deleted"),
+    ("deleting by two lines", clear(b"k.eq=2\nk.gte=1\n"), E.EINVAL,
+     "one line at a time"),
+    ("deleting by too much", clear(b"k.in=" + b"1," * 600000 + b"1\n"),
+     E.EFBIG, "at most 1048576 bytes"),
     # ---- streams
     ("a stream from its middle", stream("ndjson", b"{}\n", 7), E.EINVAL,
      "write it from front to back"),
@@ -293,7 +345,17 @@ CASES = [
      "no fvecs, or damaged"),
     # ---- queries
     ("k=0", named("k=0/1,2,3"), E.EINVAL, "k takes a whole number from 1 to"),
+    ("k above its limit", named("k=10001/1,2,3"), E.EINVAL,
+     "k=10001: k takes a whole number from 1 to 10000"),
+    ("a k of words in a path", named("k=ten/1,2,3"), E.EINVAL,
+     "k=ten: k takes a whole number from 1 to 10000"),
     ("ef=0", named("ef=0/1,2,3"), E.EINVAL, "ef takes a whole number from"),
+    ("ef above its limit", named("ef=100001/1,2,3"), E.EINVAL,
+     "ef=100001: ef takes a whole number from 1 to 100000"),
+    ("nprobe=0", named("nprobe=0/1,2,3"), E.EINVAL,
+     "nprobe=0: nprobe takes a whole number from 1 to 65536"),
+    ("nprobe above its limit", named("nprobe=65537/1,2,3", "lists"), E.EINVAL,
+     "nprobe=65537: nprobe takes a whole number from 1 to 65536"),
     ("a distance of words", named("max_dist=far/1,2,3"), E.EINVAL,
      "max_dist takes a number, as 0.25"),
     ("a flag of words", named("exact=yes/1,2,3"), E.EINVAL,
@@ -315,10 +377,86 @@ CASES = [
      "2 numbers, this collection has 3 dimensions"),
     ("one that is too large", named("1,1e99,3"), E.EINVAL, "too large"),
     ("one that is no number", named("1,x,3"), E.EINVAL, "number 2 of"),
-    ("a query of zeros", named("0,0,0"), E.EINVAL, "zero vector"),
+    ("a query of zeros", named("k=2/0,0,0.tsv"), E.EINVAL,
+     "c/0,0,0.tsv: a zero vector has no direction"),
+    ("a request of zeros", run('{"vector":[0,0,0]}\n'), E.EINVAL,
+     "c/.run: a zero vector has no direction"),
+    ("hits of zeros", lambda: os.listdir(at("c/query/0,0,0.hits")), E.EINVAL,
+     "c/0,0,0.hits: a zero vector has no direction"),
     ("base64 that is none", named("b64=AAAA*AAA"), E.EINVAL, "letter 5"),
     ("base64 that is too long", named("b64=" + "A" * 20), E.EINVAL,
      "more than the 12 bytes"),
+    ("a fraction of bytes", named("1.5,2,3,4", "bytes"), E.EINVAL,
+     "number 1 is no whole number from -128 to 127 .dtype i8"),
+    ("a byte out of range", named("1,2,3,128", "bytes"), E.EINVAL,
+     "number 4 is no whole number from -128 to 127 .dtype i8"),
+    ("a bit that is none", named("0,0,0,0,0,0,0,2", "bits"), E.EINVAL,
+     "number 8 is neither 0 nor 1 .dtype b1"),
+    ("too few bits", named("1,0,1.tsv", "bits"), E.EINVAL,
+     "3 numbers, this collection has 8 dimensions"),
+    ("a half out of range", named("70000,1", "halves"), E.EINVAL,
+     "number 1 is not finite as float16 .65,504 at most"),
+    ("a request of another size", lambda: write(
+        BLOB[:5], "bytes/query/q1"), E.EINVAL,
+     "4 bytes .4 int8 numbers.*has 5"),
+    ("a request of another dtype", lambda: write(
+        b"[1.5,2,3,4]", "bytes/query/q1"), E.EINVAL,
+     "index 0 is no whole number"),
+    ("half a vector's base64", named("b64=AAAA.tsv"), E.EINVAL,
+     "3 bytes, a vector has 12"),
+    # ---- filters
+    ("no operator", named("k.like=1/1,2,3"), E.EINVAL,
+     "position 3: 'like' is no operator; eq ne gt gte lt lte in nin exists"),
+    ("no field", named(".eq=1/count"), E.EINVAL,
+     "position 1: the field is missing; a filter is FIELD.OP=VALUE"),
+    ("a field that is no text", named("%FF.eq=1/count"), E.EINVAL,
+     "position 1: the field is not UTF-8"),
+    ("a value that is no text", named("k.eq=%FF/count"), E.EINVAL,
+     "position 6: the value is not UTF-8; %25 is"),
+    ("an order of true", named("k.gt=true/1,2,3"), E.EINVAL,
+     "position 6: true has no order; gt takes a number or a string"),
+    ("equal to null", named("k.eq=null/count"), E.EINVAL,
+     "position 6: null equals nothing; exists=0 is"),
+    ("equal to an array", named("k.eq=[1]/count"), E.EINVAL,
+     "position 6: an array is no value of eq; a string or a number is"),
+    ("among them null", named("k.in=[1,null]/count"), E.EINVAL,
+     "position 6: null cannot be among the values of in"),
+    ("exists that is no flag", named("k.exists=yes/count"), E.EINVAL,
+     "position 10: 'yes' is no value of exists; 1 and 0 are"),
+    ("nothing as an expression", named("where=/count"), E.EINVAL,
+     "position 1: a filter is missing here"),
+    ("an expression without an end", named("where=k.eq=1 and/count"),
+     E.EINVAL, "position 11: a filter is missing here"),
+    ("one without a word between", named("where=k.eq=1 k.eq=2/count"),
+     E.EINVAL, "position 8: 'and' or 'or' is missing before this"),
+    ("a parenthesis that is open", named("where=(k.eq=1/count"), E.EINVAL,
+     r"position 1: this \( is not closed; put \)"),
+    ("one that closes nothing", named("where=k.eq=1)/count"), E.EINVAL,
+     r"position 7: this \) closes nothing; take it away"),
+    ("too many of them", named(f"where={'(' * 65}k.eq=1{')' * 65}/count"),
+     E.EINVAL, "position 65: .*64"),
+    ("an order by nothing", named("order=/1,2,3"), E.EINVAL,
+     "order takes the name of a field"),
+    ("groups of nothing", named("group=/1,2,3"), E.EINVAL,
+     "group takes the name of a field"),
+    ("a facet in another order", named("order=k/facet=k"), E.EINVAL,
+     "most frequent value first: leave out order and group"),
+    ("a facet's distances", named("facet=k.npy"), E.EINVAL,
+     "a facet has no distances: take ndjson, json, tsv or ids"),
+    ("a facet within bounds", named("max_dist=1/facet=k"), E.EINVAL,
+     "leave out max_dist and min_score"),
+    ("a snapshot's name that is none", named("snap=.x/1,2,3"), E.EINVAL,
+     "snap takes the name of a directory in .snap/"),
+    ("like nobody", named("like=a,nobody"), E.ENOENT,
+     "there is no record nobody"),
+    ("like nothing", named("like=a,,z"), E.EINVAL,
+     "like takes ids, as like=A,.B,-C"),
+    ("like too many", named("like=" + ",".join("a" * 65)), E.EINVAL,
+     "like takes at most 64 ids"),
+    ("hits of many", lambda: (
+        write(np.ones((2, 3), "<f4").tobytes(), "c/query/two"),
+        os.listdir(at("c/query/two.hits"))), E.EINVAL,
+     "lists one answer: this name has 2 vectors"),
     ("a request's name that is taken", lambda: write(
         b"1,2,3", "c/query/k"), E.EINVAL, "called by letters, digits"),
     ("a request in a parameter", lambda: write(
@@ -330,7 +468,7 @@ CASES = [
     ("an unknown word", run('{"id":"a","colour":1}\n'), E.EINVAL,
      "no member colour: .help lists"),
     ("two sources", run('{"id":"a","vector":[1,2,3]}\n'), E.EINVAL,
-     "one of vector, vectors and id"),
+     "one of vector, vectors, id and like"),
     ("two requests", run('{"id":"a"}{"id":"a"}\n'), E.EINVAL,
      "one request at a time"),
     ("a k of words", run('{"id":"a","k":"5"}\n'), E.EINVAL, "k takes no str"),
@@ -340,15 +478,36 @@ CASES = [
     ("rows of two sizes", run('{"vectors":[[1,2,3],[1,2]]}\n'), E.EINVAL,
      "vector 2 has 2 numbers instead of 3"),
     ("a request cut off", run('{"id":"a"\n'), E.EINVAL, "byte [0-9]+ of the"),
+    ("a filter that is none", run('{"id":"a","where":"k.like=1"}\n'), E.EINVAL,
+     "position 3: 'like' is no operator; eq ne"),
+    ("a filter of numbers", run('{"id":"a","where":5}\n'), E.EINVAL,
+     "where takes a string"),
+    ("a filter as a member", run('{"id":"a","k.eq":1}\n'), E.EINVAL,
+     "no member k.eq: .help lists"),
+    ("k out of range", run('{"id":"a","k":10001}\n'), E.EINVAL,
+     "k=10001: k takes a whole number from 1 to 10000"),
+    ("nprobe out of range", run('{"id":"a","nprobe":0}\n'), E.EINVAL,
+     "nprobe=0: nprobe takes a whole number from 1 to 65536"),
+    ("groups of nothing on a handle", run('{"id":"a","group":""}\n'),
+     E.EINVAL, "group takes the name of a field"),
+    ("a fraction of bytes on a handle", run('{"vector":[1.5,2,3,4]}\n',
+                                            "bytes"), E.EINVAL,
+     "index 0 is no whole number from -128 to 127"),
+    ("a vector that is too short", run('{"vector":[1,2]}\n'), E.EINVAL,
+     "vector 1 has 2 numbers instead of 3"),
 ]
 
 
 def state():
-    with open(at("c/.export/all.ndjson"), "rb") as f:
-        kept = hashlib.md5(f.read()).hexdigest()
-    return (kept, sorted(os.listdir(at("c"))), sorted(os.listdir(ROOT)),
-            [open(at("c/.config", n)).read()
-             for n in sorted(os.listdir(at("c/.config")))])
+    names = sorted(os.listdir(ROOT))
+    kept = hashlib.md5()
+    for c in names:
+        for part in ".export/all.ndjson", ".export/ids":
+            with open(at(c, part), "rb") as f:
+                kept.update(f.read())
+    return (kept.hexdigest(), names,
+            [open(at(c, ".config", n)).read() for c in names
+             for n in sorted(os.listdir(at(c, ".config")))])
 
 
 def rows():
@@ -375,8 +534,10 @@ def try_case(call, want, pattern):
     if len(new) == told and told < 100:
         return "nothing is told of it"
     row = new[-1]
-    if not re.search(pattern, row["error"], re.S):
-        return f"it says: {row['error']}"
+    told = f"{row['path']}: {row['error']}"
+    if not re.search(pattern, told if pattern[:2] == "c/" else row["error"],
+                     re.S):
+        return f"it says: {told}"
     if row["errno"] != errno.errorcode[want] or row["pid"] != os.getpid():
         return f"the row is {row}"
     if row["path"].split("/")[0] == "c" and \
@@ -388,8 +549,17 @@ def try_case(call, want, pattern):
 if ROOT == "count":
     print(len(CASES))
     sys.exit()
-for name in "c", "free":
+for name in "c", "free", "bits", "bytes", "halves", "lists", "open":
     os.mkdir(at(name))
+for name, what, value in (
+        ("bits", "dtype", b"b1"), ("bytes", "dtype", b"i8"),
+        ("halves", "dtype", b"f16"), ("lists", "index", b"ivf_pq"),
+        ("open", "dtype", b"b1")):
+    setting(what, value, name)()
+write(b"\1", "bits/a")
+write(b"1,2,3,4\n", "bytes/a")
+write(b"1,2\n", "halves/a")
+write(b"1,2,3\n", "lists/a")
 write(b'{"vector":[1,2,3],"metadata":{"k":1}}', "c/a")
 write(b"4,5,6\n", "c/z")
 for title, call, want, pattern in CASES:

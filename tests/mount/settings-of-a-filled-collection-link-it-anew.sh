@@ -81,7 +81,7 @@ wait "$beside"
 is "$(cat "$S/beside")" "" "no call beside it failed"
 is "$(cat "$M/c/.stats/count")" $((N + 200)) "no row is lost"
 is "$(told metric)" cosine "they are compared by the new one"
-like "$(cat "$M/c/query/k=1/id=7.ndjson")" '"dist":[0-9.e-]+,"score":0\.9' \
+like "$(cat "$M/c/query/k=1/ef=400/id=7.ndjson")" '"dist":[0-9.e-]+,"score":0\.9' \
 	"score is the cosine"
 ok "a graph of them finds what a scan does" right
 

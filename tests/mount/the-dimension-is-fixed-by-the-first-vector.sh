@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # .config/* can be read always, and written; but dim once there are vectors.
 . "$(dirname "$0")/lib.sh"
-plan 54
+plan 63
 vgmount
 mkdir "$M/c"
 cd "$M/c/.config" || exit 99
@@ -11,10 +11,11 @@ is "$(cat metric)" cosine "the metric is cosine to begin with"
 is "$(cat dtype)" f32 "the dtype is f32"
 is "$(cat m)" 16 "m is 16"
 is "$(cat ef_construction)" auto "ef_construction is auto"
-is "$(cat ef_search)" 100 "ef_search is 100"
+is "$(cat ef_search)" auto "so is ef_search"
+is "$(cat target_recall)" 0.99 "target_recall is 0.99"
 is "$(cat index)" auto "the index is auto"
 is "$(cat quant)" auto "so is quant"
-for f in metric dtype m ef_construction ef_search index quant dim; do
+for f in metric dtype m ef_construction ef_search target_recall index quant dim; do
 	is "$(stat -c %s $f)" "$(cat $f | wc -c)" "the size of $f is exact"
 done
 is "$(ls | xargs)" "$(ls | sort | xargs)" "ls .config lists them"
@@ -29,6 +30,9 @@ ok "another m" set_to m 8
 ok "another ef_construction" set_to ef_construction 64
 ok "auto again" set_to ef_construction auto
 ok "and the other" set_to ef_construction 64
+ok "another ef_search" set_to ef_search 64
+ok "auto again" set_to ef_search auto
+ok "another target_recall" set_to target_recall 0.95
 ok "another index" set_to index flat
 ok "another quant" set_to quant none
 ok "and a dimension" set_to dim 4
@@ -49,6 +53,10 @@ refused dim 65536
 refused dim -3
 refused ef_construction 0
 refused ef_search 0
+refused ef_search none
+refused target_recall 1
+refused target_recall 0
+refused target_recall 95%
 refused quant sq3
 refused index tree
 like "$(cat ../.stats/last_error)" 'index.*(hnsw|flat)' \

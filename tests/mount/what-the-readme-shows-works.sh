@@ -44,6 +44,10 @@ if need_numpy 11; then
 		        row = {"id": f"n{i}", "vector": r[i].tolist(),
 		               "metadata": {"i": i}}
 		        f.write(json.dumps(row) + "\n")
+		with open("rows.csv", "w") as f:
+		    f.write("id,vector,year\n")
+		    for i in range(10):
+		        f.write(f'c{i},"{r[50 + i].tolist()}",{2000 + i}\n')
 	EOF
 	cat >before.py <<-'EOF'
 		import numpy as np
@@ -56,7 +60,7 @@ if need_numpy 11; then
 	"$PYTHON3" -c 'import numpy as np; np.zeros(384).tofile("f64")'
 	fails EINVAL "float64 is refused where dim is known" cp f64 "$M/docs/f64"
 	ok "streams are loaded" bash -ec "$(cat sh.2)"
-	is "$(cat "$M/docs/.stats/count")" 250 \
+	is "$(cat "$M/docs/.stats/count")" 260 \
 		"under their numbers, a prefix and the ids of their rows"
 	is "$(bash -ec "$(cat sh.3)" | wc -l)" 5 "id= finds five like it"
 	like "$(bash -ec "$(cat sh.4)" | tail -n 20 | head -n 1)" '^7|^doc7|^n7' \

@@ -19,6 +19,7 @@ struct state {
 	struct data *base;
 	const struct data *queries;
 	enum vg_metric metric;
+	enum hnsw_codes codes;
 	uint32_t n; /* rows at first; the new ones follow */
 	struct hnsw *h;
 	struct hnsw_scratch *scratch;
@@ -42,7 +43,7 @@ static void new_graph(struct state *s)
 		.m = 16,
 		.ef_construction = 200,
 		.seed = 1,
-		.codes = HNSW_CODES_AUTO};
+		.codes = s->codes};
 
 	must(hnsw_new(&config, &s->base->rows, &s->h) == 0);
 }
@@ -57,40 +58,54 @@ static bool is_valid(const struct state *s)
 	return rc == 0;
 }
 
-/* Slots [0, n) are linked, some hidden: how much of the truth is found. */
-static double recall(struct state *s, uint32_t n)
+/* How much of the truth the graph finds; `nearest` is of t. */
+static double find_all(struct state *s, const struct truth *t,
+	const float *nearest, bool is_asked)
 {
-	struct data linked = *s->base;
-	struct truth t = {.base = &linked,
+	struct hit hits[EF];
+	uint64_t right = 0;
+
+	for (uint32_t i = 0; i < s->queries->n; i++) {
+		struct hnsw_query q = {
+			.vec = s->queries->vecs + (size_t)i * s->queries->dim,
+			.k = K,
+			.ef = EF,
+			.is_visible = is_asked ? is_visible : NULL,
+			.ctx = s,
+		};
+		uint32_t found;
+
+		must(hnsw_search(s->h, &q, s->scratch, hits, &found) == 0);
+		right += truth_count(t, nearest, i, hits, found);
+	}
+	return (double)right / (s->queries->n * (double)K);
+}
+
+static struct truth truth_of(struct state *s, const struct data *linked)
+{
+	return (struct truth){.base = linked,
 		.queries = s->queries,
 		.metric = s->metric,
 		.k = K,
 		.threads = 2,
 		.is_visible = is_visible,
 		.ctx = s};
-	struct hit hits[EF];
+}
+
+/* Slots [0, n) are linked, some hidden: how much of the truth is found. */
+static double recall(struct state *s, uint32_t n)
+{
+	struct data linked = *s->base;
+	struct truth t = truth_of(s, &linked);
 	float *nearest;
-	uint64_t right = 0;
+	double got;
 
 	linked.n = n;
 	linked.rows = s->base->rows;
 	nearest = truth_new(&t);
-	for (uint32_t i = 0; i < s->queries->n; i++) {
-		struct hnsw_query q = {
-			.vec = s->queries->vecs + (size_t)i * s->queries->dim,
-			.k = K,
-			.ef = EF,
-			.is_visible =
-				n == s->n && !s->hidden[0] ? NULL : is_visible,
-			.ctx = s,
-		};
-		uint32_t found;
-
-		must(hnsw_search(s->h, &q, s->scratch, hits, &found) == 0);
-		right += truth_count(&t, nearest, i, hits, found);
-	}
+	got = find_all(s, &t, nearest, n != s->n || s->hidden[0]);
 	free(nearest);
-	return (double)right / (s->queries->n * (double)K);
+	return got;
 }
 
 static void report(struct state *s, uint32_t n, const char *what)
@@ -163,13 +178,48 @@ static void build_beside_searches(struct state *s)
 	must(atomic_load(&s->failed) == 0);
 }
 
+/* What was there before is found no worse while two threads put more. */
+static void report_beside_writers(struct state *s, uint32_t more)
+{
+	struct data linked = *s->base;
+	struct truth t = truth_of(s, &linked);
+	uint32_t n = s->n, passes = 0;
+	double at_rest, least = 1;
+	pthread_t writer[2];
+	float *nearest;
+
+	linked.n = n;
+	nearest = truth_new(&t);
+	for (uint32_t i = 0; i < more; i++)
+		s->hidden[n + i] = true;
+	at_rest = find_all(s, &t, nearest, true);
+	s->n = n + more;
+	atomic_store(&s->next, n);
+	for (int i = 0; i < 2; i++)
+		must(pthread_create(&writer[i], NULL, put_some, s) == 0);
+	do {
+		least = VG_MIN(least, find_all(s, &t, nearest, true));
+		passes++;
+	} while (atomic_load(&s->next) < s->n);
+	for (int i = 0; i < 2; i++)
+		pthread_join(writer[i], NULL);
+	s->n = n;
+	free(nearest);
+	ok(least >= at_rest - .002 && atomic_load(&s->failed) == 0,
+		"%s: beside two writers recall is %.4f at least in %u passes, "
+		"at rest %.4f",
+		s->name, least, passes, at_rest);
+}
+
 void churn(const char *name, struct data *base, uint32_t n,
-	const struct data *queries, enum vg_metric metric)
+	const struct data *queries, enum vg_metric metric,
+	enum hnsw_codes codes)
 {
 	struct state s = {.name = name,
 		.base = base,
 		.queries = queries,
 		.metric = metric,
+		.codes = codes,
 		.n = n};
 	uint32_t more = n * 3 / 10;
 
@@ -197,6 +247,7 @@ void churn(const char *name, struct data *base, uint32_t n,
 		must(is_valid(&s));
 	}
 	report(&s, n, "built by 4 threads beside 2 that search");
+	report_beside_writers(&s, more);
 	hnsw_free(s.h);
 	hnsw_scratch_free(s.scratch);
 	free(s.hidden);

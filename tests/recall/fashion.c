@@ -31,9 +31,14 @@ int main(void)
 		!load(&queries, "t10k-images-idx3-ubyte.gz",
 			is_soak ? 2000 : 300))
 		skip_all("VG_DATA has no fashion-mnist");
-	plan(2 * CHURN_TESTS);
-	churn("fashion-mnist l2", &base, n, &queries, VG_L2);
-	churn("fashion-mnist cosine", &base, n, &queries, VG_COSINE);
+	plan(4 * CHURN_TESTS);
+	churn("fashion-mnist l2", &base, n, &queries, VG_L2, HNSW_CODES_AUTO);
+	churn("fashion-mnist cosine", &base, n, &queries, VG_COSINE,
+		HNSW_CODES_AUTO);
+	churn("fashion-mnist l2, qg", &base, n, &queries, VG_L2,
+		HNSW_CODES_NEAR);
+	churn("fashion-mnist cosine, qg", &base, n, &queries, VG_COSINE,
+		HNSW_CODES_NEAR);
 	data_fini(&base);
 	data_fini(&queries);
 	return done();

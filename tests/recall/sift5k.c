@@ -87,9 +87,9 @@ int main(void)
 	truth = load_truth();
 	ok(scan_is_right(truth),
 		"sift5k: the scan finds the 100 neighbours of all queries");
-	churn("sift5k l2", &base, N, &queries, VG_L2);
-	churn("sift5k cosine", &base, N, &queries, VG_COSINE);
-	churn("sift5k ip", &base, N, &queries, VG_IP);
+	churn("sift5k l2", &base, N, &queries, VG_L2, HNSW_CODES_AUTO);
+	churn("sift5k cosine", &base, N, &queries, VG_COSINE, HNSW_CODES_AUTO);
+	churn("sift5k ip", &base, N, &queries, VG_IP, HNSW_CODES_AUTO);
 	free(truth);
 	data_fini(&base);
 	data_fini(&queries);

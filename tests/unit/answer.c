@@ -23,7 +23,7 @@ void *__wrap_realloc(void *p, size_t len)
 }
 
 #define ROW(id, dist, ...)                                                     \
-	((struct answer_row){{id, sizeof(id) - 1}, dist, {__VA_ARGS__}})
+	((struct answer_row){{id, sizeof(id) - 1}, dist, {__VA_ARGS__}, 0})
 #define META(json) json, sizeof(json) - 1
 #define NO_META NULL, 0
 
@@ -44,8 +44,8 @@ static const struct answer_spec *with(struct answer_spec spec, bool is_all)
 #define SPEC_ALL(...) with((struct answer_spec){__VA_ARGS__}, true)
 
 static const struct answer_row two[] = {
-	{{"doc7", 4}, 0.07f, {META("{\"a\":1,\"b\":[1.10,\"x\"]}")}},
-	{{"doc1", 4}, 0.5f, {NO_META}},
+	{{"doc7", 4}, 0.07f, {META("{\"a\":1,\"b\":[1.10,\"x\"]}")}, 0},
+	{{"doc1", 4}, 0.5f, {NO_META}, 0},
 };
 
 /* One query's rows under spec; the text is terminated and freed by the next. */
@@ -349,7 +349,7 @@ static void test_stream(void)
 static int large(struct answer *a, const char *id, const char *json)
 {
 	const struct vg_id fields[] = {{"a", 1}, {"b", 1}};
-	struct answer_row row = {{id, 255}, 1, {json, 0}};
+	struct answer_row row = {{id, 255}, 1, {json, 0}, 0};
 	int rc = answer_open(a, SPEC(.fmt = ANSWER_NDJSON, .n = 2,
 					.fields = fields, .n_fields = 2));
 

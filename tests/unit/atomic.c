@@ -320,7 +320,7 @@ struct counter_job {
 /* The number that a counter's vector holds. */
 static unsigned value_of(const struct version *v)
 {
-	return (unsigned)version_vec(v)[0];
+	return (unsigned)*(const float *)version_vec(v);
 }
 
 /* Reads all counters at one moment, adds 1 to two of them, if nothing moved. */

@@ -172,7 +172,7 @@ void bulk_stream(struct bulk *b, enum rowstream_kind kind, uint64_t n,
 
 	must(vec);
 	if (kind == ROWSTREAM_NPY)
-		bulk_add(b, header, record_npy_header(header, rows, dim));
+		bulk_add(b, header, record_npy_header(header, VG_F32, rows, dim));
 	for (uint64_t i = n; i < n + rows; i++) {
 		if (kind == ROWSTREAM_NDJSON) {
 			add_ndjson(b, i, dim);

@@ -2,9 +2,13 @@
 /* column: items in chunks: zero at first, never moved, read beside the writer. */
 #include "src/column.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "tests/tap.h"
 
@@ -113,11 +117,102 @@ static void test_readers(void)
 	column_fini(&shared);
 }
 
+/* ---- what is on the disk ---- */
+
+#define FILE_ROW 3136u
+
+/* Pages of the chunk's first n items that are in memory. */
+static size_t pages_in(struct column *c, uint32_t n)
+{
+	size_t len = (size_t)n * FILE_ROW / 4096, in = 0;
+	unsigned char *page = malloc(len);
+
+	must(page && mincore(column_at(c, 0), len * 4096, page) == 0);
+	for (size_t i = 0; i < len; i++)
+		in += page[i] & 1;
+	free(page);
+	return in;
+}
+
+/* The same once so many are, or a second has passed. */
+static size_t wait_pages(struct column *c, uint32_t n, size_t wanted)
+{
+	size_t in = 0;
+
+	for (int ms = 0; ms < 1000; ms++) {
+		in = pages_in(c, n);
+		if (in >= wanted)
+			break;
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	return in;
+}
+
+/* Asks for every 16th of n items; how many pages are in memory then. */
+static size_t fetch_some(struct column *c, uint32_t n)
+{
+	uint32_t items[64], m = 0;
+
+	for (uint32_t i = 0; i < n && m < 64; i += 16)
+		items[m++] = i;
+	column_fetch(c, items, m);
+	return wait_pages(c, n, m);
+}
+
+static void test_fetch(void)
+{
+	int fd = open(scratch_path("rows"), O_RDWR | O_CREAT, 0600);
+	uint32_t n, at = 0;
+	struct column c;
+	size_t len, in;
+
+	must(column_init(&c, FILE_ROW) == 0);
+	n = 1u << c.rows.shift;
+	len = (size_t)n * FILE_ROW;
+	must(fd >= 0 && column_reserve(&c, n) == 0);
+	column_fetch(&c, (uint32_t[]){0, 5}, 2);
+	ok(atomic_load(&c.n_fetches) == 0, "of memory nothing is asked");
+	memset(column_at(&c, 0), 7, len);
+	must(pwrite(fd, column_at(&c, 0), len, 0) == (ssize_t)len);
+	must(fsync(fd) == 0);
+	must(column_add_map(&c, 0) == 0);
+	must(mmap(column_at(&c, 0), len, PROT_READ, MAP_SHARED | MAP_FIXED, fd,
+		     0) != MAP_FAILED);
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	if (pages_in(&c, n) > 0) {
+		skip(5, "this file system keeps files in memory");
+	} else {
+		in = fetch_some(&c, n);
+		ok(in >= 64 && in <= 128, "the items' pages come, no others (%zu)",
+			in);
+		ok(memcmp(column_at(&c, 16), column_at(&c, 32), FILE_ROW) == 0 &&
+				*(char *)column_at(&c, 16) == 7,
+			"with what they hold");
+		ok(pages_in(&c, n) <= in + 2, "reading them brings no others");
+		for (uint32_t i = 0; i < n; i++) {
+			column_fetch_ahead(&c, i, &at);
+			must(*(char *)column_at(&c, i) == 7);
+		}
+		ok(wait_pages(&c, n, len / 4096) == len / 4096,
+			"in order, all of them come");
+		ok(at >= n && at - n <= (2u << 20) / FILE_ROW,
+			"as far as one gets");
+	}
+	must(ftruncate(fd, 0) == 0);
+	(void)fetch_some(&c, n);
+	ok(column_check(&c, 0) == 0, "to ask for what was cut loses nothing");
+	ok(*(unsigned char *)column_at(&c, 0) == 255 && column_check(&c, 0) < 0,
+		"to read it does");
+	column_fini(&c);
+	close(fd);
+}
+
 int main(void)
 {
-	plan(15);
+	plan(23);
 	test_life();
 	test_chunks();
 	test_readers();
+	test_fetch();
 	return done();
 }

@@ -499,6 +499,7 @@ struct counter {
 	struct store *s;
 	struct collection *c;
 	uint64_t wrong, looks;
+	uint64_t fell; /* records were fewer than before */
 };
 
 static uint64_t sum_of(struct store *s)
@@ -517,9 +518,15 @@ static uint64_t sum_of(struct store *s)
 static void *counter_main(void *arg)
 {
 	struct counter *k = arg;
-	uint64_t base = atomic_load(&k->c->changes) - sum_of(k->s);
+	uint64_t base = atomic_load(&k->c->changes) - sum_of(k->s), most = 0;
 
 	while (!atomic_load(&is_over)) {
+		for (unsigned i = 0; i < 1000; i++) {
+			uint64_t there = count(k->c);
+
+			k->fell += there < most;
+			most = VG_MAX(most, there);
+		}
 		uint64_t n = atomic_load_explicit(
 			&k->c->changes, memory_order_acquire);
 
@@ -559,6 +566,7 @@ static void test_changes(struct store *s)
 	ok(k.looks > 0 && k.wrong == 0,
 		"no change is counted before it is seen (%llu looks)",
 		(unsigned long long)k.looks);
+	ok(k.fell == 0, "who is overwritten is counted all the while");
 	collection_unref(c);
 }
 
@@ -566,7 +574,7 @@ int main(void)
 {
 	struct store *s;
 
-	plan(50 + 1 + 4);
+	plan(50 + 1 + 5);
 	s = sk_open(scratch_path("data"), NULL);
 	test_array(s);
 	test_many(s);

@@ -151,6 +151,50 @@ static void test_kernels(const char *name)
 			skip(1, "this processor lacks them");
 }
 
+#define EACH_MAX 9u
+
+/* Rows that begin anywhere, some of them one and the same. */
+static bool each_is_right(const struct dist_kernels *k, uint32_t len)
+{
+	static uint8_t rows[EACH_MAX * (VG_DIM_MAX + 8)];
+	const uint8_t *at[EACH_MAX];
+	float out[EACH_MAX + 1];
+
+	for (uint32_t i = 0; i < len; i++)
+		space[0][i] = draw(ANY, i, false);
+	for (uint32_t i = 0; i < EACH_MAX * (len + 8); i++)
+		rows[i] = draw(i % 2 ? ANY : MIXED, i, true);
+	for (uint32_t r = 0; r < EACH_MAX; r++)
+		at[r] = rows + r / 2 * 2 * (len + 3) + r % 2 * 5;
+	at[5] = at[2];
+	for (uint32_t n = 0; n <= EACH_MAX; n++) {
+		out[n] = -1;
+		k->u8_l2sq_each(space[0], at, n, len, out);
+		for (uint32_t r = 0; r < n; r++)
+			if (out[r] != (float)oracle(space[0], at[r], len,
+					      DIST_U8, DIST_L2SQ))
+				return false;
+		if (out[n] != -1)
+			return false;
+	}
+	return true;
+}
+
+static void test_each(const char *name)
+{
+	const struct dist_kernels *k = distkit_force(name);
+	bool is_right = true;
+
+	if (!k) {
+		skip(1, "this processor lacks them");
+		return;
+	}
+	for (uint32_t i = 0; i < DISTKIT_DIMS; i++)
+		is_right = is_right && each_is_right(k, distkit_dim(i));
+	ok(is_right, "%s: so are those of up to nine rows at once, and no more",
+		name);
+}
+
 /* The greatest sums that there are, by hand. */
 static void test_largest(void)
 {
@@ -170,10 +214,12 @@ static void test_largest(void)
 
 int main(void)
 {
-	plan(4 * DISTKIT_SETS + 2);
+	plan(5 * DISTKIT_SETS + 2);
 	distkit_seed(seed());
-	for (int i = 0; i < DISTKIT_SETS; i++)
+	for (int i = 0; i < DISTKIT_SETS; i++) {
 		test_kernels(distkit_sets[i]);
+		test_each(distkit_sets[i]);
+	}
 	test_largest();
 	return done();
 }

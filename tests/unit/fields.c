@@ -124,6 +124,31 @@ static void test_dropping(void)
 	fk_fini(&r);
 }
 
+static void test_names(void)
+{
+	struct fields *f = make_fields(SIZE_MAX, 64);
+	struct fk_records r = {0};
+	struct vg_id *names = NULL;
+	uint32_t n = 7;
+
+	ok(fields_names(f, &names, &n) == 0 && n == 0, "no field is indexed");
+	free(names);
+	fk_add(&r, "{\"b\":1}");
+	struct filter *filter = fk_where("b.eq=1 and a.c.eq=1 or ab.exists=1 "
+		"or a.eq=2");
+	ok(fk_agree(f, filter, &r.rows, &n) &&
+			fields_names(f, &names, &n) == 0 && n == 4 &&
+			names[0].len == 1 && names[1].len == 3 &&
+			memcmp(names[1].bytes, "a.c", 3) == 0 &&
+			memcmp(names[2].bytes, "ab", 2) == 0 &&
+			memcmp(names[3].bytes, "b", 1) == 0,
+		"then those that were asked for, by their bytes");
+	free(names);
+	filter_free(filter);
+	fk_fini(&r);
+	fields_free(f);
+}
+
 static void test_bytes(void)
 {
 	struct fields *f = make_fields(SIZE_MAX, 64);
@@ -364,6 +389,55 @@ static void test_stream(void)
 	free(t.bytes);
 }
 
+/* What a restart would look at again. */
+static void test_unsaved(void)
+{
+	struct fields *f = make_fields(SIZE_MAX, 64), *again;
+	struct fk_records r = {0};
+	struct filter *one = fk_where("a.eq=1"), *two = fk_where("b.eq=1");
+	struct fk_stream s, t;
+	uint64_t all;
+	int rc;
+
+	fk_add_random(&r, &rng, 300);
+	fk_stream_init(&s);
+	fk_stream_init(&t);
+	must(fk_agree(f, one, &r.rows, NULL));
+	ok(fields_unsaved(f, &all) == 300 && all == 300 && fields_read(f) == 300,
+		"what is indexed is not saved");
+	t.limit = 1;
+	must(fields_save(f, &t.sink) == -EIO);
+	ok(fields_unsaved(f, &all) == 300, "nor by a stream that fails");
+	must(fields_save(f, &s.sink) == 0);
+	ok(fields_unsaved(f, &all) == 0 && all == 300, "but by one that ends");
+	fk_add_random(&r, &rng, 40);
+	must(fk_agree(f, one, &r.rows, NULL) && fk_agree(f, two, &r.rows, NULL));
+	ok(fields_unsaved(f, &all) == 40 + 340 && all == 680 &&
+			fields_read(f) == 680,
+		"what came since is not, for each of its fields");
+	again = load(&s, r.n, &rc);
+	ok(again && fields_unsaved(again, &all) == 0 && all == 300 &&
+			fk_agree(again, one, &r.rows, NULL) &&
+			fields_unsaved(again, &all) == 40 &&
+			fields_read(again) == 40,
+		"what was loaded is, and is not looked at again");
+	fields_unsave(again);
+	ok(fields_unsaved(again, &all) == 340, "unless the stream got lost");
+	ok(fields_index_like(again, f, 0, &r.rows) == 1 &&
+			fields_index_like(again, f, 1, &r.rows) == 1 &&
+			fields_index_like(again, f, 2, &r.rows) == 0 &&
+			fields_count(again) == 2 && is_in_order(again) &&
+			fields_read(again) == 40 + 340,
+		"and the fields of others are indexed like those");
+	filter_free(one);
+	filter_free(two);
+	fields_free(again);
+	fields_free(f);
+	fk_fini(&r);
+	free(s.bytes);
+	free(t.bytes);
+}
+
 static void test_damage(void)
 {
 	struct fields *f = make_fields(SIZE_MAX, 64), *again;
@@ -405,16 +479,18 @@ static void test_damage(void)
 
 int main(void)
 {
-	plan(30);
+	plan(39);
 	rng = (uint64_t)seed() * 0x9e3779b97f4a7c15ull | 1;
 	test_random();
 	test_steps();
 	test_dropping();
+	test_names();
 	test_bytes();
 	test_corrupt();
 	test_values();
 	test_many_values();
 	test_stream();
+	test_unsaved();
 	test_damage();
 	return done();
 }

@@ -26,13 +26,17 @@ static void kill_now(const char *dir)
 	memcpy(copy, to, sizeof(to));
 }
 
+static float number(const struct version *v)
+{
+	return *(const float *)version_vec(v);
+}
+
 /* The value of a's vector in the generation, which m sees there; -1: none. */
 static float value_in(const struct generation *g, const struct moment *m)
 {
 	uint32_t no = generation_find(g, sk_id("a"), m);
 
-	return no == VERSION_NONE ? -1
-				  : version_vec(generation_version(g, no))[0];
+	return no == VERSION_NONE ? -1 : number(generation_version(g, no));
 }
 
 static float value_of(unsigned n)
@@ -187,8 +191,8 @@ static void test_version(void)
 	must(store_checkpoint(s, true) == 0);
 	last = collection_gen(c);
 	ok(n_saved(s) == 2 && hold.gen != last &&
-			version_vec(generation_version(
-				hold.gen, hold.version))[0] == value_of(1),
+			number(generation_version(
+				hold.gen, hold.version)) == value_of(1),
 		"one that ended is held where it was the last time");
 	must(store_compact(s, c) == 0);
 	must(store_checkpoint(s, true) == 0);

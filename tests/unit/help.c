@@ -13,15 +13,21 @@
 
 static char text[32768];
 
-static const char *help(const char *name, uint32_t dim, enum vg_metric metric)
+static const char *help_as(enum vg_dtype dtype, const char *name, uint32_t dim,
+	enum vg_metric metric)
 {
 	const struct help_env env = {{name, (uint32_t)strlen(name)}, dim,
-		metric};
+		metric, dtype};
 	size_t n = help_format(&env, text, sizeof(text) - 1);
 
 	must(n < sizeof(text));
 	text[n] = '\0';
 	return text;
+}
+
+static const char *help(const char *name, uint32_t dim, enum vg_metric metric)
+{
+	return help_as(VG_F32, name, dim, metric);
 }
 
 static bool has(const char *in, const char *part)
@@ -52,9 +58,10 @@ static size_t width(const char *in)
 }
 
 /* Whether every path under query/ in the examples of `in` is a query. */
-static bool examples_parse(const char *in, uint32_t dim, int *n)
+static bool examples_parse_as(
+	enum vg_dtype dtype, const char *in, uint32_t dim, int *n)
 {
-	const struct query_env env = {dim, NULL, NULL};
+	const struct query_env env = {dim, NULL, NULL, dtype};
 	bool all = true;
 
 	for (*n = 0; (in = strstr(in, "cat ")) != NULL; in += 4) {
@@ -86,8 +93,14 @@ static bool examples_parse(const char *in, uint32_t dim, int *n)
 	return all;
 }
 
+static bool examples_parse(const char *in, uint32_t dim, int *n)
+{
+	return examples_parse_as(VG_F32, in, dim, n);
+}
+
 /* The request that the text pipes to .run. */
-static bool request_parses(const char *in, uint32_t dim)
+static bool request_parses_as(
+	enum vg_dtype dtype, const char *in, uint32_t dim)
 {
 	const char *begin = strstr(in, "echo '{"), *end;
 	struct query q;
@@ -98,11 +111,16 @@ static bool request_parses(const char *in, uint32_t dim)
 	end = strchr(begin, '\'');
 	must(end);
 	query_init(&q);
-	rc = query_parse_request(&q, begin, (size_t)(end - begin), dim);
+	rc = query_parse_request(&q, begin, (size_t)(end - begin), dtype, dim);
 	if (rc < 0)
 		diag("%d: %s", rc, q.error);
 	query_fini(&q);
 	return rc == 0;
+}
+
+static bool request_parses(const char *in, uint32_t dim)
+{
+	return request_parses_as(VG_F32, in, dim);
 }
 
 static void test_readme(void)
@@ -134,12 +152,13 @@ static void test_readme(void)
 static void test_help(void)
 {
 	static const char *const words[] = {"k=", "offset=", "ef=", "exact=",
-		"max_dist=", "min_score=", "fields=", "snap=", "timeout=", "partial=",
-		"strict=", "trailer=", "threads=", "fmt=", "id=", "v=", "b64=",
-		"facet=", "where=", "FIELD.OP=VALUE", "NAME", "all ", "count", ".run",
+		"max_dist=", "min_score=", "fields=", "order=", "group=", "snap=",
+		"timeout=", "partial=",
+		"strict=", "trailer=", "threads=", "fmt=", "id=", "like=", "v=", "b64=",
+		".hits/", "facet=", "where=", "FIELD.OP=VALUE", "NAME", "all ", "count", ".run",
 		ANSWER_FMT_WORDS};
-	static const char *const absent[] = {"like=", "text=", "order=", "group=",
-		".queries", "consistency", ".hits"};
+	static const char *const absent[] = {"text=", ".queries",
+		"consistency"};
 	const char *in = help("docs", 3, VG_L2);
 	bool all = true, none = true;
 	int n;
@@ -176,6 +195,31 @@ static void test_help(void)
 		"without a dimension it says how to set one");
 }
 
+/* Examples of other dtypes are of numbers that they have. */
+static void test_dtypes(void)
+{
+	const char *in = help_as(VG_I8, "docs", 3, VG_L1);
+	int n;
+
+	ok(has(in, "metric l1") && has(in, "3 x 1 = 3 bytes (int8)") &&
+			examples_parse_as(VG_I8, in, 3, &n) && n == 6 &&
+			request_parses_as(VG_I8, in, 3) && width(in) <= 80,
+		"of bytes");
+	in = help_as(VG_F16, "docs", 8, VG_L2);
+	ok(has(in, "8 x 2 = 16 bytes (float16") &&
+			examples_parse_as(VG_F16, in, 8, &n) && n == 6 &&
+			request_parses_as(VG_F16, in, 8) && width(in) <= 80,
+		"of halves");
+	in = help_as(VG_B1, "docs", 8, VG_HAMMING);
+	ok(has(in, "metric hamming") && has(in, "8 bits = 1 bytes") &&
+			examples_parse_as(VG_B1, in, 8, &n) && n == 6 &&
+			request_parses_as(VG_B1, in, 8) && width(in) <= 80,
+		"of bits");
+	in = help_as(VG_B1, "docs", 65528, VG_HAMMING);
+	ok(has(in, "65528 bits = 8191 bytes") && width(in) <= 80,
+		"also of many");
+}
+
 static void test_quotes(void)
 {
 	char name[VG_ID_MAX + 1];
@@ -195,9 +239,10 @@ static void test_quotes(void)
 
 int main(void)
 {
-	plan(20);
+	plan(24);
 	test_readme();
 	test_help();
+	test_dtypes();
 	test_quotes();
 	return done();
 }

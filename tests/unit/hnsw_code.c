@@ -66,9 +66,10 @@ static const struct quant *choose(float (*draw)(void), uint32_t n)
 {
 	static float rows[SAMPLE][SAMPLE_DIM];
 	static struct quant q;
-	const float *at[SAMPLE];
+	const void *at[SAMPLE];
 	float scale[SAMPLE];
 	struct quant_sample sample = {
+		.dtype = VG_F32,
 		.rows = at, .scale = scale, .n = n, .dim = SAMPLE_DIM};
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -273,6 +274,33 @@ static void test_left(void)
 }
 
 /* Equal rows, by the thousand, do not hide the others. */
+/* Values grow: the first rows do not tell of the last. */
+static void test_trained(void)
+{
+	struct gk_ground g;
+	struct hnsw_coding by;
+	struct hnsw *h;
+
+	gk_ground_init(&g, &gk_plain, 4000);
+	for (uint32_t i = 0; i < 4000 * gk_plain.dim; i++)
+		g.data.vecs[i] = uniform() * (i / gk_plain.dim < 2000 ? 1 : 3);
+	gk_put_range(&g, g.h, 0, 4000);
+	hnsw_coding(g.h, &by);
+	ok(by.is_chosen && by.coded >= 2000 && by.coded < 2400,
+		"the first rows' codes stand for %u of 4,000", by.coded);
+	must(hnsw_new(&gk_plain, &g.data.rows, &h) == 0);
+	hnsw_train_on(h, HNSW_TRAIN - 1);
+	hnsw_coding(h, &by);
+	ok(!by.is_chosen, "too few rows choose nothing");
+	hnsw_train_on(h, 4000);
+	gk_put_range(&g, h, 0, 4000);
+	hnsw_coding(h, &by);
+	ok(by.is_chosen && by.coded > 3900 && gk_is_valid(h),
+		"those that are chosen from all for %u", by.coded);
+	hnsw_free(h);
+	gk_ground_fini(&g);
+}
+
 static void test_equal(void)
 {
 	struct hnsw_config config = gk_plain;
@@ -464,18 +492,122 @@ static void test_beside(void)
 	}
 }
 
+/* What is compared at the end: what it was told of, and what it does not have. */
+struct disk {
+	uint32_t lost; /* each slot that it divides; 0: none */
+	uint32_t n_calls, n_slots, slots[200];
+	bool by_row;
+};
+
+static uint32_t fetch(void *ctx, struct hit *hits, uint32_t n, bool by_row)
+{
+	struct disk *d = ctx;
+	uint32_t kept = 0;
+
+	must(d->n_slots + n <= VG_ARRAY_LEN(d->slots));
+	d->n_calls++;
+	d->by_row = by_row;
+	for (uint32_t i = 0; i < n; i++) {
+		d->slots[d->n_slots++] = hits[i].slot;
+		if (!d->lost || hits[i].slot % d->lost)
+			hits[kept++] = hits[i];
+	}
+	return kept;
+}
+
+static bool is_had(void *ctx, uint32_t slot)
+{
+	const struct disk *d = ctx;
+
+	return !d->lost || slot % d->lost;
+}
+
+static bool is_told(const struct disk *d, uint32_t slot)
+{
+	for (uint32_t i = 0; i < d->n_slots; i++)
+		if (d->slots[i] == slot)
+			return true;
+	return false;
+}
+
+struct fetched {
+	uint32_t untold, many, lost, wrong, by_row;
+};
+
+/* 100 queries near rows; of `lost` rows each as a walk that hides them. */
+static struct fetched ask(struct gk_ground *g, uint32_t lost)
+{
+	struct hit hits[64], want[64];
+	struct disk disk = {.lost = lost};
+	struct hnsw_query q = {.k = 10, .ef = 60, .fetch = fetch, .ctx = &disk},
+			  hide = {.k = 10, .ef = 60, .is_visible = is_had,
+				  .ctx = &disk, .hidden = 1.f};
+	struct fetched f = {0};
+
+	for (uint32_t i = 0; i < 100; i++) {
+		uint32_t n, n_want;
+
+		q.vec = hide.vec = g->data.vecs + (size_t)i * g->data.dim;
+		disk.n_calls = disk.n_slots = 0;
+		must(hnsw_search(g->h, &q, g->scratch, hits, &n) == 0);
+		must(hnsw_search(g->h, &hide, g->scratch, want, &n_want) == 0);
+		f.many += disk.n_calls > 1;
+		f.by_row += disk.by_row;
+		for (uint32_t j = 0; j < n; j++) {
+			f.untold += !is_told(&disk, hits[j].slot);
+			f.lost += lost && hits[j].slot % lost == 0;
+		}
+		for (uint32_t j = 0; j < 10; j++)
+			f.wrong += n < 10 || n_want < 10 ||
+				   hits[j].dist > want[j].dist;
+	}
+	return f;
+}
+
+static void test_fetched(void)
+{
+	struct hnsw_config config = gk_plain;
+	struct gk_ground g;
+	struct fetched f;
+
+	gk_ground_init(&g, &config, 3000);
+	fill(&g, 0, 3000, uniform);
+	gk_put_range(&g, g.h, 0, 3000);
+	must(stat_of(g.h).coded == 3000);
+	f = ask(&g, 0);
+	ok(f.many == 0, "what is to be compared is told at once");
+	ok(f.untold == 0 && f.by_row == 100, "all of it, since rows are read");
+	f = ask(&g, 3);
+	ok(f.many > 50 && f.untold == 0,
+		"in place of what is not to be had, others are told of");
+	ok(f.lost == 0 && f.wrong <= 10,
+		"they fill the answer (%u not as near)", f.wrong);
+	gk_ground_fini(&g);
+
+	gk_ground_init(&g, &config, 3000);
+	fill(&g, 0, 3000, draw_byte);
+	gk_put_range(&g, g.h, 0, 3000);
+	must(stat_of(g.h).coded == 3000);
+	f = ask(&g, 3);
+	ok(f.by_row == 0 && f.untold == 0 && f.lost == 0 && f.wrong <= 10,
+		"where codes say the distances no row is read, and it is told");
+	gk_ground_fini(&g);
+}
+
 int main(void)
 {
-	plan(44);
+	plan(52);
 	srand((unsigned)seed());
 	test_quant();
 	test_choose();
 	test_recall();
 	test_out_of_range();
 	test_left();
+	test_trained();
 	test_equal();
 	test_saved();
 	test_damage();
+	test_fetched();
 	test_beside();
 	return done();
 }

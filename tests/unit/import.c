@@ -283,8 +283,9 @@ static void test_metadata(struct store *s)
 	ok(bulk_has_meta(s, c, "c", NULL) && bulk_has_meta(s, c, "3", NULL) &&
 			bulk_has_meta(s, c, "7", NULL),
 		"ids may be numbers, given or counted");
-	ok(version_vec(bulk_find(s, c, bulk_id("a")))[0] == 7 &&
-			version_vec(bulk_find(s, c, bulk_id("b")))[1] == 9,
+	ok(((const float *)version_vec(bulk_find(s, c, bulk_id("a"))))[0] == 7 &&
+			((const float *)version_vec(
+				bulk_find(s, c, bulk_id("b"))))[1] == 9,
 		"the last line needs no newline");
 	free(in.bytes);
 	collection_unref(c);

@@ -204,6 +204,28 @@ static int floats(const char *text, float *out)
 	return rc < 0 ? -(int)json_position(&j) : n;
 }
 
+static void test_doubles(void)
+{
+	static const char text[] = "[0.1, -1e300,\n3]x", far[] = "[1e999]";
+	struct json_token token;
+	struct json j;
+	double d[4];
+	int n = 0;
+
+	json_init(&j, text, sizeof(text) - 2);
+	must(json_next(&j, &token) == 0);
+	while (n < 4 && json_next_double(&j, &d[n]) > 0)
+		n++;
+	ok(n == 3 && d[0] == 0.1 && d[1] == -1e300 && d[2] == 3 &&
+			j.at == text + sizeof(text) - 2,
+		"also as float64");
+	json_init(&j, far, sizeof(far) - 1);
+	must(json_next(&j, &token) == 0);
+	ok(json_next_double(&j, d) == -EINVAL && strstr(j.why, "float64") &&
+			json_position(&j) == 7,
+		"whose range is its own");
+}
+
 static void test_floats(void)
 {
 	float f[8] = {0};
@@ -297,13 +319,14 @@ static void test_any_bytes(void)
 
 int main(void)
 {
-	plan(25);
+	plan(27);
 	test_tokens();
 	test_refused();
 	test_cut();
 	test_depth();
 	test_skip();
 	test_floats();
+	test_doubles();
 	test_strings();
 	test_any_bytes();
 	return done();

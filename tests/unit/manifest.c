@@ -10,10 +10,9 @@
 #include <unistd.h>
 
 #include "src/catalogue.h"
+#include "src/wire.h"
 #include "tests/manifestkit.h"
 #include "tests/tap.h"
-
-static struct io io;
 
 /* kit_manifest's bytes. "|" stands for the seqs 0, 1, 2, ...; "/" for their
  * halves, "_" for as many zeros. */
@@ -165,6 +164,104 @@ static void test_bytes(void)
 	manifest_fini(&got);
 	manifest_fini(&got);
 	ok(!got.coll && got.n_colls == 0, "it can be freed twice");
+}
+
+/* A file of indexes is what a generation has behind its deltas, in version 2. */
+static void test_fields(void)
+{
+	static const uint8_t file[2 * FILE_LEN] = {3, 0, 0, 0, 0x84, 3, 0, 0, 0,
+		0, 0, 0, 31};
+	const size_t at = AT_FULL + IN_N_SNAPS, past = AT_PAST + PAST_N_SNAPS;
+	struct manifest plain = kit_manifest(), m = kit_manifest_fields(), got;
+	uint8_t *bytes, *with;
+	size_t len, with_len;
+
+	must(manifest_encode(&plain, &bytes, &len) == 0);
+	must(manifest_encode(&m, &with, &with_len) == 0);
+	ok(with_len == len + 2 * FILE_LEN && with[AT_VERSION] == 2 &&
+			memcmp(with + AT_NUMBER, bytes + AT_NUMBER,
+				at - AT_NUMBER) == 0 &&
+			memcmp(with + at, file, FILE_LEN) == 0 &&
+			memcmp(with + at + FILE_LEN, bytes + at, past - at) ==
+				0 &&
+			memcmp(with + past + FILE_LEN, file + FILE_LEN,
+				FILE_LEN) == 0 &&
+			memcmp(with + past + 2 * FILE_LEN, bytes + past,
+				len - past) == 0,
+		"indexes of fields stand behind deltas, in version 2 only");
+	ok(manifest_decode(with, with_len, &got) == 0 &&
+			kit_manifest_equal(&m, &got),
+		"and are decoded");
+	manifest_fini(&got);
+	memset(with + at + 4, 0, 8);
+	kit_manifest_fix(with, with_len);
+	ok(decode_copy(with, with_len) == -VG_ECORRUPT,
+		"a file of them without a byte: refused");
+	memset(with + at, 0, FILE_LEN);
+	kit_manifest_fix(with, with_len);
+	ok(decode_copy(with, with_len) == -VG_ECORRUPT,
+		"version 2 without any: refused");
+	bytes[AT_VERSION] = 2;
+	kit_manifest_fix(bytes, len);
+	ok(decode_copy(bytes, len) == -VG_ECORRUPT,
+		"version 1 that says it is 2: refused");
+	ok(manifest_is_file("fields.0003") &&
+			manifest_names(&m, 1, "30313233343536373839616263646530",
+				"fields.0003") &&
+			!manifest_names(&m, 1,
+				"30313233343536373839616263646530",
+				"fields.0004") &&
+			!manifest_names(&plain, 1,
+				"30313233343536373839616263646530",
+				"fields.0003"),
+		"a manifest names its file");
+	free(bytes);
+	free(with);
+}
+
+/* Whether m is encoded as of this version, decoded as it is, and refused as of
+ * the other. */
+static bool is_of_version(const struct manifest *m, uint8_t version)
+{
+	struct manifest got = {0};
+	uint8_t *bytes;
+	uint64_t hash;
+	size_t len;
+	bool is;
+
+	must(manifest_encode(m, &bytes, &len) == 0);
+	is = bytes[AT_VERSION] == version &&
+	     manifest_decode(bytes, len, &got) == 0 &&
+	     kit_manifest_equal(m, &got);
+	manifest_fini(&got);
+	bytes[AT_VERSION] = (uint8_t)(3 - version);
+	hash = wire_hash_pair(bytes, 24, bytes + 32, len - 32);
+	memcpy(bytes + 24, &hash, sizeof(hash));
+	is = is && manifest_decode(bytes, len, &got) < 0;
+	free(bytes);
+	return is;
+}
+
+/* A config that an earlier version cannot read, of a collection or of a
+ * snapshot. */
+static void test_more(void)
+{
+	struct manifest m = kit_manifest();
+	struct op_config *config = &m.coll[0].config, was = *config;
+
+	ok(is_of_version(&m, 1), "what was there before is of version 1");
+	config->tuned[1] = 60;
+	ok(is_of_version(&m, 2), "with a tuned ef it is of version 2");
+	*config = was;
+	config->ef_search = 100;
+	ok(is_of_version(&m, 2), "also with an ef_search of 100 that is one");
+	*config = was;
+	must(m.coll[0].n_snaps > 0);
+	config = &m.coll[0].snap[m.coll[0].n_snaps - 1].config;
+	was = *config;
+	config->target_recall = 1;
+	ok(is_of_version(&m, 2), "and with a snapshot's target_recall");
+	*config = was;
 }
 
 /* The least that there is, and the most of each thing. */
@@ -433,18 +530,19 @@ static const struct change past_changes[] = {
 };
 
 static const struct change later_changes[] = {
-	{"another version", {{AT_VERSION, 2, 4}}},
+	{"another version", {{AT_VERSION, 3, 4}}},
 	{"version 0", {{AT_VERSION, 0, 4}}},
 	{"a bit of the zero", {{AT_ZERO, 1u << 31, 4}}},
-	{"a metric", {{FULL(IN_CONFIG + 16), 4, 1}}},
-	{"a dtype", {{FULL(IN_CONFIG + 17), 2, 1}}},
-	{"an index", {{BARE(IN_CONFIG + 18), 4, 1}}},
-	{"a quant", {{FULL(IN_CONFIG + 24), 3, 1}}},
+	{"a metric", {{FULL(IN_CONFIG + 16), 6, 1}}},
+	{"a dtype", {{FULL(IN_CONFIG + 17), 5, 1}}},
+	{"an index", {{BARE(IN_CONFIG + 18), 5, 1}}},
+	{"a quant", {{FULL(IN_CONFIG + 24), 4, 1}}},
 	{"a source", {{FULL(IN_CONFIG + 19), 6, 1}}},
-	{"a metric of rows", {{FULL(IN_METRIC), 0, 1}}},
-	{"an index of rows", {{FULL(IN_INDEX), 4, 1}}},
-	{"a quant of rows", {{FULL(IN_QUANT), 3, 1}}},
-	{"a metric of a snapshot", {{NOON(SNAP_CONFIG + 16), 4, 1}}},
+	{"a metric of rows", {{FULL(IN_METRIC), 6, 1}}},
+	{"a dtype of rows", {{FULL(IN_METRIC), VG_L2 + 16 * VG_B1, 1}}},
+	{"an index of rows", {{FULL(IN_INDEX), 5, 1}}},
+	{"a quant of rows", {{FULL(IN_QUANT), 4, 1}}},
+	{"a metric of a snapshot", {{NOON(SNAP_CONFIG + 16), 6, 1}}},
 };
 
 static void test_refused(const char *of, const struct change *change, size_t n)
@@ -516,6 +614,13 @@ static void test_check(void)
 	FRESH();
 	c[2].n_deltas = 1;
 	ok(REFUSED(), "nor a delta");
+	FRESH();
+	c[2].fields = c[0].graph;
+	ok(REFUSED(), "nor indexes of fields");
+	FRESH();
+	c[0].vec = c[0].version = (struct manifest_column){0};
+	c[0].fields = c[0].graph;
+	ok(REFUSED(), "which there are not without versions either");
 	FRESH();
 	c[0].n_deltas = MANIFEST_DELTAS_MAX + 1;
 	ok(REFUSED(), "there are at most 64 deltas");
@@ -646,179 +751,16 @@ static void test_too_large(void)
 	free(part);
 }
 
-/* scratch()/name, opened. */
-static int make_dir(const char *name)
-{
-	char path[4096];
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", scratch(), name);
-	must(mkdir(path, 0700) == 0);
-	fd = open(path, O_RDONLY | O_DIRECTORY);
-	must(fd >= 0);
-	return fd;
-}
-
-static void put_file(int dir, const char *name, const void *bytes, size_t len)
-{
-	int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-	must(fd >= 0 && write(fd, bytes, len) == (ssize_t)len);
-	close(fd);
-}
-
-static bool is_there(int dir, const char *name)
-{
-	return faccessat(dir, name, F_OK, 0) == 0;
-}
-
-static bool holds(int dir, const char *name, const char *text)
-{
-	char got[32] = "";
-	int fd = openat(dir, name, O_RDONLY);
-
-	if (fd < 0)
-		return false;
-	must(read(fd, got, sizeof(got) - 1) >= 0);
-	close(fd);
-	return strcmp(got, text) == 0;
-}
-
-static void test_names(void)
-{
-	static const struct {
-		const char *name;
-		uint64_t number; /* 0: it is none */
-	} names[] = {{"MANIFEST.1", 1}, {"MANIFEST.10", 10},
-		{"MANIFEST.4611686018427387904", 1ull << 62},
-		{"MANIFEST.4611686018427387905", 0},
-		{"MANIFEST.18446744073709551617", 0},
-		{"MANIFEST.99999999999999999999", 0}, {"MANIFEST.0", 0},
-		{"MANIFEST.01", 0}, {"MANIFEST.", 0}, {"MANIFEST", 0},
-		{"MANIFEST.new", 0}, {"MANIFEST.1~", 0}, {"MANIFEST.-1", 0},
-		{"MANIFEST. 1", 0}, {"manifest.1", 0}, {"xMANIFEST.1", 0},
-		{"", 0}};
-
-	for (size_t i = 0; i < VG_ARRAY_LEN(names); i++) {
-		uint64_t number = 0;
-		bool is = manifest_is_name(names[i].name, &number);
-
-		ok(is == (names[i].number > 0) && number == names[i].number,
-			"\"%s\" is %s manifest's name", names[i].name,
-			is ? "a" : "no");
-	}
-}
-
-static unsigned n_links(int dir, const char *name)
-{
-	struct stat st;
-
-	must(fstatat(dir, name, &st, 0) == 0);
-	return (unsigned)st.st_nlink;
-}
-
-static void test_save(void)
-{
-	struct manifest m = kit_manifest(), got;
-	int dir = make_dir("save");
-
-	ok(manifest_load(&io, dir, 7, &got) == -ENOENT,
-		"what was not saved cannot be loaded");
-	ok(manifest_save(&io, dir, &m) == 0 && !is_there(dir, "MANIFEST.new"),
-		"a manifest is saved, and leaves nothing else");
-	ok(manifest_load(&io, dir, 7, &got) == 0 &&
-			kit_manifest_equal(&m, &got),
-		"and loaded as it was");
-	manifest_fini(&got);
-	m.lsn++;
-	ok(manifest_save(&io, dir, &m) == -EEXIST &&
-			manifest_load(&io, dir, 7, &got) == 0 &&
-			got.lsn == m.lsn - 1,
-		"its number is not used again");
-	manifest_fini(&got);
-
-	m.number = 8;
-	put_file(dir, "MANIFEST.new", "half", 4);
-	must(linkat(dir, "MANIFEST.new", dir, "copy", 0) == 0);
-	ok(manifest_save(&io, dir, &m) == 0 && holds(dir, "copy", "half"),
-		"an unfinished one is not written to: a copy may share it");
-	must(linkat(dir, "MANIFEST.8", dir, "copy8", 0) == 0);
-	ok(manifest_renew(&io, dir, 8) == 0 && n_links(dir, "copy8") == 1 &&
-			!is_there(dir, "MANIFEST.new") &&
-			manifest_load(&io, dir, 8, &got) == 0 &&
-			kit_manifest_equal(&m, &got),
-		"one that was found is written again, in a file of its own");
-	manifest_fini(&got);
-	ok(manifest_renew(&io, dir, 12) == -ENOENT, "if it is there");
-	must(renameat(dir, "MANIFEST.8", dir, "MANIFEST.9") == 0);
-	got.number = 3;
-	ok(manifest_load(&io, dir, 9, &got) == -VG_ECORRUPT && got.number == 3,
-		"one under another number is refused");
-	put_file(dir, "MANIFEST.10", "", 0);
-	put_file(dir, "MANIFEST.11", "vgman\r\n\x1a", 8);
-	ok(manifest_load(&io, dir, 10, &got) == -VG_ECORRUPT &&
-			manifest_load(&io, dir, 11, &got) == -VG_ECORRUPT,
-		"so are an empty one and half a head");
-	put_file(dir, "MANIFEST.12", "", 0);
-	int fd = openat(dir, "MANIFEST.12", O_WRONLY);
-
-	must(fd >= 0 && ftruncate(fd, MANIFEST_LEN_MAX + 1) == 0);
-	close(fd);
-	ok(manifest_load(&io, dir, 12, &got) == -VG_ECORRUPT,
-		"so is a file over 1 GiB");
-	must(mkdirat(dir, "MANIFEST.13", 0700) == 0);
-	m.number = 13;
-	ok(manifest_load(&io, dir, 13, &got) < 0 &&
-			manifest_save(&io, dir, &m) == -EEXIST,
-		"a directory is none, and keeps its name");
-	close(dir);
-}
-
-static void test_list(void)
-{
-	static const uint64_t want[] = {20, 19, 18, 17, 16, 15, 14, 13, 12, 11,
-		10, 9, 8, 7, 6, 5, 4, 3, 2, 1};
-	uint64_t *number;
-	uint32_t n = 9;
-	char name[32];
-	int dir = make_dir("list");
-
-	ok(manifest_list(&io, dir, &number, &n) == 0 && n == 0,
-		"a directory may have no manifest");
-	free(number);
-	for (int i = 1; i <= 20; i++) {
-		snprintf(name, sizeof(name), "MANIFEST.%d", i);
-		put_file(dir, name, "x", 1);
-	}
-	put_file(dir, "MANIFEST.new", "x", 1);
-	put_file(dir, "MANIFEST.021", "x", 1);
-	put_file(dir, "FORMAT", "x", 1);
-	must(manifest_list(&io, dir, &number, &n) == 0);
-	ok(n == 20 && memcmp(number, want, sizeof(want)) == 0,
-		"all are listed, the newest first, and nothing else");
-	free(number);
-	ok(manifest_unlink(&io, dir, 20) == 0 && !is_there(dir, "MANIFEST.20") &&
-			!is_there(dir, "MANIFEST.new") &&
-			is_there(dir, "MANIFEST.19") && is_there(dir, "FORMAT"),
-		"one is removed, and with it what was not finished");
-	ok(manifest_unlink(&io, dir, 20) == 0,
-		"removing what is not there is no error");
-	put_file(dir, "MANIFEST.new", "x", 1);
-	ok(manifest_unlink(&io, dir, 0) == 0 && !is_there(dir, "MANIFEST.new") &&
-			is_there(dir, "MANIFEST.19"),
-		"number 0 removes what was not finished alone");
-	close(dir);
-}
-
 int main(void)
 {
-	plan((int)(6 + 2 + VG_ARRAY_LEN(head_changes) +
+	plan((int)(4 + 6 + 2 + VG_ARRAY_LEN(head_changes) +
 		   VG_ARRAY_LEN(collection_changes) +
 		   VG_ARRAY_LEN(file_changes) + VG_ARRAY_LEN(snap_changes) +
 		   VG_ARRAY_LEN(past_changes) + VG_ARRAY_LEN(later_changes) +
-		   2 + 13 + 11 + 1 + 17 + 9 + 5));
-	io_init(&io);
+		   2 + 15 + 1 + 9 + 6));
 	test_bytes();
+	test_fields();
+	test_more();
 	test_extremes();
 	test_refused("", head_changes, VG_ARRAY_LEN(head_changes));
 	test_refused("", collection_changes, VG_ARRAY_LEN(collection_changes));
@@ -831,8 +773,5 @@ int main(void)
 	test_check();
 	test_check_snaps();
 	test_too_large();
-	test_names();
-	test_save();
-	test_list();
 	return done();
 }

@@ -67,6 +67,40 @@ static void test_recycle(void)
 	moments_fini(&ms);
 }
 
+static void test_oldest(void)
+{
+	struct moments ms;
+	struct moment *held[3], *next, *oldest;
+	bool is_right = true;
+
+	must(moments_init(&ms) == 0);
+	for (unsigned i = 0; i < 3; i++) {
+		held[i] = moment_get(&ms);
+		for (unsigned j = 0; j < 2; j++) {
+			must(moment_new(&ms, &next) == 0);
+			moment_publish(&ms, next);
+		}
+	}
+	must(moment_new(&ms, &next) == 0);
+	/* 0, 2 and 4 are held, 6 is the present. */
+	for (unsigned i = 0; i < 4; i++) {
+		static const unsigned order[] = {1, 0, 2};
+		static const uint64_t oldest_then[] = {0, 0, 4, 6};
+
+		oldest = moment_oldest(&ms);
+		is_right = is_right && oldest->number == oldest_then[i];
+		moment_unref(&ms, oldest);
+		if (i < 3)
+			moment_unref(&ms, held[order[i]]);
+	}
+	ok(is_right, "the oldest is the oldest that is held, or the present");
+	moment_publish(&ms, next);
+	oldest = moment_oldest(&ms);
+	ok(oldest == next, "and not one that was never published");
+	moment_unref(&ms, oldest);
+	moments_fini(&ms);
+}
+
 /* Every moment has the same seq in all partitions: a reader that ever sees two
  * differ saw a group half. */
 static _Atomic bool is_over;
@@ -89,6 +123,12 @@ static void *reader_main(void *arg)
 		r->back += m->seq[0] < last;
 		last = m->seq[0];
 		r->looks++;
+		if (r->looks % 8 == 0) {
+			struct moment *oldest = moment_oldest(r->ms);
+
+			r->back += oldest->number > m->number;
+			moment_unref(r->ms, oldest);
+		}
 		moment_unref(r->ms, m);
 	}
 	return NULL;
@@ -130,9 +170,10 @@ static void test_readers(void)
 
 int main(void)
 {
-	plan(11);
+	plan(13);
 	test_life();
 	test_recycle();
+	test_oldest();
 	test_readers();
 	return done();
 }

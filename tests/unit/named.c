@@ -4,7 +4,10 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "src/manifest.h"
 #include "tests/tap.h"
 
 static struct collection *make_coll(uint32_t no)
@@ -28,14 +31,22 @@ static void put(struct named *nd, struct named_key key, float first)
 {
 	float vecs[4] = {first, 1, 2, 3};
 
-	must(named_put(nd, &key, vecs, 2, 2) == 0);
+	must(named_put(nd, &key, &(struct record_batch){vecs, 2, 2, VG_F32}) == 0);
+}
+
+static float number(const struct named_request *r)
+{
+	float first;
+
+	memcpy(&first, r->vecs, sizeof(first));
+	return first;
 }
 
 /* The first number of a request, or -1. */
 static float first_of(struct named *nd, struct named_key key)
 {
 	struct named_request *r = named_get(nd, &key);
-	float first = r ? r->vecs[0] : -1;
+	float first = r ? number(r) : -1;
 
 	named_unref(r);
 	return first;
@@ -60,8 +71,8 @@ static void test_keys(struct named *nd, struct collection *a,
 	old = named_get(nd, &key);
 	put(nd, key, 11);
 	r = named_get(nd, &key);
-	ok(r->vecs[0] == 11 && r->n == 2 && r->dim == 2, "writing replaces");
-	ok(old->vecs[0] == 10, "who has the old one keeps it");
+	ok(number(r) == 11 && r->n == 2 && r->dim == 2, "writing replaces");
+	ok(number(old) == 10, "who has the old one keeps it");
 	ok(r->number > old->number, "and can tell that it is older");
 	ok(r->mtime_ns >= old->mtime_ns, "by its time as well");
 	named_unref(old);
@@ -105,7 +116,8 @@ static void test_room(struct named *nd, struct collection *a)
 		struct named_key key = key_of(a, 0, names[i]);
 		struct named_request *r;
 
-		must(named_put(nd, &key, vecs, n, dim) == 0);
+		must(named_put(nd, &key,
+			     &(struct record_batch){vecs, n, dim, VG_F32}) == 0);
 		r = named_get(nd, &key);
 		r->used_ns += i; /* an order that a coarse clock keeps */
 		named_unref(r);
@@ -119,16 +131,79 @@ static void test_room(struct named *nd, struct collection *a)
 	free(vecs);
 }
 
+static uint32_t n_files(struct arena *arena)
+{
+	struct arena_stat st;
+
+	arena_stat(arena, &st);
+	return st.n_files;
+}
+
+/* A daemon that is killed while somebody still asks what was replaced. */
+static void be_killed(struct arena *arena, struct named_key key)
+{
+	pid_t pid = fork();
+	struct named nd;
+	int status;
+
+	must(pid >= 0);
+	if (pid == 0) {
+		named_init(&nd, arena);
+		put(&nd, key, 1);
+		must(named_get(&nd, &key));
+		put(&nd, key, 2);
+		_exit(0);
+	}
+	must(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static void test_arena(struct collection *c)
+{
+	struct named_key key = key_of(c, 0, "q");
+	struct named_request *old;
+	struct catalogue cat;
+	struct arena *arena;
+	struct named nd;
+	int fd = arena_create(ARENA_LIMIT_MIN);
+
+	must(fd >= 0 && arena_open(fd, &arena) == 0);
+	must(catalogue_init(&cat) == 0);
+	must(catalogue_load(&cat, &(struct manifest){.next_no = 3,
+		     .next_cursor = 9, .next_gen = GENERATION_FIRST}) == 0);
+	must(catalogue_load_collection(&cat, collection_ref(c),
+		     (struct vg_id){"c", 1}, 1) == 0);
+	be_killed(arena, key);
+	arena_close(arena);
+	must(arena_open(fd, &arena) == 0);
+	named_init(&nd, arena);
+	ok(n_files(arena) == 2 && named_load(&nd, &cat) == 0 &&
+			first_of(&nd, key) == 2 && n_files(arena) == 1,
+		"after a kill the rows that were written last are there alone");
+	old = named_get(&nd, &key);
+	put(&nd, key, 3);
+	ok(number(old) == 2 && !old->own && n_files(arena) == 2,
+		"who asks what is replaced reads on in the arena");
+	named_unref(old);
+	ok(first_of(&nd, key) == 3 && n_files(arena) == 1,
+		"and gives its place back");
+	named_fini(&nd);
+	ok(n_files(arena) == 1, "the end leaves the next daemon what there is");
+	catalogue_fini(&cat);
+	arena_close(arena);
+	close(fd);
+}
+
 int main(void)
 {
 	struct collection *a = make_coll(1), *b = make_coll(2);
 	struct named nd;
 
-	plan(20);
+	plan(24);
 	named_init(&nd, NULL);
 	test_keys(&nd, a, b);
 	test_expiry(&nd, a);
 	test_room(&nd, a);
+	test_arena(a);
 	named_fini(&nd);
 	ok(!nd.list && nd.bytes == 0, "nothing is left behind");
 	named_unref(NULL);

@@ -290,9 +290,61 @@ static void test_nonfinite(void)
 	ok(holds, "NaN and infinity are found at each place");
 }
 
+/* Whether number_scan_wide reads text as strtod does, bit for bit. */
+static bool is_as_strtod(const char *text)
+{
+	const char *p = text, *end = text + strlen(text);
+	double got = -1, want = strtod(text, NULL);
+	int rc = number_scan_wide(&p, end, false, &got);
+
+	if (isinf(want))
+		return rc == -ERANGE;
+	if (rc == 0 && p == end && memcmp(&got, &want, sizeof(got)) == 0)
+		return true;
+	diag("%s: %a instead of %a", text, got, want);
+	return false;
+}
+
+static void test_wide(void)
+{
+	static const char *const texts[] = {"0", "-0", "0.1", "1e22", "1e23",
+		"-1e-22", "1e-23", "9007199254740992", "9007199254740993",
+		"9007199254740992e22", "123456789012345678", "1.7976931348623157e308",
+		"2.2250738585072011e-308", "4.9e-324", "2e-324", "1e999", "-1e400",
+		"1.00048828125000000000000000001", "0.000000000000000000000001",
+		"123456789012345678901234567890", "65519.999999999999", "5e-1"};
+	char text[64];
+	bool holds = true;
+	double out = 7;
+
+	for (size_t i = 0; i < VG_ARRAY_LEN(texts); i++)
+		holds &= is_as_strtod(texts[i]);
+	ok(holds, "float64 is the nearest, too, at the borders");
+	for (int i = 0; i < 200000 && holds; i++) {
+		uint64_t bits = random_next();
+		double d;
+
+		memcpy(&d, &bits, sizeof(d));
+		if (i % 2)
+			d = (double)(int64_t)bits / (double)(1ull << i % 64);
+		if (!isfinite(d))
+			continue;
+		snprintf(text, sizeof(text), "%.*g", 1 + i % 20, d);
+		holds = is_as_strtod(text);
+	}
+	ok(holds, "and of random numbers of 1 to 20 digits");
+	for (size_t i = 0; i < 2; i++) {
+		static const char *const wrong[] = {"+1", "01"};
+		const char *p = wrong[i];
+
+		holds &= number_scan_wide(&p, p + 2, true, &out) == -EINVAL;
+	}
+	ok(holds && out == 7, "JSON has its own grammar");
+}
+
 int main(void)
 {
-	plan(22);
+	plan(25);
 	rng = seed() | 1;
 	test_table();
 	test_refused();
@@ -300,5 +352,6 @@ int main(void)
 	test_format_all();
 	test_format_table();
 	test_nonfinite();
+	test_wide();
 	return done();
 }

@@ -67,7 +67,6 @@ static struct op sample(enum op_type type)
 		op.config = (struct op_config){.dim = 384,
 			.m = 16,
 			.ef_construction = 200,
-			.ef_search = 100,
 			.metric = VG_COSINE,
 			.dtype = VG_F32,
 			.index = VG_HNSW,
@@ -79,8 +78,10 @@ static struct op sample(enum op_type type)
 	return op;
 }
 
-#define HEAD(type)                                                            \
-	type "010000" "0100000000000000" "feffffffffffffff"                   \
+#define HEAD(type) HEAD_OF(type, "01")
+#define HEAD2(type) HEAD_OF(type, "02")
+#define HEAD_OF(type, version)                                                \
+	type version "0000" "0100000000000000" "feffffffffffffff"                   \
 	"0807060504030201" "0300000000000000" "0400000000000000" "fbffffff"
 #define PLACE "01000000" "0900" "2211000000000000"
 #define MANY                                                                  \
@@ -276,17 +277,20 @@ static void test_later(void)
 			decode_with(&put, 0, 255, 1) == -VG_EFORMAT,
 		"a type that is not known is a later version's");
 	ok(decode_with(&put, 1, 2, 1) == -VG_EFORMAT &&
+			decode_with(&create, 1, 2, 1) == -VG_EFORMAT &&
+			decode_with(&put, 1, 0, 1) == -VG_EFORMAT &&
+			decode_with(&put, 1, 3, 1) == -VG_EFORMAT &&
 			decode_with(&put, 2, 1, 2) == -VG_EFORMAT,
 		"so is another body version, and a bit in its zero");
 	ok(decode_with(&put, AT_ID + 5, 6, 1) == -VG_EFORMAT &&
 			decode_with(&put, AT_ID + 5, 0, 1) == -VG_EFORMAT,
 		"so is a source of vectors that is not known");
-	ok(decode_with(&create, AT_CONFIG + 16, 4, 1) == -VG_EFORMAT &&
-			decode_with(&create, AT_CONFIG + 17, 2, 1) ==
+	ok(decode_with(&create, AT_CONFIG + 16, 6, 1) == -VG_EFORMAT &&
+			decode_with(&create, AT_CONFIG + 17, 5, 1) ==
 				-VG_EFORMAT &&
-			decode_with(&create, AT_CONFIG + 18, 4, 1) ==
+			decode_with(&create, AT_CONFIG + 18, 5, 1) ==
 				-VG_EFORMAT &&
-			decode_with(&create, AT_CONFIG + 24, 3, 1) ==
+			decode_with(&create, AT_CONFIG + 24, 4, 1) ==
 				-VG_EFORMAT &&
 			decode_with(&create, AT_CONFIG + 19, 6, 1) ==
 				-VG_EFORMAT,
@@ -320,7 +324,7 @@ static void test_limits(void)
 		{&create, AT_CONFIG + 4, 0, 4, "m 0"},
 		{&create, AT_CONFIG + 4, VG_M_MAX + 1, 4, "m 65"},
 		{&create, AT_CONFIG + 8, VG_EF_MAX + 1, 4, "a large one"},
-		{&create, AT_CONFIG + 12, 0, 4, "ef_search 0"},
+		{&create, AT_CONFIG + 12, 0, 4, "ef_search 0 without more"},
 		{&create, AT_CONFIG + 12, VG_EF_MAX + 1, 4, "a large one"},
 		{&create, AT_CONFIG + 20, VG_BODY_MAX + 1, 4, "its body"},
 		{&create, AT_ATTR, 010000, 4, "a mode with other bits"},
@@ -349,6 +353,49 @@ static void test_limits(void)
 		ok(decode_with(limits[i].op, limits[i].at, limits[i].value,
 			   limits[i].width) == -VG_ECORRUPT,
 			"%s is refused", limits[i].what);
+}
+
+/* What stands behind a config only if it says something. */
+static void test_more(void)
+{
+	static const char hex[] = HEAD2("15") PLACE UUID
+		"80010000" "10000000" "c8000000" "64000000" "02010101"
+		"00060000" "82" "3f420f00" "01000000" "00000000" "a0860100";
+	const struct op plain = sample(OP_CONFIG);
+	struct op op = plain, got;
+	uint8_t buf[512];
+	bool refused = true, seen = true;
+	size_t len, at = AT_ID;
+
+	op.config.ef_search = 100;
+	op.config.target_recall = 999999;
+	op.config.tuned[0] = 1;
+	op.config.tuned[2] = VG_EF_MAX;
+	len = op_encode(&op, buf, sizeof(buf));
+	ok(hex_equal(hex, buf, len),
+		"a config with more is of version 2, and its bytes are these");
+	ok(decode_with(&op, at + 25, 1000000, 4) == -VG_ECORRUPT,
+		"a target_recall of 1 is refused");
+	ok(decode_copy(buf, len, &got) == 0 && op_equal(&op, &got),
+		"it is decoded, an ef_search of 100 as what it is");
+	for (size_t cut = 0; cut < len; cut++)
+		refused = refused && decode_copy(buf, cut, &got) < 0;
+	ok(refused, "each prefix of it is refused");
+	for (size_t bit = 0; bit < len * 8; bit++)
+		seen = seen && flip_is_seen(buf, len, bit);
+	ok(seen, "no bit of it is without meaning");
+	ok(decode_with(&op, 1, 1, 1) == -VG_EFORMAT,
+		"as version 1 it is refused");
+	ok(decode_with(&op, at + 25 + 12, VG_EF_MAX + 1, 4) == -VG_ECORRUPT,
+		"so is a large ef");
+	op = plain;
+	op.config.tuned[1] = 7;
+	ok(decode_with(&op, at + 25 + 8, 0, 4) == -VG_ECORRUPT,
+		"and more that says nothing");
+	len = op_encode(&plain, buf, sizeof(buf));
+	ok(buf[at + 12] == 100 && decode_copy(buf, len, &got) == 0 &&
+			got.config.ef_search == 0,
+		"without more an ef_search of 100 is auto");
 }
 
 static void test_extremes(void)
@@ -422,11 +469,12 @@ static void test_partition(void)
 
 int main(void)
 {
-	plan(7 * (int)VG_ARRAY_LEN(goldens) + 4 + 39 + 6 + 3);
+	plan(7 * (int)VG_ARRAY_LEN(goldens) + 4 + 39 + 9 + 6 + 3);
 	for (size_t i = 0; i < VG_ARRAY_LEN(goldens); i++)
 		test_type(&goldens[i]);
 	test_later();
 	test_limits();
+	test_more();
 	test_extremes();
 	test_partition();
 	return done();

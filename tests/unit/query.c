@@ -38,7 +38,13 @@ static bool notes_exists(void *ctx, struct vg_id id)
 	return id.len == 9 && memcmp(id.bytes, "notes.tsv", 9) == 0;
 }
 
-static const struct query_env dim3 = {3, notes_exists, NULL};
+static const struct query_env dim3 = {3, notes_exists, NULL, VG_F32};
+
+/* Number i of q's vector, floats. */
+static float number(const struct query *q, size_t i)
+{
+	return ((const float *)q->vec)[i];
+}
 
 /* Parses a path of parameters and a leaf; the last rc. */
 static int parse(struct query *q, const char *path, const struct query_env *env)
@@ -137,8 +143,8 @@ static void test_params(void)
 			q.fields[0].bytes[0] == 'a' && q.fields[1].len == 8 &&
 			memcmp(q.fields[1].bytes, "b,c/%%20", 8) == 0,
 		"fields are split at commas, %%2C %%2F %%25 are read");
-	ok(q.n_vec == 1 && q.dim == 3 && q.vec[0] == 0.1f && q.vec[1] == -2 &&
-			q.vec[2] == 30,
+	ok(q.n_vec == 1 && q.dim == 3 && number(&q, 0) == 0.1f && number(&q, 1) == -2 &&
+			number(&q, 2) == 30,
 		"the vector is the leaf");
 	query_fini(&q);
 
@@ -175,9 +181,9 @@ static void test_params(void)
 		"the sentence names the word, the value and what is allowed");
 	ok(sentence_has("fmt=xml/q", "ndjson json tsv ids dist f32 npy"),
 		"formats are listed");
-	ok(ALL_ARE(-ENOENT, "kk=5", "K=5", "order=year", "group=a", "consistency=stale",
-		   "doc.contains=a", "facet=", "like=a,+b", "text=hello",
-		   "=", "=5", "q1.hits"),
+	ok(ALL_ARE(-ENOENT, "kk=5", "K=5", "orders=year", "consistency=stale",
+		   "doc.contains=a", "facet=", "likes=a,+b", "text=hello",
+		   "=", "=5", "q1.hit", "count.hits"),
 		"words that are none of ours are not there");
 	ok(ALL_ARE(0, "lang.eq=en/count", "a.b.gte=1/lang.in=de,en/all",
 		   "where=a.eq=1 and not (b.eq=2)/count",
@@ -220,7 +226,7 @@ static void test_many_fields(void)
 
 static void test_csv(void)
 {
-	const struct query_env any = {0, NULL, NULL};
+	const struct query_env any = {0, NULL, NULL, VG_F32};
 	struct query q;
 
 	ok(ALL_ARE(0, "0.1,0.2,0.3", "v=0.1,0.2,0.3", "1,2,3", "-1,+2,3e-5",
@@ -248,7 +254,7 @@ static void test_csv(void)
 static void test_formats(void)
 {
 	struct query q;
-	const struct query_env dim2 = {2, NULL, NULL};
+	const struct query_env dim2 = {2, NULL, NULL, VG_F32};
 	static const char *const words[] = {"ndjson", "json", "tsv", "ids",
 		"dist", "f32", "npy"};
 	bool taken = true, cut = true;
@@ -266,11 +272,11 @@ static void test_formats(void)
 	}
 	ok(taken, "a format behind the last dot wins over fmt=");
 	ok(cut, "the beginning of a format is not there yet");
-	ok(parse(&q, "0.1,0.25", &dim2) == 0 && q.vec[1] == 0.25f &&
+	ok(parse(&q, "0.1,0.25", &dim2) == 0 && number(&q, 1) == 0.25f &&
 			q.fmt == ANSWER_NDJSON,
 		"the dot of a number is no format");
 	query_fini(&q);
-	ok(parse(&q, "0.1,0.25.f32", &dim2) == 0 && q.vec[1] == 0.25f &&
+	ok(parse(&q, "0.1,0.25.f32", &dim2) == 0 && number(&q, 1) == 0.25f &&
 			q.fmt == ANSWER_F32,
 		"behind a number a format is one");
 	query_fini(&q);
@@ -330,30 +336,128 @@ static void test_ids(void)
 	ok(rc_of(path) == 0, "an id that no directory can list is found");
 }
 
+/* Whether a leaf of like= means these ids; those from n_plus on are -. */
+static bool is_like(const char *leaf, uint32_t n_plus, const char *const *ids)
+{
+	struct query q;
+	bool same = parse(&q, leaf, &dim3) == 0 && q.src == QUERY_LIKE &&
+		q.n_plus == n_plus;
+	uint32_t n = 0;
+
+	for (; same && n < q.n_like && ids[n]; n++)
+		same = q.like[n].len == strlen(ids[n]) &&
+			memcmp(q.like[n].bytes, ids[n], q.like[n].len) == 0;
+	same = same && n == q.n_like && !ids[n];
+	query_fini(&q);
+	return same;
+}
+
+#define IS_LIKE(leaf, n_plus, ...)                                            \
+	is_like(leaf, n_plus, (const char *const[]){__VA_ARGS__, NULL})
+
+/* Whether a leaf is the directory of links of a source. */
+static bool is_hits(const char *leaf, enum query_src src, uint32_t key_len)
+{
+	struct query q;
+	bool is = parse(&q, leaf, &dim3) == 0 && q.is_hits && q.src == src &&
+		q.fmt == ANSWER_IDS && !q.trailer &&
+		(!key_len || q.key_len == key_len);
+
+	query_fini(&q);
+	return is;
+}
+
+static void test_hits(void)
+{
+	struct query q;
+
+	ok(is_hits("q1.hits", QUERY_NAME, 2) && is_hits("1,2,3.hits", QUERY_VEC, 0) &&
+			is_hits("1,2,3..hits", QUERY_VEC, 0) &&
+			is_hits("v=1,2,3.hits", QUERY_VEC, 0) &&
+			is_hits("b64=AACAPwAAAEAAAEBA.hits", QUERY_VEC, 0) &&
+			is_hits("id=ab.hits", QUERY_ID, 2) &&
+			is_hits("like=a,-b.hits", QUERY_LIKE, 0) &&
+			is_hits("trailer=1/fmt=tsv/all.hits", QUERY_ALL, 0),
+		"hits behind a source is a directory, whatever fmt says");
+	ok(ALL_ARE(-ENOENT, "q1.h", "q1.hit", "q1.hitss", "1,2,3.hit", "all.hi",
+			"count.hits", "q1.hits.tsv"),
+		"its beginnings are nothing");
+	ok(parse(&q, "facet=a.hits", &dim3) == 0 && q.src == QUERY_FACET &&
+			!q.is_hits && q.fields[0].len == 6,
+		"a facet's field may end so");
+	query_fini(&q);
+	ok(parse(&q, "id=notes.tsv.hits", &dim3) == 0 && q.is_hits &&
+			q.key_len == 9,
+		"the id before it may have a format's ending");
+	query_fini(&q);
+}
+
+static void test_like(void)
+{
+	struct query q;
+
+	ok(IS_LIKE("like=a", 1, "a") && IS_LIKE("like=+a,b", 2, "a", "b") &&
+			IS_LIKE("like=-x,a,-y,+b,-z", 2, "a", "b", "x", "y",
+				"z") &&
+			IS_LIKE("like=-x", 0, "x"),
+		"ids have signs, and those with + come first");
+	ok(IS_LIKE("like=a%2Cb,%2Bc,+%2Dd,-%2D,a+b-c", 4, "a,b", "+c", "-d",
+			"a+b-c", "-"),
+		"commas and first signs of ids are encoded");
+	ok(IS_LIKE("like=a%252Cb,%252Bc,%25252C,a%2Bb,%71uery,%2Eq,%2F", 7,
+			"a%2Cb", "%2Bc", "%252C", "a%2Bb", "query", ".q", "/"),
+		"and so is what would read so; all else is as in file names");
+	ok(ALL_ARE(-ENOENT, "like=", "like=+", "like=-", "like=a,", "like=a,-",
+			"like=query", "like=.a", "like=%25x"),
+		"what may go on, or is no name, is not there");
+	ok(ALL_ARE(-EINVAL, "like=,a", "like=a,,b", "like=+,a"),
+		"nothing is no id");
+	ok(parse(&q, "like=a,b.tsv", &dim3) == 0 && q.fmt == ANSWER_TSV &&
+			q.n_like == 2 && q.like[1].len == 1,
+		"a format may stand behind the last id");
+	query_fini(&q);
+	ok(IS_LIKE("like=a,notes.tsv", 2, "a", "notes.tsv") &&
+			IS_LIKE("like=a,-notes.tsv", 1, "a", "notes.tsv") &&
+			IS_LIKE("like=notes.tsv,a.ts", 2, "notes.tsv", "a.ts"),
+		"unless that is one");
+	query_init(&q);
+	ok(query_parse_request(&q, "{\"like\":\"a,-b%2C\"}", 18, VG_F32, 3) == 0 &&
+			q.src == QUERY_LIKE && q.n_like == 2 && q.n_plus == 1 &&
+			q.like[1].len == 2,
+		"a request takes the same text");
+	query_fini(&q);
+	query_init(&q);
+	ok(query_parse_request(&q, "{\"like\":\"a,\"}", 13, VG_F32, 3) == -EINVAL &&
+			strstr(q.error, "like takes ids"),
+		"and refuses what is none");
+	query_fini(&q);
+}
+
 static void test_b64(void)
 {
 	struct query q;
 
 	/* 1, 2, 3 as float32: 0000803f 00000040 00004040 */
 	ok(parse(&q, "b64=AACAPwAAAEAAAEBA", &dim3) == 0 && q.dim == 3 &&
-			q.vec[0] == 1 && q.vec[1] == 2 && q.vec[2] == 3,
+			number(&q, 0) == 1 && number(&q, 1) == 2 && number(&q, 2) == 3,
 		"b64 is the vector's bytes");
 	query_fini(&q);
 
-	const struct query_env dim1 = {1, NULL, NULL}, any = {0, NULL, NULL};
+	const struct query_env dim1 = {1, NULL, NULL, VG_F32};
+	const struct query_env any = {0, NULL, NULL, VG_F32};
 
-	ok(parse(&q, "b64=AACAPw==.tsv", &dim1) == 0 && q.vec[0] == 1 &&
+	ok(parse(&q, "b64=AACAPw==.tsv", &dim1) == 0 && number(&q, 0) == 1 &&
 			q.fmt == ANSWER_TSV,
 		"it may be padded, and have a format");
 	query_fini(&q);
-	ok(parse(&q, "b64=AACAPw", &dim1) == 0 && q.vec[0] == 1,
+	ok(parse(&q, "b64=AACAPw", &dim1) == 0 && number(&q, 0) == 1,
 		"or not be padded");
 	query_fini(&q);
-	ok(parse(&q, "b64=__9_fw", &dim1) == 0 && q.vec[0] > 3.4e38f,
+	ok(parse(&q, "b64=__9_fw", &dim1) == 0 && number(&q, 0) > 3.4e38f,
 		"it has the letters of base64url");
 	query_fini(&q);
 	ok(parse(&q, "b64=AACAPwAAAEA", &any) == 0 && q.dim == 2 &&
-			q.vec[1] == 2,
+			number(&q, 1) == 2,
 		"while dim is not known any multiple of four is taken");
 	query_fini(&q);
 	ok(parse(&q, "b64=AACAPw=", &dim1) == -ENOENT &&
@@ -446,7 +550,7 @@ static void test_names(void)
 static int request(struct query *q, const char *json, uint32_t dim)
 {
 	query_init(q);
-	return query_parse_request(q, json, strlen(json), dim);
+	return query_parse_request(q, json, strlen(json), VG_F32, dim);
 }
 
 static bool refused(const char *json, const char *part)
@@ -474,7 +578,7 @@ static void test_request(void)
 		3);
 
 	ok(rc == 0 && q.src == QUERY_VEC && q.n_vec == 1 && q.dim == 3 &&
-			q.vec[0] == 1 && q.vec[1] == 2.5f && q.vec[2] == -3,
+			number(&q, 0) == 1 && number(&q, 1) == 2.5f && number(&q, 2) == -3,
 		"a request has a vector");
 	ok(q.k == 5 && q.ef == 50 && q.offset == 1 && q.max_dist == 0.5f &&
 			q.min_score == -1 && q.timeout_ms == 9 &&
@@ -487,7 +591,7 @@ static void test_request(void)
 		"and flags, fields and a format");
 	query_fini(&q);
 	rc = request(&q, " {\"vectors\":[[1,2,3],[4,5,6]]}", 3);
-	ok(rc == 0 && q.n_vec == 2 && q.vec[3] == 4 && q.vec[5] == 6,
+	ok(rc == 0 && q.n_vec == 2 && number(&q, 3) == 4 && number(&q, 5) == 6,
 		"vectors are a batch");
 	query_fini(&q);
 	rc = request(&q, "{\"id\":\"a/b\\n.tsv\"}", 3);
@@ -502,9 +606,9 @@ static void test_request(void)
 	query_init(&q);
 	rc = query_parse_param(&q, "k=7", 3);
 	if (rc == 0)
-		rc = query_parse_request(&q, "{\"id\":\"a\"}", 10, 3);
+		rc = query_parse_request(&q, "{\"id\":\"a\"}", 10, VG_F32, 3);
 	ok(rc == 0 && q.k == 7, "a request stands on its path's parameters");
-	rc = query_parse_request(&q, "{\"k\":3,\"vector\":[1,2,3]}", 24, 3);
+	rc = query_parse_request(&q, "{\"k\":3,\"vector\":[1,2,3]}", 24, VG_F32, 3);
 	ok(rc == 0 && q.k == 3 && q.src == QUERY_VEC,
 		"the handle's next request replaces it");
 	query_fini(&q);
@@ -565,24 +669,24 @@ static void test_raw_request(void)
 	int rc;
 
 	query_init(&q);
-	rc = query_parse_request(&q, rows[0], sizeof(rows[0]), 3);
-	ok(rc == 0 && q.n_vec == 1 && q.vec[2] == 3, "raw bytes are a vector");
-	rc = query_parse_request(&q, rows, sizeof(rows), 3);
-	ok(rc == 0 && q.n_vec == 2 && q.vec[5] == 6, "or several");
+	rc = query_parse_request(&q, rows[0], sizeof(rows[0]), VG_F32, 3);
+	ok(rc == 0 && q.n_vec == 1 && number(&q, 2) == 3, "raw bytes are a vector");
+	rc = query_parse_request(&q, rows, sizeof(rows), VG_F32, 3);
+	ok(rc == 0 && q.n_vec == 2 && number(&q, 5) == 6, "or several");
 	memcpy(rows, "{", 1);
-	rc = query_parse_request(&q, rows, sizeof(rows), 3);
+	rc = query_parse_request(&q, rows, sizeof(rows), VG_F32, 3);
 	ok(rc == 0 && q.n_vec == 2 && memcmp(q.vec, rows, sizeof(rows)) == 0,
 		"also where they begin with the byte of a brace");
-	rc = query_parse_request(&q, "1,2,3\n", 6, 3);
-	ok(rc == 0 && q.n_vec == 1 && q.vec[1] == 2, "text is a vector");
-	rc = query_parse_request(&q, "[[1,2,3],[4,5,6]]", 17, 3);
-	ok(rc == 0 && q.n_vec == 2 && q.vec[4] == 5, "JSON arrays are, too");
-	rc = query_parse_request(&q, rows, 13, 3);
+	rc = query_parse_request(&q, "1,2,3\n", 6, VG_F32, 3);
+	ok(rc == 0 && q.n_vec == 1 && number(&q, 1) == 2, "text is a vector");
+	rc = query_parse_request(&q, "[[1,2,3],[4,5,6]]", 17, VG_F32, 3);
+	ok(rc == 0 && q.n_vec == 2 && number(&q, 4) == 5, "JSON arrays are, too");
+	rc = query_parse_request(&q, rows, 13, VG_F32, 3);
 	ok(rc == -EINVAL && q.error[0], "other lengths are refused");
 	rows[1][1] = NAN;
-	rc = query_parse_request(&q, rows, sizeof(rows), 3);
+	rc = query_parse_request(&q, rows, sizeof(rows), VG_F32, 3);
 	ok(rc == -EINVAL && q.error[0], "so is a NaN");
-	rc = query_parse_request(&q, "", 0, 3);
+	rc = query_parse_request(&q, "", 0, VG_F32, 3);
 	ok(rc == -EINVAL && q.error[0], "so is nothing");
 	query_fini(&q);
 }
@@ -590,15 +694,16 @@ static void test_raw_request(void)
 static void test_put_vectors(void)
 {
 	float rows[4] = {1, 2, 3, 4};
+	struct record_batch batch = {rows, 2, 2, VG_F32};
 	struct query q;
 
 	query_init(&q);
-	ok(query_put_vectors(&q, rows, 2, 2) == 0 && q.src == QUERY_VEC &&
-			q.n_vec == 2 && q.dim == 2 && q.vec[3] == 4,
+	ok(query_put_vectors(&q, &batch) == 0 && q.src == QUERY_VEC &&
+			q.n_vec == 2 && q.dim == 2 && number(&q, 3) == 4,
 		"vectors of a named request are put");
 	rows[2] = -INFINITY;
-	ok(query_put_vectors(&q, rows, 2, 2) == -EINVAL &&
-			strstr(q.error, "number 3") && q.vec[2] == 3,
+	ok(query_put_vectors(&q, &batch) == -EINVAL &&
+			strstr(q.error, "number 3") && number(&q, 2) == 3,
 		"an infinity is named and nothing changes");
 	query_fini(&q);
 }
@@ -644,22 +749,36 @@ static void test_normal_form(void)
 			!strcmp(normal("b.eq=x%2Fy/a.eq=1/q"),
 				"where=a.eq=1 and b.eq=\"x%2Fy\"/"),
 		"filters have one: %s", normal("b.eq=x%2Fy/a.eq=1/q"));
+	ok(!strcmp(normal("group=a/order=x/order=meta.b:desc/q"),
+		   "order=b:desc/group=a/") &&
+			!strcmp(normal("order=b:desc/order=b/q"), "order=b/"),
+		"so have order and group");
+	ok(!strcmp(normal("order=meta.meta.%61%2F%25%3Adesc:x/q"),
+		   "order=meta.meta.a%2F%25%3Adesc%3Ax/"),
+		"whose fields may have any bytes");
 	query_init(&q);
 	must(query_parse_param(&q, "k=1234", 6) == 0);
 	ok(query_format_params(&q, out, 4) == 7 && !memcmp(out, "k=12xxx", 7),
 		"what does not fit is cut and counted");
 	must(query_parse_param(&q, "a.eq=1", 6) == 0);
 	must(query_parse_param(&q, "fields=a,b", 10) == 0);
+	must(query_parse_param(&q, "order=a:desc", 12) == 0);
+	must(query_parse_param(&q, "group=bc", 8) == 0);
 	must(query_parse_param(&q, "max_dist=2", 10) == 0);
 	must(query_parse_leaf(&q, "1,2,3", 5, &dim3) == 0);
 	ok(query_init_from(&copy, &q) == 0 && copy.k == 1234 && copy.has_k &&
 			copy.max_dist == 2 && copy.n_fields == 2 &&
 			copy.fields != q.fields && !copy.vec &&
 			copy.filter && copy.filter != q.filter &&
+			copy.order.len == 1 && copy.is_desc &&
+			copy.group.len == 2 &&
+			copy.group.bytes != q.group.bytes &&
 			copy.src == QUERY_NONE,
 		"a copy has the parameters and no source");
 	query_fini(&q);
-	ok(copy.fields[1].bytes[0] == 'b', "a copy stands alone");
+	ok(copy.fields[1].bytes[0] == 'b' && copy.order.bytes[0] == 'a' &&
+			copy.group.bytes[1] == 'c',
+		"a copy stands alone");
 	query_fini(&copy);
 }
 
@@ -701,6 +820,8 @@ static void test_faults(void)
 {
 	static const char *const texts[] = {"1,2,3", "b64=AACAPwAAAEAAAEBA",
 		"fields=a,b/k=5/fields=c/q1", "k=5/id=a",
+		"order=a:desc/group=b/a.eq=1/group=c/q1", "like=a,-b.tsv",
+		"{\"id\":\"a\",\"order\":\"b\",\"group\":\"c\"}",
 		"{\"vectors\":[[1,2,3],[1,2,3],[1,2,3]],\"fields\":[\"a\"]}",
 		"{\"id\":\"a\"}"};
 	bool told = true, ends = true;
@@ -720,13 +841,15 @@ static void test_faults(void)
 
 int main(void)
 {
-	plan(114);
+	plan(129);
 	test_defaults();
 	test_params();
 	test_many_fields();
 	test_csv();
 	test_formats();
 	test_ids();
+	test_like();
+	test_hits();
 	test_b64();
 	test_combinations();
 	test_names();

@@ -261,6 +261,11 @@ static void swap(void *bytes, size_t n, size_t size)
 	}
 }
 
+static float number(size_t i)
+{
+	return ((const float *)rec.vec)[i];
+}
+
 static bool is_npy_123(const char *descr, void *numbers, size_t size)
 {
 	char name[8];
@@ -298,23 +303,26 @@ static void test_npy_dtypes(void)
 		is_npy_123("u1", i1, 1) && is_npy_123("u2", i2, 2) &&
 		is_npy_123("u4", i4, 4) && is_npy_123("u8", i8, 8),
 		"integers of any size");
+	bool flags[] = {true, false, true};
+	ok(parse_npy("|b1", flags, 3, 3) == 0 && number(0) == 1 &&
+		number(1) == 0 && number(2) == 1, "booleans are 0 and 1");
 
 	int64_t limits[] = {INT64_MIN, -1, INT64_MAX};
 	bool holds = parse_npy("<i8", limits, 24, 3) == 0 &&
-		rec.vec[0] == -0x1p63f && rec.vec[1] == -1 &&
-		rec.vec[2] == 0x1p63f;
+		number(0) == -0x1p63f && number(1) == -1 &&
+		number(2) == 0x1p63f;
 	holds &= parse_npy("<u8", limits, 24, 3) == 0 &&
-		rec.vec[0] == 0x1p63f && rec.vec[1] == 0x1p64f;
+		number(0) == 0x1p63f && number(1) == 0x1p64f;
 	int8_t bytes[] = {-128, 127, -1};
-	holds &= parse_npy("|i1", bytes, 3, 3) == 0 && rec.vec[0] == -128 &&
-		rec.vec[2] == -1;
-	holds &= parse_npy("|u1", bytes, 3, 3) == 0 && rec.vec[0] == 128 &&
-		rec.vec[2] == 255;
+	holds &= parse_npy("|i1", bytes, 3, 3) == 0 && number(0) == -128 &&
+		number(2) == -1;
+	holds &= parse_npy("|u1", bytes, 3, 3) == 0 && number(0) == 128 &&
+		number(2) == 255;
 	ok(holds, "their signs and borders are kept");
 
 	uint16_t halves[] = {0x8001, 0x7bff, 0x83ff};
-	ok(parse_npy("<f2", halves, 6, 3) == 0 && rec.vec[0] == -0x1p-24f &&
-		rec.vec[1] == 65504 && rec.vec[2] == -1023 * 0x1p-24f,
+	ok(parse_npy("<f2", halves, 6, 3) == 0 && number(0) == -0x1p-24f &&
+		number(1) == 65504 && number(2) == -1023 * 0x1p-24f,
 		"subnormal and largest halves");
 	uint16_t inf[] = {0, 0x7c00, 0};
 	double large[] = {0, 0, 3.5e38}, exact[] = {1e-300, 0.1, 3.4e38};
@@ -322,9 +330,9 @@ static void test_npy_dtypes(void)
 		strstr(parser.error, "index 1") &&
 		parse_npy("<f8", large, 24, 3) == -EINVAL &&
 		strstr(parser.error, "index 2") &&
-		parse_npy("<f8", exact, 24, 3) == 0 && rec.vec[0] == 0 &&
-		rec.vec[1] == 0.1f, "what is not finite as float32 is refused");
-	ok(parse_npy("|b1", i1, 3, 3) == -EINVAL &&
+		parse_npy("<f8", exact, 24, 3) == 0 && number(0) == 0 &&
+		number(1) == 0.1f, "what is not finite as float32 is refused");
+	ok(parse_npy("|V1", i1, 3, 3) == -EINVAL &&
 		parse_npy("<c8", f8, 24, 3) == -EINVAL &&
 		parse_npy("|S3", f8, 9, 3) == -EINVAL &&
 		parse_npy("<f16", f8, 24, 3) == -EINVAL &&
@@ -379,7 +387,7 @@ static void test_npy_header(void)
 	char body[300], header[RECORD_NPY_HEADER_LEN];
 	struct record_npy npy;
 	const char *why;
-	ok(record_npy_header(header, 60000, 784) == 128 &&
+	ok(record_npy_header(header, VG_F32, 60000, 784) == 128 &&
 		memcmp(header, "\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', "
 			"'fortran_order': False, 'shape': (60000, 784), }  ",
 			73) == 0 && header[127] == '\n' && header[126] == ' ',
@@ -387,10 +395,10 @@ static void test_npy_header(void)
 	ok(record_npy_parse(header, 128, &npy, &why) == 0 && npy.rows == 60000 &&
 		npy.dim == 784 && record_npy_is_f32(&npy) &&
 		npy.header_len == 128 &&
-		record_npy_header(header, UINT64_MAX - 1, 65535) == 128 &&
+		record_npy_header(header, VG_F32, UINT64_MAX - 1, 65535) == 128 &&
 		header[127] == '\n', "is read as what it says, and always fits");
 	holds = true;
-	record_npy_header(header, 1, 3);
+	record_npy_header(header, VG_F32, 1, 3);
 	for (size_t n = 0; n < 128; n++) {
 		memcpy(body, header, n);
 		holds &= record_npy_parse(body, n, &npy, &why) == -EAGAIN;
@@ -413,7 +421,7 @@ static void test_npy_flip(void)
 	char body[140];
 	bool holds = true;
 
-	record_npy_header(body, RECORD_NPY_VECTOR, 3);
+	record_npy_header(body, VG_F32, RECORD_NPY_VECTOR, 3);
 	memcpy(body + 128, one_two_three, 12);
 	for (size_t bit = 0; bit < 128 * 8; bit++) {
 		body[bit / 8] = (char)(body[bit / 8] ^ 1 << bit % 8);
@@ -453,7 +461,7 @@ static void test_probe(void)
 		holds &= parse(whole[i], 6) == 0;
 	}
 	char npy[152];
-	record_npy_header(npy, 1, 6);
+	record_npy_header(npy, VG_F32, 1, 6);
 	memset(npy + 128, 0, 24);
 	for (size_t n = 0; n <= sizeof(npy); n++)
 		holds &= record_probe(&parser, RECORD_ANY, npy, n, 6) == 0;
@@ -483,14 +491,15 @@ static const char *formatted(enum record_form form, const char *meta)
 {
 	static char out[512];
 	static const float vec[] = {1, -0.07f, 1e-10f};
+	static const struct record_row row = {vec, 3, VG_F32};
 	struct record_meta m = {meta, meta ? (uint32_t)strlen(meta) : 0};
-	size_t n = record_format(form, vec, 3, &m, NULL, 0);
+	size_t n = record_format(form, &row, &m, NULL, 0);
 
 	must(n < sizeof(out) - 1);
 	/* Each smaller room gets the beginning and no byte more. */
 	for (size_t cap = 0; cap <= n; cap++) {
 		memset(out, 'Z', sizeof(out));
-		must(record_format(form, vec, 3, &m, out, cap) == n);
+		must(record_format(form, &row, &m, out, cap) == n);
 		must(out[cap] == 'Z');
 	}
 	out[n] = 0;
@@ -517,17 +526,16 @@ static void test_format(void)
 
 static struct record_batch batch;
 
+static void *batch_body; /* what batch may borrow of, until the next one */
+
 static int parse_batch(const void *body, size_t len, uint32_t dim)
 {
-	void *copy = malloc(len ? len : 1);
-	int rc;
-
-	must(copy);
-	memcpy(copy, body, len);
+	free(batch_body);
+	batch_body = malloc(len ? len : 1);
+	must(batch_body);
+	memcpy(batch_body, body, len);
 	parser.error[0] = 0;
-	rc = record_parse_batch(&parser, copy, len, dim, &batch);
-	free(copy);
-	return rc;
+	return record_parse_batch(&parser, batch_body, len, dim, &batch);
 }
 
 /* Whether text is n rows of two numbers: 1 2, 3 4, ... */
@@ -537,7 +545,7 @@ static bool is_rows(const char *text, uint32_t dim, uint32_t n)
 		batch.n == n && batch.dim == 2;
 
 	for (uint32_t i = 0; holds && i < n * 2; i++)
-		holds = batch.vecs[i] == (float)(i + 1);
+		holds = ((const float *)batch.vecs)[i] == (float)(i + 1);
 	if (!holds)
 		diag("%s: %s", text, parser.error);
 	return holds;
@@ -577,20 +585,27 @@ static void test_batch_text(void)
 static void test_batch_binary(void)
 {
 	const float rows[] = {1, 2, 3, 4, 5, 6};
-	char body[300];
+	_Alignas(float) char body[300];
 
 	ok(parse_batch(rows, 24, 2) == 0 && batch.n == 3 && batch.dim == 2 &&
 		memcmp(batch.vecs, rows, 24) == 0 &&
 		parse_batch(rows, 24, 0) == 0 && batch.n == 1 && batch.dim == 6,
 		"raw is rows where the dimension is known");
-	record_npy_header(body, 3, 2);
+	ok(parse_batch(rows, 24, 2) == 0 && batch.vecs == batch_body,
+		"they are not copied");
+	memcpy(body + 1, rows, 24);
+	ok(record_parse_batch(&parser, body + 1, 24, 2, &batch) == 0 &&
+			batch.vecs != body + 1 &&
+			memcmp(batch.vecs, rows, 24) == 0,
+		"but where they stand as no floats may");
+	record_npy_header(body, VG_F32, 3, 2);
 	memcpy(body + 128, rows, 24);
 	ok(parse_batch(body, 152, 2) == 0 && batch.n == 3 &&
 		memcmp(batch.vecs, rows, 24) == 0 &&
 		parse_batch(body, 152, 0) == 0 && batch.dim == 2 &&
 		parse_batch(body, 152, 3) == -EINVAL &&
 		parse_batch(body, 151, 2) == -EINVAL, "npy has its own shape");
-	record_npy_header(body, 1ull << 40, 2);
+	record_npy_header(body, VG_F32, 1ull << 40, 2);
 	ok(parse_batch(body, 152, 2) == -EINVAL &&
 		strstr(parser.error, "100,000"), "and its size is bounded");
 	for (int i = 0; i < 3; i++) {
@@ -633,7 +648,7 @@ static void test_limits(void)
 
 int main(void)
 {
-	plan(61);
+	plan(64);
 	record_parser_init(&parser);
 	test_text();
 	test_raw();

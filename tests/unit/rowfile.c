@@ -99,7 +99,7 @@ static void test_golden(struct store *s)
 		"ndjson: id, vector, metadata where there is some");
 	struct bulk b = load(s, c, &(struct rowfile_spec){.kind = ROWFILE_NPY});
 	char header[RECORD_NPY_HEADER_LEN];
-	record_npy_header(header, 3, 2);
+	record_npy_header(header, VG_F32, 3, 2);
 	ok(b.len == 128 + 24 && memcmp(b.bytes, header, 128) == 0 &&
 			memcmp(b.bytes + 128,
 				(float[]){1, 0.5f, -2, 1e-10f, 3, 4}, 24) == 0,

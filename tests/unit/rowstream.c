@@ -32,7 +32,7 @@ static int tell_row(void *ctx, const struct record *r, uint64_t number)
 	at += snprintf(at, 300, "%llu:%.*s%s", (unsigned long long)number,
 		(int)r->id.len, r->id.bytes, r->id.len ? "=" : "");
 	for (uint32_t i = 0; i < r->dim && at < end; i++) {
-		at += number_format(r->vec[i], at);
+		at += number_format(((const float *)r->vec)[i], at);
 		*at++ = ',';
 	}
 	if (at + r->meta_len < end)
@@ -59,7 +59,7 @@ static void begin(enum rowstream_kind kind, uint32_t dim)
 {
 	rowstream_fini(&stream);
 	memset(&told, 0, sizeof(told));
-	rowstream_init(&stream, kind, dim, &calls);
+	rowstream_init(&stream, kind, VG_F32, dim, &calls);
 }
 
 /* Feeds a copy of exactly len bytes, at an address that is aligned or not. */
@@ -139,7 +139,7 @@ static bool splits(enum rowstream_kind kind, const char *bytes, size_t len)
 
 static size_t make_npy(char *out, uint64_t n, const float *rows)
 {
-	record_npy_header(out, n, 2);
+	record_npy_header(out, VG_F32, n, 2);
 	memcpy(out + 128, rows, (size_t)n * 8);
 	return 128 + (size_t)n * 8;
 }
@@ -169,7 +169,7 @@ static void test_npy(void)
 	ok(feed_all(ROWSTREAM_NPY, 0, body, len + 1) == -EINVAL &&
 		strstr(stream.error, "at byte 161") && told.n_rows == 3,
 		"what follows the last row is told with its place");
-	record_npy_header(body, 0, 2);
+	record_npy_header(body, VG_F32, 0, 2);
 	ok(feed_all(ROWSTREAM_NPY, 0, body, 128) == 0 && told.n_rows == 0 &&
 		feed_all(ROWSTREAM_NPY, 0, body, 0) == 0, "no rows are none");
 
@@ -251,6 +251,120 @@ static void test_fvecs(void)
 		"after which nothing is read any more");
 }
 
+static void test_bvecs(void)
+{
+	static const char body[] = "\3\0\0\0\0\1\xff\3\0\0\0abc\2\0\0\0xy";
+
+	ok(feed_all(ROWSTREAM_BVECS, 0, body, 14) == 0 &&
+		is_told("0:0,1,255, 1:97,98,99, "), "bvecs rows are bytes");
+	ok(feed_all(ROWSTREAM_BVECS, 0, body, sizeof(body) - 1) == -EINVAL &&
+		strstr(stream.error, "row 2, at byte 15, has 2 dimensions") &&
+		splits(ROWSTREAM_BVECS, body, sizeof(body) - 1),
+		"of one length, however the stream is cut");
+	ok(feed_all(ROWSTREAM_BVECS, 0, "\0\0\0\0", 4) == -EINVAL &&
+		strstr(stream.error, "no bvecs") &&
+		feed_all(ROWSTREAM_BVECS, 3, body, 12) == -EINVAL &&
+		strstr(stream.error, "inside row 1"),
+		"what is none, or ends early, is told");
+}
+
+static void test_csv(void)
+{
+	static const char body[] = "\n\xef\xbb\xbfid,vector,x\r\na,\"1,2\",\"p\n"
+		"q\"\r\n\nb,1,\n\"c\n\n\"\"\",\"3 4\",5\nd\"e,1 2,\n,,\ne,,7\n,5 6,";
+	static const char want[] = "0:a=1,2,{\"x\":\"p\\nq\"} bad 6 this "
+		"collection has 2 dimensions, the body has 1 number 2:c\n\n\"=3,4,"
+		"{\"x\":5} bad 10 a quote is in a cell that does not begin with one "
+		"bad 11 the row has neither a vector nor metadata 5:e={\"x\":7} "
+		"6:5,6, ";
+
+	ok(feed_all(ROWSTREAM_CSV, 0, body, sizeof(body) - 1) == 0 &&
+		is_told(want), "rows of a CSV come, bad ones with their line");
+	ok(splits(ROWSTREAM_CSV, body, sizeof(body) - 1),
+		"however the stream is cut");
+	ok(feed_all(ROWSTREAM_CSV, 0, "a\n1\n\"2", 6) == -EINVAL &&
+		is_told("0:{\"a\":1} ") && strstr(stream.error,
+			"inside line 3: a quote is not closed") &&
+		feed("\n3\"\n", 4, 0) == 0 && rowstream_end(&stream) == 0 &&
+		is_told("0:{\"a\":1} 1:{\"a\":\"2\\n3\"} "),
+		"an early end is told, and feeding may go on");
+	ok(feed_all(ROWSTREAM_CSV, 0, "a,a\n1,2\n", 8) == -EINVAL &&
+		strstr(stream.error, "twice") && told.n_rows == 0 &&
+		feed("b\n1\n", 4, 0) == -EINVAL,
+		"without a header there are no rows");
+}
+
+/* Goes on from the mark behind each row with what is left of a CSV. */
+static void test_csv_marks(void)
+{
+	static const char body[] = "v0,n\n1,\"a\nb\"\n2,c\n\n\"3\",d\n4,e\n";
+	const size_t len = sizeof(body) - 1;
+	struct rowstream_mark mark;
+	char header[16], whole[256];
+	bool all = true;
+
+	must(feed_all(ROWSTREAM_CSV, 0, body, len) == 0);
+	strcpy(whole, told.text);
+	for (size_t cut = 1; cut < len; cut++) {
+		char first[256];
+		struct meta head;
+
+		begin(ROWSTREAM_CSV, 0);
+		must(feed(body, cut, 0) == 0);
+		rowstream_get_mark(&stream, false, &mark);
+		head = rowstream_get_head(&stream);
+		must(head.len < sizeof(header) && mark.passed <= cut);
+		if (head.len)
+			memcpy(header, head.json, head.len);
+		head.json = header;
+		strcpy(first, told.text);
+		begin(ROWSTREAM_CSV, 0);
+		rowstream_put_mark(&stream, &mark);
+		all &= (head.len > 0) == (mark.passed > 0);
+		if (mark.passed)
+			all &= rowstream_put_head(&stream, head) == 0;
+		all &= feed(body + mark.passed, len - mark.passed, 0) == 0 &&
+			rowstream_end(&stream) == 0 && stream.line == 8;
+		strcat(first, told.text);
+		all &= strcmp(first, whole) == 0;
+	}
+	ok(all, "a CSV goes on from any place, with its header");
+}
+
+/* As test_long_lines, with newlines in quotes in what is too long. */
+static void test_long_csv_rows(void)
+{
+	size_t len = ROWSTREAM_LINE_MAX + 100;
+	char *body = malloc(len + 8);
+	static const size_t steps[] = {4095, 1000001, ROWSTREAM_LINE_MAX + 1,
+		SIZE_MAX};
+	bool holds = true;
+
+	must(body);
+	memset(body, '\n', len);
+	memcpy(body, "n\n1\n\"", 5);
+	memcpy(body + len, "\"\n2\n", 4);
+	for (size_t i = 0; i < VG_ARRAY_LEN(steps); i++) {
+		struct rowstream_mark mark;
+
+		begin(ROWSTREAM_CSV, 0);
+		for (size_t at = 0; at < len + 4; at += VG_MIN(steps[i], len + 4))
+			holds &= feed(body + at, VG_MIN(len + 4 - at, steps[i]),
+				0) == 0;
+		rowstream_get_mark(&stream, false, &mark);
+		holds &= is_told("0:{\"n\":1} bad 3 the line is longer than 4 "
+				 "MiB 2:{\"n\":2} ") &&
+			mark.line == len - 5 + 5 &&
+			stream.held_cap <= 2 * ROWSTREAM_LINE_MAX;
+	}
+	ok(holds, "a row of too many lines is bad, and the next is found");
+	begin(ROWSTREAM_CSV, 0);
+	ok(feed(body + 4, len, 0) == -EINVAL &&
+		strstr(stream.error, "the header is longer than 4 MiB"),
+		"a header that is too long ends the stream");
+	free(body);
+}
+
 static void test_ndjson(void)
 {
 	static const char body[] = "{\"id\":\"a\",\"vector\":[1,2],\"metadata\":"
@@ -326,12 +440,16 @@ static void test_stop(void)
 
 int main(void)
 {
-	plan(22);
+	plan(32);
 	rng = seed();
-	rowstream_init(&stream, ROWSTREAM_NPY, 0, &calls);
+	rowstream_init(&stream, ROWSTREAM_NPY, VG_F32, 0, &calls);
 	test_npy();
 	test_npy_end();
 	test_fvecs();
+	test_bvecs();
+	test_csv();
+	test_csv_marks();
+	test_long_csv_rows();
 	test_ndjson();
 	test_long_lines();
 	test_stop();

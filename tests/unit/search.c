@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/collapse.h"
 #include "src/store_int.h"
 #include "tests/storekit.h"
 #include "tests/tap.h"
@@ -68,8 +69,8 @@ static unsigned n_wrong(struct store *s, struct collection *c,
 	uint32_t found;
 	unsigned wrong = 0, exist;
 
-	snprintf(leave_out, sizeof(leave_out), "%.*s", (int)q->leave_out.len,
-		q->leave_out.len ? q->leave_out.bytes : "");
+	snprintf(leave_out, sizeof(leave_out), "%s",
+		q->n_leave_out ? q->leave_out->bytes : "");
 	exist = expected(e, n, q->vec, leave_out, want);
 	if (sk_search(s, c, q, hits, &found) < 0 ||
 		found != VG_MIN(exist, q->k))
@@ -98,6 +99,7 @@ static struct collection *make_l2(struct store *s, const char *name)
 static void test_mixture(struct store *s)
 {
 	struct collection *c = make_l2(s, "mixture");
+	const struct vg_id e7 = sk_id("e7");
 	static struct known e[200];
 	struct sk_model dice = {.random = seed() * 2 + 1};
 	unsigned wrong[2] = {0}, fresh = 0, n = 0;
@@ -122,8 +124,8 @@ static void test_mixture(struct store *s)
 			must(sk_del(s, c, e[i].id) == 0);
 		}
 		sk_vec(100000 + step, DIM, qv);
-		if (sk_draw(&dice, 3) == 0)
-			q.leave_out = sk_id("e7");
+		q.leave_out = &e7;
+		q.n_leave_out = sk_draw(&dice, 3) == 0;
 		wrong[step % 2] += n_wrong(s, c, e, 200, &q) != 0;
 	}
 	ok(wrong[1] == 0, "exact answers equal the model's after each change");
@@ -182,6 +184,7 @@ static void test_edges(struct store *s)
 	struct collection *c = sk_make(s, "edges");
 	static struct search_hit hits[VG_K_MAX + 1];
 	float v[SK_DIM_MAX], zero[DIM] = {0};
+	const struct vg_id ids[] = {sk_id("a"), sk_id("zz"), sk_id("b")};
 	_Atomic bool cancel = true;
 	struct search q = {.vec = sk_vec(1, DIM, v), .dim = DIM, .k = 5};
 	uint64_t searches;
@@ -198,13 +201,19 @@ static void test_edges(struct store *s)
 	q.k = VG_K_MAX + 1;
 	ok(sk_search(s, c, &q, hits, &n) == 0 && n == 2,
 		"the largest k is taken");
-	q.leave_out = sk_id("a");
+	q.leave_out = ids;
+	q.n_leave_out = 1;
 	ok(sk_search(s, c, &q, hits, &n) == 0 && n == 1 &&
 			version_id(hits[0].version).bytes[0] == 'b',
 		"what is to be left out is");
-	q.leave_out = sk_id("zz");
+	q.leave_out = ids + 1;
 	ok(sk_search(s, c, &q, hits, &n) == 0 && n == 2,
 		"leaving out what is not there changes nothing");
+	q.leave_out = ids;
+	q.n_leave_out = 3;
+	ok(sk_search(s, c, &q, hits, &n) == 0 && n == 0,
+		"several ids can be left out");
+	q.n_leave_out = 0;
 	q.dim = DIM - 1;
 	ok(sk_search(s, c, &q, hits, &n) == -EINVAL,
 		"another dimension is refused");
@@ -260,6 +269,105 @@ static void test_cost(struct store *s)
 	q.ef = 100000;
 	ok(cost_of(s, c, &q) <= cost_of(s, c, &exact),
 		"and never more");
+	collection_unref(c);
+}
+
+/* ---- groups ---- */
+
+#define GROUPS 23
+
+/* Record i's group: most are of group 0; GROUPS - 1 has no metadata at all. */
+static unsigned group_of(unsigned i)
+{
+	return i % 40 < GROUPS && i % 3 == 0 ? i % 40 : 0;
+}
+
+/* How many of the groups' nearest, over the records that exist, a search gives
+ * otherwise than the model. */
+static unsigned n_groups_wrong(struct store *s, const struct look *look,
+	const struct known *e, unsigned n, const struct search *q)
+{
+	static struct row want[MODEL_MAX];
+	static struct search_hit hits[VG_K_MAX];
+	bool seen[GROUPS] = {false};
+	unsigned exist = expected(e, n, q->vec, "", want), wrong = 0, at = 0;
+	uint32_t found;
+
+	if (store_search(s, look, q, hits, &found) < 0)
+		return GROUPS;
+	for (unsigned i = 0; i < exist && at < q->k; i++) {
+		unsigned g = group_of((unsigned)atoi(want[i].id));
+
+		if (seen[g])
+			continue;
+		seen[g] = true;
+		if (at < found) {
+			struct vg_id id = version_id(hits[at].version);
+
+			wrong += id.len != strlen(want[i].id) ||
+				 memcmp(id.bytes, want[i].id, id.len) != 0;
+		}
+		at++;
+	}
+	return wrong + (at != found);
+}
+
+static void test_groups(struct store *s)
+{
+	struct collection *c = make_l2(s, "groups");
+	static struct known e[MODEL_MAX];
+	const struct vg_id field = {"y", 1};
+	struct collapse_groups groups;
+	unsigned wrong[2] = {0}, members = 0;
+	_Atomic bool cancel = true;
+	struct collapse *collapse;
+	float v[SK_DIM_MAX];
+	struct look look;
+	uint64_t searches;
+	char json[32];
+	uint32_t n;
+
+	for (unsigned i = 0; i < MODEL_MAX; i++) {
+		e[i] = (struct known){.n = i, .exists = true};
+		snprintf(e[i].id, sizeof(e[i].id), "%u", i);
+		snprintf(json, sizeof(json), "{\"y\":%u}", group_of(i));
+		must(sk_put(s, c, (struct sk_put){e[i].id, i, DIM, 0}) == 0);
+		if (group_of(i) < GROUPS - 1)
+			must(sk_meta(s, c, e[i].id, CHANGE_META_MERGE, json) ==
+				0);
+	}
+	for (unsigned i = 0; i < MODEL_MAX; i += 7) {
+		e[i].exists = false;
+		must(sk_del(s, c, e[i].id) == 0);
+	}
+	look_init(&look, c, store_moments(s));
+	must(collapse_new(&look, NULL, field, &collapse) == 0);
+	struct search q = {.vec = sk_vec(1, DIM, v), .dim = DIM, .k = 5,
+		.ef = 5000, .collapse = collapse, .cancel = &cancel};
+	struct search_hit hit[5];
+
+	ok(store_search(s, &look, &q, hit, &n) == -EINTR &&
+			collapse_get(collapse, &cancel, &groups) == -EINTR,
+		"a cancelled search for groups ends with EINTR");
+	q.cancel = NULL;
+	searches = atomic_load(&c->searches);
+	for (unsigned i = 0; i < 60; i++) {
+		q.k = 1 + i % 30;
+		q.exact = i % 2;
+		q.vec = sk_vec(90000 + i, DIM, v);
+		wrong[i % 2] += n_groups_wrong(s, &look, e, MODEL_MAX, &q);
+	}
+	ok(wrong[1] == 0, "of each group the nearest is found by a scan");
+	ok(wrong[0] == 0, "and by the graph");
+	ok(atomic_load(&c->searches) == searches + 60, "each counts once");
+	ok(collapse_get(collapse, NULL, &groups) == 0 && groups.n == GROUPS,
+		"a group is a value, and none is one as well");
+	for (uint32_t g = 0; g < groups.n; g++)
+		members += groups.begin[g + 1] - groups.begin[g];
+	ok(members == MODEL_MAX - MODEL_MAX / 7 && groups.begin[0] == 0,
+		"each record is in one");
+	collapse_free(collapse);
+	look_fini(&look);
 	collection_unref(c);
 }
 
@@ -399,13 +507,14 @@ int main(void)
 {
 	struct store *s;
 
-	plan(29);
+	plan(36);
 	s = sk_open(scratch_path("data"),
 		&(struct store_config){.durability = STORE_FSYNC});
 	test_mixture(s);
 	test_ties(s);
 	test_edges(s);
 	test_cost(s);
+	test_groups(s);
 	store_close(s);
 	test_few();
 	test_overwritten();

@@ -79,8 +79,7 @@ static void put_file(const char *dir, const char *name)
 static void steps(
 	struct store *s, struct collection *c, struct sk_model *m, unsigned n)
 {
-	for (unsigned i = 0; i < n; i++)
-		must(sk_step(m, s, c));
+	sk_steps(m, s, c, n);
 	sk_wait_linked(s);
 }
 
