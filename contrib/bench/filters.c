@@ -26,7 +26,9 @@
 #define N_EF 8
 #define QUERIES 500u
 #define RECALL .95
+#define DEFAULT 100u /* ef */
 #define CHUNK 1000u
+#define PASSES 5
 
 static const uint32_t efs[N_EF] = {10, 14, 20, 28, 40, 64, 100, 200};
 
@@ -205,18 +207,31 @@ static double ask_all(struct bench *b, struct match *match, uint32_t ef)
 	return (double)right / (double)all;
 }
 
-/* The rate at RECALL, and the best recall that some ef reached. */
-static double rate(struct bench *b, struct match *match, double *best)
+/* The rate, once the memory is warm: the best of some. */
+static double ask_again(struct bench *b, struct match *match, uint32_t ef)
+{
+	double best = 0;
+
+	for (int i = 0; i < PASSES; i++) {
+		double began = now();
+
+		ask_all(b, match, ef);
+		best = VG_MAX(best, b->queries.n / (now() - began));
+	}
+	return best;
+}
+
+/* The rate at RECALL, and the recall by the default ef. */
+static double rate(struct bench *b, struct match *match, double *by_default)
 {
 	double last_recall = 0, last_rate = 0;
 
 	ask_all(b, match, 0);
-	*best = 0;
+	*by_default = ask_all(b, match, DEFAULT);
 	for (int e = 0; e < N_EF; e++) {
-		double began = now(), recall = ask_all(b, match, efs[e]);
-		double qps = b->queries.n / (now() - began);
+		double recall = ask_all(b, match, efs[e]);
+		double qps = ask_again(b, match, efs[e]);
 
-		*best = VG_MAX(*best, recall);
 		if (recall >= RECALL) {
 			double share = e == 0 ? 1
 					      : (RECALL - last_recall) /
@@ -237,7 +252,7 @@ static void ask_filter(struct bench *b, size_t i, double *plain)
 	struct filter *filter = NULL;
 	struct match *match = NULL;
 	struct filter_why why;
-	double best, qps, set_ms[2] = {0};
+	double by_default, qps, set_ms[2] = {0};
 
 	if (filters[i].text)
 		need(filter_parse_where(filters[i].text,
@@ -250,13 +265,13 @@ static void ask_filter(struct bench *b, size_t i, double *plain)
 		need(match_new(&b->look, filter, &match) == 0, "no set");
 		set_ms[t] = (now() - began) * 1e3;
 	}
-	qps = rate(b, match, &best);
+	qps = rate(b, match, &by_default);
 	*plain = filter ? *plain : qps;
-	printf("%-14s %8u matches  %8.0f q/s at %.2f  share %.3f  best "
-	       "recall %.4f  set %.2f ms\n",
+	printf("%-14s %8u matches  %8.0f q/s at %.2f  share %.3f  recall "
+	       "at ef 100 %.4f  set %.2f ms\n",
 		filters[i].name,
 		match ? match_size(match) : b->base.n, qps, RECALL,
-		qps / *plain, best, set_ms[1]);
+		qps / *plain, by_default, set_ms[1]);
 	fflush(stdout);
 	match_free(match);
 	filter_free(filter);

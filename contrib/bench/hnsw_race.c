@@ -37,7 +37,8 @@ static const char *const side_name[N_SIDES] = {"ours", "hnswlib"};
 struct race {
 	uint32_t n, n_queries, m, ef_construction, peer_ef_construction;
 	uint32_t threads, passes, builds;
-	bool is_small, is_alone, is_cpu, is_asked, is_plain;
+	bool is_small, is_alone, is_cpu, is_asked;
+	enum hnsw_codes codes;
 	struct data base, queries;
 	enum vg_metric metric;
 	const char *name; /* of the data */
@@ -145,8 +146,7 @@ static double build(struct race *r, enum side side)
 			.m = r->m,
 			.ef_construction = r->ef_construction,
 			.seed = 1,
-			.codes = r->is_plain ? HNSW_CODES_NONE
-					     : HNSW_CODES_AUTO,
+			.codes = r->codes,
 		};
 
 		hnsw_free(r->ours);
@@ -398,7 +398,9 @@ static const char usage[] =
 	"	[-s] [-a]	rows in small pages; ours alone\n"
 	"	[-u] [-v]	per second of processor time; rows may be "
 	"hidden\n"
-	"	[-f] [-r]	without codes; rows in random order\n"
+	"	[-f] [-g] [-r]	without codes; with codes of neighbours "
+	"(quant qg);\n"
+	"			rows in random order\n"
 	"	[-d DATA]	fashion (784, l2); patches (128, l2), what "
 	"make_patches\n"
 	"			wrote into VG_DATA; cve (256, cosine)\n";
@@ -407,7 +409,7 @@ static bool parse(struct race *r, int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "n:q:p:b:t:m:c:C:sauvfrd:")) != -1) {
+	while ((c = getopt(argc, argv, "n:q:p:b:t:m:c:C:sauvfgrd:")) != -1) {
 		uint32_t value = optarg ? (uint32_t)atoi(optarg) : 0;
 
 		switch (c) {
@@ -451,7 +453,10 @@ static bool parse(struct race *r, int argc, char **argv)
 			r->is_random = true;
 			break;
 		case 'f':
-			r->is_plain = true;
+			r->codes = HNSW_CODES_NONE;
+			break;
+		case 'g':
+			r->codes = HNSW_CODES_NEAR;
 			break;
 		case 'u':
 			r->is_cpu = true;

@@ -35,7 +35,7 @@ static int take_row(void *ctx, const struct record *r, uint64_t number)
 {
 	double *sum = ctx;
 
-	*sum += (double)r->vec[number % r->dim];
+	*sum += (double)((const float *)r->vec)[number % r->dim];
 	return 0;
 }
 
@@ -52,7 +52,7 @@ static double stream_once(enum rowstream_kind kind, size_t len)
 	struct rowstream_calls calls = {take_row, bad_row, &sum};
 	struct rowstream s;
 
-	rowstream_init(&s, kind, 0, &calls);
+	rowstream_init(&s, kind, VG_F32, 0, &calls);
 	for (size_t at = 0; at < len; at += PIECE)
 		rowstream_feed(&s, text + at, VG_MIN(len - at, (size_t)PIECE));
 	if (rowstream_end(&s) < 0 || s.number != ROWS)
@@ -92,7 +92,7 @@ static size_t spell(bool is_long)
 
 static void streams(void)
 {
-	size_t len = record_npy_header(text, ROWS, DIM);
+	size_t len = record_npy_header(text, VG_F32, ROWS, DIM);
 
 	memcpy(text + len, rows, sizeof(rows));
 	stream("npy <f4", ROWSTREAM_NPY, len + sizeof(rows));
@@ -120,7 +120,8 @@ static void bodies(void)
 
 	record_parser_init(&p);
 	for (size_t i = 0; i < VG_ARRAY_LEN(forms); i++) {
-		size_t len = record_format(forms[i].form, rows, DIM, NULL,
+		size_t len = record_format(forms[i].form,
+			&(struct record_row){rows, DIM, VG_F32}, NULL,
 			text, sizeof(text));
 		double best = INFINITY;
 		for (int k = 0; k < ROUNDS * 200; k++) {
