@@ -89,6 +89,7 @@ struct cell {
 	/* What finds rows without looking at all; both NULL: flat. */
 	struct hnsw *hnsw;
 	struct ivf *ivf;
+	_Atomic uint64_t n_repaired; /* rows that left the graph; relaxed */
 	uint32_t n_trained;  /* rows that the graph's codes were chosen from,
 				all there were; 0: the first ones */
 	_Atomic uint32_t n_slots; /* release after the slots' versions */

@@ -130,6 +130,7 @@ struct recall_result {
 		uint32_t gen, cell;		   /* their numbers */
 		uint32_t n_learnt; /* ivf_stat: trained; 0: no lists */
 		uint32_t n_slots;
+		uint64_t n_repaired; /* rows that left the graph so far */
 		uint64_t n_live;
 	} of; /* the state of the collection */
 };

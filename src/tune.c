@@ -82,6 +82,8 @@ struct recall_state tune_state(struct collection *c)
 	if (cell) {
 		state.cell = cell->number;
 		state.n_learnt = n_learnt(cell);
+		state.n_repaired = atomic_load_explicit(
+			&cell->n_repaired, memory_order_relaxed);
 		state.n_slots = atomic_load_explicit(
 			&cell->n_slots, memory_order_acquire);
 	}
@@ -105,7 +107,8 @@ bool tune_is_too_large(uint64_t bytes)
 	return bytes > memory_limit() / TUNE_MEMORY;
 }
 
-/* Rows that were added or went, as a share. Slots are never given back. */
+/* Whether so many rows were added, went, or left the graph. Slots are never
+ * given back. */
 static bool has_drifted(
 	const struct recall_state *of, const struct recall_state *now)
 {
@@ -114,8 +117,11 @@ static bool has_drifted(
 	uint64_t were = of->n_slots - VG_MIN(of->n_live, of->n_slots);
 	uint64_t gone = dead - VG_MIN(were, dead);
 
+	uint64_t left = now->n_repaired - VG_MIN(of->n_repaired, now->n_repaired);
+
 	assert(now->n_slots >= of->n_slots);
-	return (double)VG_MAX(more, gone) >= TUNE_DRIFT * of->n_slots;
+	return (double)VG_MAX(more, gone) >= TUNE_DRIFT * of->n_slots ||
+	       (double)left >= TUNE_LEFT * of->n_slots;
 }
 
 static bool class_is_due(const struct recall_samples *samples,

@@ -23,12 +23,13 @@
  * measured alone, so that .stats/recall can tell.
  *
  * When: samples are enough and nothing was measured yet, or since then as many
- * more were taken; TUNE_DRIFT of the rows were added or went; they were linked
- * anew, or their lists learnt anew; ef_search was written. Rows must be linked
- * by then, but for a few. For another target_recall the choice is made anew by
- * the last measurement. Who wakes the thread is a search whose sample makes a
- * look worth while, a change of the configuration, or a compaction; else it
- * sleeps.
+ * more were taken; TUNE_DRIFT of the rows were added or went; TUNE_LEFT of them
+ * left the graph, where walks with the same ef went farther while they led over
+ * the dead; they were linked anew, or their lists learnt anew; ef_search was
+ * written. Rows must be linked by then, but for a few. For another
+ * target_recall the choice is made anew by the last measurement. Who wakes the
+ * thread is a search whose sample makes a look worth while, a change of the
+ * configuration, a repair or a compaction; else it sleeps.
  *
  * COST. TUNE_SHARE of a core's time, or of the disk's where rows had to be read
  * from it; and TUNE_BURST_S of it at once after a rest. Collections whose rows
@@ -41,6 +42,7 @@
 #define TUNE_SHARE .02
 #define TUNE_BURST_S 4.0
 #define TUNE_DRIFT .25
+#define TUNE_LEFT .1
 #define TUNE_MEMORY 2u
 
 struct collection;

@@ -9,6 +9,7 @@
 
 #include "index/ivf.h"
 #include "src/config.h"
+#include "src/repair.h"
 #include "src/store_int.h"
 #include "tests/storekit.h"
 #include "tests/tap.h"
@@ -241,6 +242,36 @@ static bool wait_measured(
 	return false;
 }
 
+static bool wait_measured_again(struct collection *c, uint64_t n_repaired)
+{
+	struct timespec pause = {.tv_nsec = 5000000};
+
+	for (unsigned i = 0; i < 24000; i++) {
+		if (recall_result(c->recall, 0).of.n_repaired == n_repaired)
+			return true;
+		nanosleep(&pause, NULL);
+	}
+	return false;
+}
+
+/* Walks with the same ef were longer while they led over dead rows. */
+static void test_repaired(struct store *s, struct collection *c)
+{
+	uint32_t n_dead = ROWS / 8;
+	char id[16];
+
+	for (unsigned i = 0; i < n_dead; i++) {
+		snprintf(id, sizeof(id), "%u", i);
+		must(sk_del(s, c, id) == 0);
+	}
+	must(store_repair(s, c) == (int)n_dead);
+	ok(wait_measured_again(c, n_dead),
+		"nobody asks, but %u rows left the graph: it is measured",
+		n_dead);
+	put_rows(s, c, 0, n_dead);
+	sk_wait_linked(s);
+}
+
 static struct store *reopen(struct store *s, const char *dir,
 	const struct store_config *cfg, struct collection **c)
 {
@@ -274,6 +305,7 @@ static struct store *test_restart(
 	ok(wait_measured(*c, 900000, ROWS), "so does another target_recall");
 	r = recall_result((*c)->recall, 0);
 	ok(ef_of(*c, 10) == r.ef && r.is_met, "it is %u", r.ef);
+	test_repaired(s, *c);
 	return reopen(s, dir, &by_hand, c);
 }
 
@@ -484,7 +516,7 @@ int main(void)
 	struct store *s = sk_open(dir, &by_hand);
 	struct collection *c = make(s, "c");
 
-	plan(3 + 1 + 7 + 3 + 2 + 3 + 4 + 3 + 1 + 2 + 6);
+	plan(3 + 1 + 7 + 3 + 2 + 3 + 5 + 3 + 1 + 2 + 6);
 	test_samples(s, c);
 	test_few(s, c);
 	test_choice(s, c);
