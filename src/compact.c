@@ -443,7 +443,7 @@ static bool is_set_anew(struct collection *c, const struct generation *g)
 	return !cell_is_shaped(cell, &shape) || cell_wants_codes(cell);
 }
 
-static bool is_due(struct collection *c)
+bool compact_is_due(struct collection *c)
 {
 	struct generation *g = collection_gen(c);
 	bool is_other = is_set_anew(c, g);
@@ -487,7 +487,7 @@ static bool look_at_all(struct store *s)
 		no++) {
 		int rc = 0;
 
-		if (is_due(c)) {
+		if (compact_is_due(c)) {
 			rc = store_compact(s, c);
 			was = was || rc == 0;
 			c->not_before_s = rc < 0 ? clock_now_s() + RETRY_S : 0;

@@ -73,6 +73,9 @@ void compact_fini(struct store *s);
 /* Whether the thread is to end: what takes long looks now and then. Any thread. */
 bool compact_is_stopped(struct store *s);
 
+/* Whether c is to be made anew, and now. The compactor's thread. */
+bool compact_is_due(struct collection *c);
+
 /* Makes a new generation of c now. -EAGAIN: its vectors got another dimension
  * meanwhile; -ENOMEM, -ENOSPC (of numbers); -EROFS; -EINTR: it was stopped.
  * Nothing is changed then. Any thread but the leader. */

@@ -9,7 +9,7 @@
 #include "src/log.h"
 #include "src/store_int.h"
 
-#define STEP 4096u /* slots between two looks whether it is to stop */
+#define STEP 256u /* slots between two looks whether it is to stop */
 
 bool repair_is_due(struct collection *c, bool is_idle)
 {
@@ -44,16 +44,24 @@ static int delete_dead(struct store *s, const struct cell *cell)
 	return n;
 }
 
+/* Whether there is something else to do first: a compaction makes the graph
+ * anew without those rows. */
+static bool is_to_stop(struct store *s, struct collection *c)
+{
+	return compact_is_stopped(s) ||
+	       (s->compactor.has_thread && compact_is_due(c));
+}
+
 /* The long part, beside everything. */
-static int mend(struct store *s, const struct cell *cell,
-	struct hnsw_scratch *scratch)
+static int mend(struct store *s, struct collection *c,
+	const struct cell *cell, struct hnsw_scratch *scratch)
 {
 	uint32_t n_slots =
 		atomic_load_explicit(&cell->n_slots, memory_order_acquire);
 	int rc = 0;
 
 	for (uint32_t from = 0; from < n_slots && rc == 0; from += STEP)
-		rc = compact_is_stopped(s)
+		rc = is_to_stop(s, c)
 			     ? -EINTR
 			     : hnsw_repair(cell->hnsw, from, from + STEP,
 				       scratch);
@@ -62,16 +70,19 @@ static int mend(struct store *s, const struct cell *cell,
 
 /* The short one: no row is linked, and no graph saved, beside it. */
 static int purge(struct store *s, const struct generation *g,
-	const struct cell *cell, struct hnsw_scratch *scratch)
+	struct cell *cell, struct hnsw_scratch *scratch)
 {
-	uint32_t before;
+	uint32_t before, left;
 	int rc;
 
 	pthread_mutex_lock(&s->checkpoint.run_lock);
 	indexer_pause(&s->indexer);
 	before = hnsw_count(cell->hnsw);
 	rc = hnsw_purge(cell->hnsw, scratch);
-	collection_note_purged(g, before - hnsw_count(cell->hnsw));
+	left = before - hnsw_count(cell->hnsw);
+	atomic_fetch_add_explicit(
+		&cell->n_repaired, left, memory_order_relaxed);
+	collection_note_purged(g, left);
 	indexer_resume(&s->indexer);
 	pthread_mutex_unlock(&s->checkpoint.run_lock);
 	return rc;
@@ -90,12 +101,14 @@ int store_repair(struct store *s, struct collection *c)
 	if (n > 0)
 		rc = hnsw_scratch_new(&scratch);
 	if (n > 0 && rc == 0)
-		rc = mend(s, cell, scratch);
+		rc = mend(s, c, cell, scratch);
 	if (n > 0 && rc == 0)
 		rc = purge(s, g, cell, scratch);
 	hnsw_scratch_free(scratch);
 	generation_unref(g);
-	if (n > 0 && rc == 0)
+	if (n > 0 && rc == 0) {
+		tune_wake(s);
 		log_info("repaired: collection=%u rows=%d", c->no, n);
+	}
 	return rc < 0 ? rc : n;
 }

@@ -19,7 +19,7 @@ struct store;
  * nobody changes a fiftieth. What is dead and cannot leave, since somebody sees
  * it, is not asked about again for a while.
  *
- * The compactor's thread does it, between two compactions.
+ * The compactor's thread does it, between two compactions, and stops for one.
  */
 #define REPAIR_MIN 256u
 #define REPAIR_SHARE 5u
@@ -29,8 +29,8 @@ struct store;
  * while. Any thread. */
 bool repair_is_due(struct collection *c, bool is_idle);
 
-/* Takes out what can be. Returns how many rows, or -EINTR: it was stopped, and
- * nothing left; -ENOMEM. The compactor's thread, or one instead of it. */
+/* Takes out what can be. Returns how many rows, or -EINTR: it was stopped, or
+ * a compaction is due, and nothing left; -ENOMEM. The compactor's thread, or one instead of it. */
 int store_repair(struct store *s, struct collection *c);
 
 #endif

@@ -24,7 +24,7 @@ kilobytes() { du -sk "$1" | cut -f1; }
 # Waits until there are at most half as many dead rows as living ones, with which
 # nothing is due any more, and the directory has at most $1 kilobytes.
 small() {
-	for _ in $(seq 1800); do
+	for _ in $(seq 600); do
 		[ $((2 * $(cat "$M/c/.stats/deleted"))) -le \
 			"$(cat "$M/c/.stats/count")" ] &&
 			[ "$(kilobytes "$D")" -le "$1" ] && return 0
