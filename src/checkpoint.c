@@ -591,6 +591,46 @@ static int checkpoint(struct store *s, bool all, bool rotate)
 	return rc;
 }
 
+/* ---- generations that are being made ---- */
+
+/* Vectors of g that no file has. */
+static uint64_t unspilled_bytes(const struct generation *g)
+{
+	const struct cell *cell =
+		atomic_load_explicit(&g->cell, memory_order_relaxed);
+	uint32_t n = cell ? atomic_load_explicit(
+				    &cell->n_slots, memory_order_relaxed)
+			  : 0;
+	uint32_t saved = collection_spilled(g);
+
+	assert(saved <= n);
+	return cell ? (uint64_t)(n - saved) * cell->vec.rows.stride : 0;
+}
+
+int checkpoint_spill(struct store *s, struct generation *g)
+{
+	struct checkpointer *cp = &s->checkpoint;
+	struct collection_files files;
+	bool is_synced = false;
+	int rc;
+
+	if (cp->limit == UINT64_MAX || unspilled_bytes(g) < cp->spill)
+		return 0;
+	pthread_mutex_lock(&cp->run_lock);
+	rc = store_read_only(s) ? -EROFS : sweep_locked(s);
+	if (rc == 0)
+		rc = make_coll_dir(s);
+	files = files_of(s);
+	if (rc == 0)
+		rc = collection_spill(&files, g, &is_synced);
+	if (is_synced && rc < 0 && !io_is_scarce(rc))
+		store_fail(s, rc, "syncing a column");
+	else
+		check_disk(s, rc, "writing a column");
+	pthread_mutex_unlock(&cp->run_lock);
+	return rc;
+}
+
 int store_checkpoint(struct store *s, bool all)
 {
 	return checkpoint(s, all, all);

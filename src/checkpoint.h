@@ -75,6 +75,7 @@ struct checkpointer {
 			   manifest that can be read says. Set by the open */
 	_Atomic int fds; /* that all columns may still keep open to read */
 	uint64_t limit; /* bytes of the log between two; UINT64_MAX: never */
+	uint64_t spill; /* bytes of vectors in memory: checkpoint_spill */
 	_Atomic uint64_t logged; /* bytes since the last cut; relaxed */
 	_Atomic bool has_new_gen; /* relaxed: a generation was replaced since,
 				     or an ef was tuned: what no log says */
@@ -125,6 +126,13 @@ void checkpoint_fini(struct store *s);
  * good: the store is read-only then. Any thread but the leader.
  */
 int store_checkpoint(struct store *s, bool all);
+
+/*
+ * Writes g, which is being made by the caller, to its files, if more of its
+ * vectors than a checkpoint waits for are in memory alone. Errors as
+ * collection_save. Any thread but the leader.
+ */
+int checkpoint_spill(struct store *s, struct generation *g);
 
 /* Why it could not be made, for a line of the log. */
 const char *checkpoint_strerror(int rc);

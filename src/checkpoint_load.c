@@ -254,6 +254,7 @@ int checkpoint_load(struct store *s, const struct store_config *cfg,
 					  : default_limit();
 	if (s->is_recovery)
 		cp->limit = UINT64_MAX;
+	cp->spill = cfg->spill_bytes ? cfg->spill_bytes : cp->limit;
 	cp->grace_s = cfg->has_grace ? cfg->grace_s : GRACE_S;
 	atomic_store(&cp->lsn, 1);
 	assert(cp->number == 0 && cp->coll_dirfd < 0);

@@ -280,6 +280,15 @@ int colfile_sync(struct colfile *cf)
 	return cf->failed;
 }
 
+void colfile_remove(const struct colfile *cf)
+{
+	/* The sums first: whose name is free is taken by the next part. */
+	for (uint32_t i = 0; i < cf->n_parts; i++) {
+		colfile_file_unlink(cf, cf->part[i].number, ".sum");
+		colfile_file_unlink(cf, cf->part[i].number, "");
+	}
+}
+
 const char *colfile_name(const struct colfile *cf)
 {
 	return cf->cfg.name;

@@ -84,6 +84,9 @@ int colfile_open(const struct colfile_config *cfg,
 /* NULL is allowed. What was appended and not synced may be lost. */
 void colfile_close(struct colfile *cf);
 
+/* Removes its files, which nobody is to open again; before colfile_close. */
+void colfile_remove(const struct colfile *cf);
+
 /* The name it was given: "vec". */
 const char *colfile_name(const struct colfile *cf);
 

@@ -90,10 +90,21 @@ void collection_cut_fini(struct collection_cut *cut)
 
 /* ---- the files of one collection ---- */
 
+/* Removes columns that no manifest ever named. What stays is swept by the next
+ * open. */
+static void remove_columns(const struct collection_file *f)
+{
+	for (int i = 0; i < COLUMNS; i++)
+		if (f->column[i])
+			colfile_remove(f->column[i]);
+}
+
 void collection_file_free(struct collection_file *f)
 {
 	if (!f)
 		return;
+	if (f->is_spill)
+		remove_columns(f);
 	if (f->loaded != f->column[COLUMN_VEC])
 		colfile_close(f->loaded);
 	for (int i = 0; i < COLUMNS; i++)
@@ -436,6 +447,8 @@ int collection_save(const struct collection_files *files,
 	rc = collection_file_need(files, g);
 	if (rc == 0)
 		rc = save_columns(g->file, g, cut);
+	if (rc == 0)
+		g->file->is_spill = false;
 	return rc == 0 ? describe(g->file, g, cut, out) : rc;
 }
 
@@ -454,6 +467,49 @@ int collection_sync(const struct collection_files *files, struct generation *g)
 	if (rc == 0)
 		f->is_new = false;
 	return rc;
+}
+
+int collection_spill(const struct collection_files *files,
+	struct generation *g, bool *is_synced)
+{
+	struct cell *cell =
+		atomic_load_explicit(&g->cell, memory_order_relaxed);
+	struct collection_cut cut = {
+		.gen = g,
+		.cell = cell,
+		.n_versions = atomic_load_explicit(
+			&g->n_versions, memory_order_relaxed),
+		.n_slots = cell ? atomic_load_explicit(&cell->n_slots,
+					  memory_order_relaxed)
+				: 0,
+		.n_units = g->blob.n,
+		.n_ended = atomic_load_explicit(
+			&g->n_ended, memory_order_relaxed),
+	};
+	bool is_first = !g->file;
+	int rc = collection_file_need(files, g);
+
+	assert(is_first || g->file->is_spill);
+	*is_synced = false;
+	if (rc == 0 && is_first)
+		g->file->is_spill = true;
+	if (rc == 0)
+		rc = save_columns(g->file, g, &cut);
+	if (rc < 0)
+		return rc;
+	*is_synced = true;
+	rc = collection_sync(files, g);
+	if (rc == 0)
+		collection_remap(g);
+	return rc;
+}
+
+uint32_t collection_spilled(const struct generation *g)
+{
+	const struct collection_file *f = g->file;
+
+	return f && f->column[COLUMN_VEC] ? colfile_rows(f->column[COLUMN_VEC])
+					  : 0;
 }
 
 void collection_remap(struct generation *g)

@@ -61,6 +61,20 @@ void collection_cut_fini(struct collection_cut *cut); /* of zeros: nothing */
 int collection_save(const struct collection_files *files,
 	const struct collection_cut *cut, struct manifest_collection *out);
 
+/*
+ * Writes what g has and its files have not, durably, and gives the memory of its
+ * vectors back: a generation that is being made, which nobody else changes and
+ * no manifest names yet. With nothing else writing files. Errors as
+ * collection_save and collection_sync; *is_synced (written always): whether it
+ * came to the sync. What no manifest names by the time that g goes is removed
+ * with it.
+ */
+int collection_spill(const struct collection_files *files,
+	struct generation *g, bool *is_synced);
+
+/* Rows of its vectors that collection_spill wrote. Who calls it. */
+uint32_t collection_spilled(const struct generation *g);
+
 /* Makes durable what collection_save wrote. An error is for good. */
 int collection_sync(const struct collection_files *files, struct generation *g);
 

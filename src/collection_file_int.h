@@ -27,6 +27,7 @@ struct collection_file {
 	struct colfile *column[COLUMNS]; /* NULL: no rows yet */
 	struct colfile *loaded; /* column[COLUMN_VEC] as it was opened: cells
 				   check their rows by it; or NULL */
+	bool is_spill; /* collection_spill wrote it, no manifest names it */
 	bool is_new;	/* its directory's name is not durable yet */
 	uint32_t cell;	/* number of the cell that vec and graph are of */
 	uint32_t mapped; /* rows in front that were mapped, or cannot be */

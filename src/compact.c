@@ -19,6 +19,7 @@
 #define LOOK_S 1     /* between two looks at all collections */
 #define ROUND_MIN 64 /* versions that may be left for the leader */
 #define PAUSE_NS 2000000
+#define CARRY_STEP 1024u /* versions between two looks at the memory they take */
 #define RETRY_S 60 /* after one that failed */
 
 /* One compaction under way. */
@@ -246,10 +247,28 @@ static void train(struct cell *cell)
 	hnsw_train_on(cell->hnsw, cell->n_trained);
 }
 
+/* All that there are. They may take more memory than there is: what was carried
+ * goes to its files on the way. */
+static int carry_far(struct compaction *cp)
+{
+	uint32_t n = n_versions(cp->old);
+	int rc = 0;
+
+	while (cp->n_versions < n && rc == 0) {
+		rc = carry_versions(cp, cp->n_versions +
+			VG_MIN(n - cp->n_versions, CARRY_STEP));
+		if (rc == 0)
+			rc = checkpoint_spill(cp->s, cp->new);
+		if (rc == 0 && compact_is_stopped(cp->s))
+			rc = -EINTR;
+	}
+	return rc;
+}
+
 static int carry_round(struct compaction *cp)
 {
 	struct cell *cell;
-	int rc = carry_versions(cp, n_versions(cp->old));
+	int rc = carry_far(cp);
 
 	carry_ends(cp);
 	cell = atomic_load_explicit(&cp->new->cell, memory_order_relaxed);

@@ -34,6 +34,10 @@
  * Snapshots keep the generation that they were taken of, as it is: what they
  * show stays searchable in its own graph, and out of the present's way.
  *
+ * What is carried over goes to files as it comes, when it is much
+ * (checkpoint_spill), so that a collection larger than memory can be made anew;
+ * no manifest names them until the new generation is in its place.
+ *
  * A crash at any time finds the old generation, in files and log. What open
  * files show is looked for by the next life before it compacts: store_settle.
  */

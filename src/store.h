@@ -58,6 +58,9 @@ struct store_config {
 	uint64_t checkpoint_bytes; /* of the log between two; 0: 64 MiB,
 				      or a 16th of the memory if that is less;
 				      UINT64_MAX: never, not at the end either */
+	uint64_t spill_bytes; /* of vectors that a compaction carries over
+				 before it writes them to files; 0: as
+				 checkpoint_bytes */
 	bool no_compaction; /* but by store_compact */
 	bool no_tuning;	    /* but by store_tune */
 	bool has_grace;	 /* else an hour */

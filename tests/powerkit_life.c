@@ -106,6 +106,7 @@ int life_start(struct life *l, struct store_report *rep)
 		.indexers = 1,
 		.segment_size = cfg->segment_size,
 		.checkpoint_bytes = cfg->checkpoint_bytes,
+		.spill_bytes = 1,
 		.has_grace = true,
 		.grace_s = cfg->keeps ? 3600 : 0,
 		.no_uring = true,

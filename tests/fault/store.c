@@ -389,7 +389,7 @@ static void renew(const char *dir)
 static void live(const char *dir, struct kit_disk *disk)
 {
 	struct store_config cfg = {.dir = dir, .no_uring = true,
-		.indexers = 1, .segment_size = 400,
+		.indexers = 1, .segment_size = 400, .spill_bytes = 1,
 		.io = disk ? &disk->io : NULL};
 	struct change make = {.type = OP_CREATE, .name = sk_id("c")};
 	struct store_report rep = {0};

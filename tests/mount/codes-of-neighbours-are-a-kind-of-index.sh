@@ -30,7 +30,7 @@ told() { # NAME: the value of a line of .stats/index
 }
 settled() {
 	for _ in $(seq 600); do
-		[ "$(cat "$M/c/.stats/indexing"):$(told anew)" = 0:no ] &&
+		[ "$(told anew):$(cat "$M/c/.stats/indexing")" = no:0 ] &&
 			return 0
 		pause 0.1
 	done

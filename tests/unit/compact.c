@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* compact: what nobody can see goes, what somebody sees stays as it is. */
 #include <errno.h>
+#include <glob.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 #include <time.h>
 
 #include "src/store_int.h"
+#include "tests/logkit.h"
 #include "tests/storekit.h"
 #include "tests/tap.h"
 
@@ -25,15 +27,20 @@ static uint32_t n_versions(struct collection *c)
 
 /* ---- beside a model ---- */
 
-static void test_model(void)
+/* spill_bytes: 1: what is carried goes to files at once. */
+static void test_model(const char *name, uint64_t spill_bytes)
 {
-	const char *dir = scratch_path("model");
+	const char *dir = scratch_path(name);
+	struct store_config cfg = plain;
 	struct sk_model m = {.random = seed() * 2 + 1};
-	struct store *s = sk_open(dir, &plain);
-	struct collection *c = sk_make(s, "c");
+	struct store *s;
+	struct collection *c;
 	unsigned wrong = 0, differs = 0, more = 0, failed = 0, unsound = 0;
 	const char *why;
 
+	cfg.spill_bytes = spill_bytes;
+	s = sk_open(dir, &cfg);
+	c = sk_make(s, "c");
 	for (unsigned life = 0; life < 6; life++) {
 		for (unsigned round = 0; round < 10; round++) {
 			for (unsigned i = 0; i < 60; i++)
@@ -47,7 +54,7 @@ static void test_model(void)
 		}
 		collection_unref(c);
 		store_close(s);
-		s = sk_open(dir, &plain);
+		s = sk_open(dir, &cfg);
 		c = sk_get(s, "c");
 		must(c);
 		differs += !sk_is_model(&m, s, c);
@@ -417,6 +424,109 @@ static void test_saved(void)
 
 /* ---- by itself ---- */
 
+/* ---- files of what is being made ---- */
+
+#define N_SPILLED 6 /* vectors, metadata and versions, and their sums */
+
+static unsigned n_files(const char *dir)
+{
+	char pattern[300];
+	glob_t found;
+	unsigned n;
+
+	snprintf(pattern, sizeof(pattern), "%s/c/*/*", dir);
+	must(glob(pattern, 0, NULL, &found) == 0);
+	n = (unsigned)found.gl_pathc;
+	globfree(&found);
+	return n;
+}
+
+/* Whether all of vectors 0..n-1 are there. */
+static bool is_whole(struct store *s, struct collection *c, unsigned n)
+{
+	unsigned missed = 0;
+	const char *why;
+	char id[16];
+
+	for (unsigned i = 0; i < n; i += 7) {
+		snprintf(id, sizeof(id), "%u", i);
+		missed += strcmp(sk_nearest(s, c, i, 8, true), id) != 0;
+	}
+	return missed == 0 && atomic_load(&c->n_live) == n &&
+	       store_check(s, &why) == 0;
+}
+
+/* Indexers may have the one that was given up a little longer. */
+static unsigned n_files_at_last(const char *dir, unsigned wanted)
+{
+	struct timespec pause = {.tv_nsec = 5000000};
+
+	for (unsigned i = 0; i < 4000 && n_files(dir) != wanted; i++)
+		nanosleep(&pause, NULL);
+	return n_files(dir);
+}
+
+static void test_spill(void)
+{
+	static struct kit_disk disk;
+	const char *dir = scratch_path("spill"), *copy = scratch_path("killed");
+	struct store_config cfg = plain;
+	struct store *s;
+	struct collection *c;
+	unsigned before, n = 3000;
+	char id[16];
+	int rc;
+
+	kit_disk_init(&disk);
+	cfg.io = &disk.io;
+	cfg.spill_bytes = 20000;
+	cfg.no_uring = true;
+	s = sk_open(dir, &cfg);
+	c = sk_make(s, "c");
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(id, sizeof(id), "%u", i);
+		must(sk_put(s, c, (struct sk_put){id, i, 8, 0}) == 0);
+	}
+	must(store_checkpoint(s, true) == 0);
+	before = n_files(dir);
+	disk.calls = 0;
+	disk.only_calls = 1 << KIT_WRITE;
+	disk.fail_at = 4;
+	disk.rc = -ENOSPC;
+	rc = store_compact(s, c);
+	disk.fail_at = 0;
+	ok(rc == -ENOSPC && n_files_at_last(dir, before) == before,
+		"no room for what is carried over: it leaves nothing");
+	ok(is_whole(s, c, n) && store_compact(s, c) == 0 &&
+			n_files_at_last(dir, before + N_SPILLED) ==
+				before + N_SPILLED,
+		"when there is some it goes to files before a checkpoint");
+	must(store_compact(s, c) == 0);
+	ok(n_files_at_last(dir, before + N_SPILLED) == before + N_SPILLED,
+		"which go when it is replaced before one");
+	sk_copy(dir, copy);
+	must(store_checkpoint(s, true) == 0);
+	ok(is_whole(s, c, n), "all of it is there");
+	collection_unref(c);
+	store_close(s);
+	s = sk_open(dir, &plain);
+	c = sk_get(s, "c");
+	ok(is_whole(s, c, n) && n_files(dir) <= before,
+		"after a restart, too, and files of the old one went");
+	collection_unref(c);
+	store_close(s);
+	s = sk_open(copy, &plain);
+	c = sk_get(s, "c");
+	snprintf(id, sizeof(id), "%u", n);
+	must(sk_put(s, c, (struct sk_put){id, n, 8, 0}) == 0);
+	must(store_checkpoint(s, true) == 0);
+	/* One more of the graph. */
+	ok(is_whole(s, c, n + 1) && n_files(copy) <= before + 1,
+		"a kill behind it finds the old one, and removes those files");
+	collection_unref(c);
+	store_close(s);
+}
+
 static void test_alone(void)
 {
 	struct store_config cfg = {
@@ -441,8 +551,10 @@ static void test_alone(void)
 
 int main(void)
 {
-	plan(26);
-	test_model();
+	plan(26 + 4 + 6);
+	test_model("model", 0);
+	test_model("spilled", 1);
+	test_spill();
 	test_old_look();
 	test_small();
 	test_crowd();
