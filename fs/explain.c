@@ -7,9 +7,11 @@
 
 #include "index/hnsw.h"
 #include "index/ivf.h"
+#include "src/auto_index.h"
 #include "src/compact.h"
 #include "src/config.h"
 #include "src/fields.h"
+#include "src/memory.h"
 #include "src/recall.h"
 #include "src/tune.h"
 
@@ -142,6 +144,8 @@ static void print_cell(const struct cell *cell, const struct op_config *config,
 		config->index != VG_INDEX_AUTO ? "as written"
 		: cell->hnsw ? "auto: a graph; while a search with its ef "
 			       "would cost as much, all rows are compared"
+		: cell->ivf  ? "auto: lists of short codes, as a graph takes "
+			       "more memory than there is for it"
 			     : "as written before");
 	fprintf(out, "metric: %s\n", setting(&is, CONFIG_METRIC, value));
 	fprintf(out, "dtype: %s\n", setting(&is, CONFIG_DTYPE, value));
@@ -177,7 +181,8 @@ static void print_anew(struct store *s, struct collection *c,
 	if (store_compacting(s, c, &rows, &linked))
 		fprintf(out, "anew: %u rows, %u linked\n", rows, linked);
 	else if (!c->of && (!cell_is_shaped(cell, &shape) ||
-				   cell_wants_codes(cell)))
+				   cell_wants_codes(cell) ||
+				   cell_is_outgrown(cell, config)))
 		fprintf(out, "anew: soon\n");
 	else
 		fprintf(out, "anew: no\n");
@@ -214,7 +219,7 @@ struct class_view {
 
 static bool is_large(const struct cell *cell)
 {
-	return tune_is_too_large(
+	return !memory_has_room(
 		(uint64_t)cell->n_slots * cell->vec.rows.stride);
 }
 

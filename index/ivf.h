@@ -80,7 +80,10 @@ struct ivf_scratch;
 struct ivf_config {
 	uint32_t dim;	       /* 1..VG_DIM_MAX */
 	enum vg_metric metric; /* l2, cosine or ip */
+	size_t sample_bytes;   /* of rows that are learnt from, at most, of 256
+				  MiB; 0: so many */
 };
+#define IVF_SAMPLE_SHARE 8u /* of the memory: what sample_bytes should be */
 
 /* Without rows. rows (stride dim * 4) are borrowed until ivf_free. Returns
  * owned. -EINVAL: a setting out of range. -ENOMEM. */

@@ -96,7 +96,9 @@ static int find_slots(struct train *t)
 static int draw_sample(struct train *t, uint32_t n_lists)
 {
 	uint32_t dim = t->old->dim;
-	uint64_t most = SAMPLE_MAX / (dim * sizeof(float));
+	size_t bytes = t->v->config.sample_bytes;
+	uint64_t most = VG_MIN(bytes ? bytes : SAMPLE_MAX, SAMPLE_MAX) /
+			(dim * sizeof(float));
 	uint64_t want =
 		VG_MAX((uint64_t)n_lists * PER_LIST, (uint64_t)CODE_SAMPLE);
 	uint32_t n = (uint32_t)VG_MIN(t->n_slots, VG_MIN(want, most));

@@ -128,8 +128,12 @@ static inline bool cell_has_index(const struct cell *cell)
 	return cell->hnsw || cell->ivf;
 }
 
-/* How config says that the cell's rows be linked. As they are, where it is of
- * another dtype: then there is none, and the next vector makes a new cell. */
+/*
+ * How config says that the cell's rows be linked. As they are, where it is of
+ * another dtype: then there is none, and the next vector makes a new cell.
+ * Where index is auto, lists stay lists: whether they should is for
+ * src/auto_index.h.
+ */
 struct cell_shape cell_shape_anew(
 	const struct op_config *config, const struct cell *cell);
 

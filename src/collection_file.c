@@ -31,6 +31,7 @@
 #include "src/collection_file_int.h"
 #include "src/graph_file.h"
 #include "src/log.h"
+#include "src/memory.h"
 #include "src/wire.h"
 
 #define PART_BYTES (256u << 20)
@@ -535,6 +536,9 @@ void collection_remap(struct generation *g)
 		if (rc < 0 && rc != -EOPNOTSUPP)
 			break;
 	}
+	if (!memory_has_room((uint64_t)n * cell->vec.rows.stride))
+		for (uint32_t i = 0; i < f->mapped; i += chunk)
+			column_make_random(&cell->vec, i);
 	if (rc < 0 && rc != -EOPNOTSUPP)
 		log_warn("vectors stay in memory, they cannot be mapped: %s",
 			strerror(-rc));

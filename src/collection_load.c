@@ -12,6 +12,7 @@
 #include "src/collection_int.h"
 #include "src/graph_file.h"
 #include "src/log.h"
+#include "src/memory.h"
 #include "src/wire.h"
 
 #define BATCH 4096u /* rows that are decoded at once */
@@ -123,6 +124,7 @@ static int load_column(struct load *ld, struct colfile *cf, struct column *to,
 	uint32_t n, uint32_t *mapped)
 {
 	uint32_t chunk = 1u << to->rows.shift;
+	bool is_large = mapped && !memory_has_room((uint64_t)n * to->rows.stride);
 	int rc = column_reserve(to, n);
 
 	for (uint32_t from = 0; from < n && rc == 0; from += chunk) {
@@ -131,6 +133,8 @@ static int load_column(struct load *ld, struct colfile *cf, struct column *to,
 		rc = -EOPNOTSUPP;
 		if (mapped && len == chunk && column_add_map(to, from) == 0)
 			rc = colfile_map(cf, from, len, column_at(to, from));
+		if (rc == 0 && is_large)
+			column_make_random(to, from);
 		if (rc == 0)
 			*mapped = from + len;
 		else if (rc == -EOPNOTSUPP)
@@ -466,6 +470,7 @@ static void begin_graph(struct load *ld)
 		.n_deltas = m->n_deltas,
 		.is_ivf = cell->ivf != NULL,
 		.config = cell_graph_config(cell),
+		.lists = cell_ivf_config(cell),
 		.rows = &cell->vec.rows,
 		.n_rows = cell->n_reserved,
 	};

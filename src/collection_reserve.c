@@ -8,6 +8,7 @@
 
 #include "index/hnsw.h"
 #include "index/ivf.h"
+#include "src/memory.h"
 #include "src/collection_int.h"
 #include "src/config.h"
 #include "src/match.h"
@@ -63,7 +64,9 @@ static_assert(VG_QUANT_AUTO == (int)HNSW_CODES_AUTO &&
 
 struct ivf_config cell_ivf_config(const struct cell *cell)
 {
-	return (struct ivf_config){.dim = cell->dim, .metric = cell->metric};
+	return (struct ivf_config){.dim = cell->dim,
+		.metric = cell->metric,
+		.sample_bytes = memory_limit() / IVF_SAMPLE_SHARE};
 }
 
 struct cell_shape cell_shape_of(const struct op_config *config, uint32_t dim)
@@ -87,6 +90,9 @@ struct cell_shape cell_shape_anew(
 {
 	struct cell_shape shape = cell_shape_of(config, cell->dim);
 
+	if (config->index == VG_INDEX_AUTO && cell->index == VG_IVF_PQ &&
+		vg_has_lists(shape.dtype, shape.metric))
+		shape.index = VG_IVF_PQ;
 	if (shape.dtype == cell->dtype)
 		return shape;
 	return (struct cell_shape){

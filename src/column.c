@@ -207,8 +207,7 @@ static bool is_wary(struct column *c, const uint32_t *item, uint32_t n)
 	       is_missing(pages_of(c, item[nth / LOOK_EVERY % n]));
 }
 
-/* From now on no page of the item's chunk is read that nobody asks for. */
-static void make_random(struct column *c, uint32_t i)
+void column_make_random(struct column *c, uint32_t i)
 {
 	uint32_t chunk = i >> c->rows.shift;
 
@@ -233,7 +232,7 @@ void column_fetch(struct column *c, const uint32_t *item, uint32_t n)
 
 		if (!is_missing(pages))
 			continue;
-		make_random(c, item[i]);
+		column_make_random(c, item[i]);
 		madvise(pages.iov_base, pages.iov_len, MADV_WILLNEED);
 		n_missing++;
 	}

@@ -63,13 +63,18 @@ static inline int column_check(const struct column *c, uint32_t i)
  * found missing lately: where all is in memory it costs next to nothing. It
  * fails silently: whoever reads waits, or finds what is lost. Any thread.
  *
- * The kernel reads 128 KiB around a page that is missing, which drives out
- * what was asked for. So chunks where some are get no more than what is asked
- * for, from then on, and who goes over items in their order asks for those that
- * come next, [from, to), some MiB at a time, by column_fetch_range.
+ * The kernel reads 128 KiB around a page that is missing, or some MiB, which
+ * drives out what was asked for. So chunks where some are get no more than what
+ * is asked for, from then on (column_make_random), and who goes over items in
+ * their order asks for those that come next, [from, to), some MiB at a time, by
+ * column_fetch_range.
  */
 void column_fetch(struct column *c, const uint32_t *item, uint32_t n);
 void column_fetch_range(struct column *c, uint32_t from, uint32_t to);
+
+/* From now on no page of item i's chunk, which is mapped, is read that nobody
+ * asks for: where there are more of them than memory. Any thread. */
+void column_make_random(struct column *c, uint32_t i);
 
 /* Before item i is read by who goes over items in about their order: range
  * calls as they become due. *at is the caller's, 0 at first. */

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "index/hnsw.h"
+#include "src/auto_index.h"
 #include "src/collection_int.h"
 #include "src/clock.h"
 #include "src/log.h"
@@ -220,6 +221,7 @@ static int make_generation(struct compaction *cp, struct collection *c)
 		return 0;
 	config = collection_config(c);
 	shape = cell_shape_anew(&config, cp->cell);
+	shape.index = cell_index_anew(cp->cell, &config);
 	rc = cell_new(cp->new, &shape, &cell);
 	if (rc == 0)
 		atomic_store_explicit(
@@ -459,7 +461,8 @@ static bool is_set_anew(struct collection *c, const struct generation *g)
 	if (!cell)
 		return false;
 	shape = cell_shape_anew(&config, cell);
-	return !cell_is_shaped(cell, &shape) || cell_wants_codes(cell);
+	return !cell_is_shaped(cell, &shape) || cell_wants_codes(cell) ||
+	       cell_is_outgrown(cell, &config);
 }
 
 bool compact_is_due(struct collection *c)

@@ -20,7 +20,8 @@
  * So the rows come under other settings, too: a collection whose metric, index,
  * m, ef_construction or quant was written anew is made anew with them, and
  * searches go by the old ones until then. The same becomes of one whose values
- * have left the range of its codes (cell_wants_codes).
+ * have left the range of its codes (cell_wants_codes), or whose index the
+ * memory is too small for, or large enough again (auto_index.h).
  *
  * When: settings or codes differ; the dead outnumber the living and COMPACT_MIN,
  * so that the work of it is a part of the work that made it necessary; a

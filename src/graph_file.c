@@ -28,11 +28,9 @@ static int load_ivf(const struct graph_files *files, struct derived_in *in,
 	const char **what, struct ivf **v)
 {
 	struct ivf_source source = {.read = derived_read, .ctx = in};
-	struct ivf_config config = {
-		.dim = files->config.dim, .metric = files->config.metric};
 
 	return *v ? ivf_load_delta(*v, files->n_rows, &source, what)
-		  : ivf_load_base(&config, files->rows, files->n_rows, &source,
+		  : ivf_load_base(&files->lists, files->rows, files->n_rows, &source,
 			    what, v);
 }
 

@@ -25,7 +25,8 @@ struct graph_files {
 	const struct manifest_file *delta; /* n_deltas of them */
 	uint32_t n_deltas;
 	bool is_ivf;
-	struct hnsw_config config; /* of it dim and metric, if it is_ivf */
+	struct hnsw_config config; /* of the one... */
+	struct ivf_config lists;   /* ...and of the other */
 	const struct rows *rows; /* borrowed by the graph */
 	uint32_t n_rows;
 };

@@ -84,6 +84,7 @@ libvgcore_a_SOURCES += \
 	%D%/collection.c %D%/collection.h \
 	%D%/collection_apply.c %D%/collection_fields.c \
 	%D%/collection_int.h \
+	%D%/auto_index.c %D%/auto_index.h \
 	%D%/collection_reserve.c \
 	%D%/commit.c \
 	%D%/config.c %D%/config.h \

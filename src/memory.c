@@ -82,6 +82,11 @@ uint64_t memory_limit(void)
 	return limit;
 }
 
+bool memory_has_room(uint64_t bytes)
+{
+	return bytes <= memory_limit() / 2;
+}
+
 uint64_t memory_fds(void)
 {
 	struct rlimit limit;

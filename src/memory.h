@@ -11,6 +11,9 @@
  */
 uint64_t memory_limit(void);
 
+/* Whether so many bytes are half of that at most. */
+bool memory_has_room(uint64_t bytes);
+
 /* Descriptors that it may have; UINT64_MAX: no limit. */
 uint64_t memory_fds(void);
 

@@ -102,11 +102,6 @@ bool tune_is_current(
 	       of->target_recall == now->target_recall;
 }
 
-bool tune_is_too_large(uint64_t bytes)
-{
-	return bytes > memory_limit() / TUNE_MEMORY;
-}
-
 /* Whether so many rows were added, went, or left the graph. Slots are never
  * given back. */
 static bool has_drifted(
@@ -146,8 +141,8 @@ static bool is_moderate(struct collection *c)
 	struct generation *g = collection_gen(c);
 	const struct cell *cell =
 		atomic_load_explicit(&g->cell, memory_order_acquire);
-	bool is = cell && !tune_is_too_large((uint64_t)cell->n_slots *
-					     cell->vec.rows.stride);
+	bool is = cell && memory_has_room((uint64_t)cell->n_slots *
+					  cell->vec.rows.stride);
 
 	generation_unref(g);
 	return is;

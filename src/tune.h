@@ -33,8 +33,8 @@
  *
  * COST. TUNE_SHARE of a core's time, or of the disk's where rows had to be read
  * from it; and TUNE_BURST_S of it at once after a rest. Collections whose rows
- * take more than 1 / TUNE_MEMORY of the memory are left alone: reading all of
- * them would put others out of it.
+ * take more than half of the memory (memory_has_room) are left alone: reading
+ * all of them would put others out of it.
  *
  * What was tuned is in the collection's config, and with it in the next
  * manifest; a crash loses it since then, and nothing else.
@@ -43,7 +43,6 @@
 #define TUNE_BURST_S 4.0
 #define TUNE_DRIFT .25
 #define TUNE_LEFT .1
-#define TUNE_MEMORY 2u
 
 struct collection;
 struct store;
@@ -75,9 +74,6 @@ struct recall_state tune_state(struct collection *c);
  * says: but for some rows, that is. */
 bool tune_is_current(
 	const struct recall_result *result, const struct recall_state *now);
-
-/* Whether the rows of c, of so many bytes, are too many to be compared. */
-bool tune_is_too_large(uint64_t bytes);
 
 /*
  * Measures c now, at once and whatever it costs, for each class of k that has
