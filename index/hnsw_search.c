@@ -635,7 +635,10 @@ static int search(struct walk *w, const struct hnsw_query *q, uint32_t ef,
 	at.dist = probe_dist(w->probe, at.slot, INFINITY);
 	if (isnan(at.dist)) /* damaged: every other row is nearer */
 		at.dist = INFINITY;
-	hnsw_descend(w->probe, &at, top, w->is_near ? VG_MIN(top, 1) : 0);
+	/* Level 1 is left out: there each step waits for the one before, and
+	 * the walk, which has several under way, finds from where level 2 ends
+	 * just as well. */
+	hnsw_descend(w->probe, &at, top, VG_MIN(top, 1));
 	if (w->is_near)
 		return hnsw_walk_near(w, at);
 	return mode == MODE_HOP ? hnsw_walk_among(w, q->among, at)
