@@ -284,39 +284,3 @@ bool fk_agree(struct fields *f, const struct filter *filter,
 		*n = n_set;
 	return n_same == rows->n && n_set == n_want;
 }
-
-/* ---- streams ---- */
-
-static int stream_write(void *ctx, const void *bytes, size_t len)
-{
-	struct fk_stream *s = ctx;
-
-	must(len > 0 && len <= 1u << 20);
-	if (s->limit && s->len + len > s->limit)
-		return -EIO;
-	if (s->len + len > s->cap) {
-		s->cap = 2 * (s->len + len);
-		s->bytes = realloc(s->bytes, s->cap);
-		must(s->bytes);
-	}
-	memcpy(s->bytes + s->len, bytes, len);
-	s->len += len;
-	return 0;
-}
-
-static int stream_read(void *ctx, void *buf, size_t len)
-{
-	struct fk_stream *s = ctx;
-
-	if (s->len - s->at < len)
-		return -VG_ECORRUPT;
-	memcpy(buf, s->bytes + s->at, len);
-	s->at += len;
-	return 0;
-}
-
-void fk_stream_init(struct fk_stream *s)
-{
-	*s = (struct fk_stream){.sink = {stream_write, s},
-		.source = {stream_read, s}};
-}

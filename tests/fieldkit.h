@@ -30,13 +30,4 @@ struct filter *fk_where(const char *text);
 bool fk_agree(struct fields *f, const struct filter *filter,
 	const struct fields_rows *rows, uint32_t *n);
 
-/* A stream in memory; read fails at its end, write at limit (0: never). */
-struct fk_stream {
-	uint8_t *bytes; /* free */
-	size_t len, cap, at, limit;
-	struct fields_sink sink;
-	struct fields_source source;
-};
-void fk_stream_init(struct fk_stream *s); /* empty */
-
 #endif

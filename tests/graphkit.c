@@ -2,56 +2,16 @@
 /* graphkit.c: see graphkit.h. */
 #include "tests/graphkit.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/tap.h"
 
-static int stream_write(void *ctx, const void *bytes, size_t len)
-{
-	struct gk_stream *s = ctx;
-
-	if (++s->n_writes == s->fail_at)
-		return -ENOSPC;
-	if (s->len + len > s->cap) {
-		s->cap = 2 * (s->len + len);
-		s->bytes = realloc(s->bytes, s->cap);
-		must(s->bytes);
-	}
-	memcpy(s->bytes + s->len, bytes, len);
-	s->len += len;
-	return 0;
-}
-
-static int stream_read(void *ctx, void *buf, size_t len)
-{
-	struct gk_stream *s = ctx;
-
-	if (len > s->len - s->at)
-		return -ENODATA;
-	memcpy(buf, s->bytes + s->at, len);
-	s->at += len;
-	return 0;
-}
-
-void gk_stream_init(struct gk_stream *s)
-{
-	*s = (struct gk_stream){.sink = {stream_write, s},
-		.source = {stream_read, s}};
-}
-
-void gk_stream_fini(struct gk_stream *s)
-{
-	free(s->bytes);
-	s->bytes = NULL;
-}
-
-void gk_save(struct hnsw *h, struct gk_stream *s)
+void gk_save(struct hnsw *h, struct stream *s)
 {
 	s->len = s->at = 0;
-	must(hnsw_save_base(h, &s->sink) == 0);
-	must(hnsw_save_rest(h, &s->sink) == 0);
+	must(hnsw_save_base(h, gk_sink(s)) == 0);
+	must(hnsw_save_rest(h, gk_sink(s)) == 0);
 }
 
 const struct hnsw_config gk_plain = {.dim = 6,
@@ -71,14 +31,13 @@ void gk_ground_init(struct gk_ground *g, const struct hnsw_config *config,
 		g->data.vecs[i] = (float)(rand() % 2001 - 1000) / 1000;
 	must(hnsw_new(config, &g->data.rows, &g->h) == 0);
 	must(hnsw_scratch_new(&g->scratch) == 0);
-	gk_stream_init(&g->base);
 }
 
 void gk_ground_fini(struct gk_ground *g)
 {
 	hnsw_free(g->h);
 	hnsw_scratch_free(g->scratch);
-	gk_stream_fini(&g->base);
+	free(g->base.bytes);
 	data_fini(&g->data);
 }
 
@@ -89,23 +48,23 @@ void gk_put_range(struct gk_ground *g, struct hnsw *h, uint32_t from,
 		must(hnsw_put(h, i, g->scratch) == 0);
 }
 
-struct hnsw *gk_load(struct gk_ground *g, struct gk_stream *s)
+struct hnsw *gk_load(struct gk_ground *g, struct stream *s)
 {
 	struct hnsw *h = NULL;
 
 	s->at = 0;
 	g->why = "";
-	if (hnsw_load_base(&g->config, &g->data.rows, g->data.n, &s->source,
+	if (hnsw_load_base(&g->config, &g->data.rows, g->data.n, gk_source(s),
 		    &g->why, &h) < 0)
 		return NULL;
 	return h;
 }
 
-bool gk_load_delta(struct gk_ground *g, struct hnsw *h, struct gk_stream *s)
+bool gk_load_delta(struct gk_ground *g, struct hnsw *h, struct stream *s)
 {
 	s->at = 0;
 	g->why = "";
-	return hnsw_load_delta(h, g->data.n, &s->source, &g->why) == 0 &&
+	return hnsw_load_delta(h, g->data.n, gk_source(s), &g->why) == 0 &&
 	       s->at == s->len;
 }
 

@@ -1,23 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* graphkit.h: what tests of saved graphs share: streams in memory, a graph. */
+/* graphkit.h: what tests of saved graphs share. */
 #ifndef TESTS_GRAPHKIT_H
 #define TESTS_GRAPHKIT_H
 
 #include "index/hnsw_int.h"
 #include "tests/recall/data.h"
+#include "tests/streamkit.h"
 
-/* A stream in memory: what a sink wrote, and how far a source has read. */
-struct gk_stream {
-	char *bytes;
-	size_t len, cap;
-	size_t at;
-	int n_writes, fail_at; /* the write that fails; 0: none */
-	struct hnsw_sink sink;
-	struct hnsw_source source;
-};
-
-void gk_stream_init(struct gk_stream *s);
-void gk_stream_fini(struct gk_stream *s);
+/* For the call they stand in: a stream as a graph takes it. */
+#define gk_sink(s) (&(struct hnsw_sink){stream_write, (s)})
+#define gk_source(s) (&(struct hnsw_source){stream_read, (s)})
 
 /* A graph over random rows. */
 struct gk_ground {
@@ -25,7 +17,7 @@ struct gk_ground {
 	struct hnsw_config config;
 	struct hnsw *h;
 	struct hnsw_scratch *scratch;
-	struct gk_stream base;
+	struct stream base;
 	const char *why; /* of the last load */
 };
 
@@ -42,11 +34,11 @@ void gk_put_range(struct gk_ground *g, struct hnsw *h, uint32_t from,
 	uint32_t to);
 
 /* A base, at once. */
-void gk_save(struct hnsw *h, struct gk_stream *s);
+void gk_save(struct hnsw *h, struct stream *s);
 
 /* The graph of a base's stream, NULL if it is refused: g->why. Owned. */
-struct hnsw *gk_load(struct gk_ground *g, struct gk_stream *s);
-bool gk_load_delta(struct gk_ground *g, struct hnsw *h, struct gk_stream *s);
+struct hnsw *gk_load(struct gk_ground *g, struct stream *s);
+bool gk_load_delta(struct gk_ground *g, struct hnsw *h, struct stream *s);
 
 /* hnsw_check, with a diagnostic; NULL is not valid. */
 bool gk_is_valid(const struct hnsw *h);

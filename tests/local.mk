@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 noinst_LIBRARIES += libvgtap.a
-libvgtap_a_SOURCES = %D%/tap.c %D%/tap.h
+libvgtap_a_SOURCES = %D%/tap.c %D%/tap.h %D%/streamkit.c %D%/streamkit.h
 
 # fuzz: a target is `tests_fuzz_NAME_SOURCES = %D%/fuzz/NAME.c $(fuzz_main)`,
 # `tests_fuzz_NAME_LDFLAGS = $(fuzz_ldflags)` and a line in fuzz_targets;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "tests/fieldkit.h"
+#include "tests/streamkit.h"
 #include "tests/tap.h"
 
 /*
@@ -103,8 +104,8 @@ void *__wrap_realloc(void *p, size_t n)
 static struct fk_records records;
 static struct fields *fields; /* with a and b of the first 100 versions */
 static struct filter *filters[2];
-static uint8_t saved[1 << 20];
-static size_t saved_len, saved_at;
+static uint8_t room[1 << 20];
+static struct stream saved = {.bytes = room, .cap = sizeof(room)};
 
 static const char where[] = "a.in=1,\"x\",100 and (not o.x.contains=ab or "
 	"b.gte=1.5) or c.prefix=a and a.ne=1 and a.ne=1";
@@ -180,36 +181,17 @@ static int play_values(void)
 		NULL);
 }
 
-static int write_saved(void *ctx, const void *bytes, size_t len)
-{
-	(void)ctx;
-	must(saved_len + len <= sizeof(saved));
-	memcpy(saved + saved_len, bytes, len);
-	saved_len += len;
-	return 0;
-}
-
-static int read_saved(void *ctx, void *buf, size_t len)
-{
-	(void)ctx;
-	if (saved_len - saved_at < len)
-		return -VG_ECORRUPT;
-	memcpy(buf, saved + saved_at, len);
-	saved_at += len;
-	return 0;
-}
-
 static int play_stream(void)
 {
-	struct fields_sink sink = {write_saved, NULL};
-	struct fields_source source = {read_saved, NULL};
+	struct fields_sink sink = {stream_write, &saved};
+	struct fields_source source = {stream_read, &saved};
 	struct fields *again;
 	const char *why;
 	int rc = fields_new(SIZE_MAX, 8, &again);
 
 	if (rc < 0)
 		return rc;
-	saved_len = saved_at = 0;
+	saved.len = saved.at = 0;
 	rc = fields_save(fields, &sink);
 	if (rc == 0)
 		rc = fields_load(again, 100, &source, &why);

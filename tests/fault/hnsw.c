@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "tests/memkit.h"
+#include "tests/streamkit.h"
 #include "tests/tap.h"
 
 #define N 1500
@@ -139,36 +140,16 @@ static struct run run_once(long nth, bool forever)
 
 /* ---- saving and loading ---- */
 
-static char stream[2 << 20];
-static size_t stream_len, stream_at;
-
-static int stream_write(void *ctx, const void *bytes, size_t len)
-{
-	(void)ctx;
-	must(stream_len + len <= sizeof(stream));
-	memcpy(stream + stream_len, bytes, len);
-	stream_len += len;
-	return 0;
-}
-
-static int stream_read(void *ctx, void *buf, size_t len)
-{
-	(void)ctx;
-	if (len > stream_len - stream_at)
-		return -ENODATA;
-	memcpy(buf, stream + stream_at, len);
-	stream_at += len;
-	return 0;
-}
-
-static const struct hnsw_sink sink = {stream_write, NULL};
-static const struct hnsw_source source = {stream_read, NULL};
+static uint8_t room[2 << 20];
+static struct stream stream = {.bytes = room, .cap = sizeof(room)};
+static const struct hnsw_sink sink = {stream_write, &stream};
+static const struct hnsw_source source = {stream_read, &stream};
 
 static int save_base(struct hnsw *h)
 {
 	int rc;
 
-	stream_len = 0;
+	stream.len = 0;
 	rc = hnsw_save_base(h, &sink);
 	return rc < 0 ? rc : hnsw_save_rest(h, &sink);
 }
@@ -205,11 +186,11 @@ static int load_all(struct hnsw **out)
 	struct hnsw *h;
 	int rc;
 
-	stream_at = 0;
+	stream.at = 0;
 	rc = hnsw_load_base(&config, &rows, N, &source, &why, &h);
 	if (rc < 0)
 		return rc;
-	if (stream_at < stream_len)
+	if (stream.at < stream.len)
 		rc = hnsw_load_delta(h, N, &source, &why);
 	must(!why);
 	if (rc == 0)

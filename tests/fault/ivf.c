@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/memkit.h"
+#include "tests/streamkit.h"
 #include "tests/tap.h"
 
 #define N (IVF_TRAIN + 200)
@@ -90,26 +91,8 @@ static void run_train(struct run *r)
 	r->is_right = r->is_right && st.n_lists > 0 && is_whole(r, N);
 }
 
-static char stream[1 << 20];
-static size_t stream_len, stream_at;
-
-static int stream_write(void *ctx, const void *bytes, size_t len)
-{
-	(void)ctx;
-	must(stream_len + len <= sizeof(stream));
-	memcpy(stream + stream_len, bytes, len);
-	stream_len += len;
-	return 0;
-}
-
-static int stream_read(void *ctx, void *buf, size_t len)
-{
-	(void)ctx;
-	must(stream_at + len <= stream_len);
-	memcpy(buf, stream + stream_at, len);
-	stream_at += len;
-	return 0;
-}
+static uint8_t room[1 << 20];
+static struct stream stream = {.bytes = room, .cap = sizeof(room)};
 
 /* All that is not learning, of what was learnt. */
 static struct ivf *learnt;
@@ -130,21 +113,21 @@ static void search_all(struct run *r, struct ivf *v)
 
 static void run_rest(struct run *r)
 {
-	struct ivf_sink sink = {.write = stream_write};
-	struct ivf_source source = {.read = stream_read};
+	struct ivf_sink sink = {stream_write, &stream};
+	struct ivf_source source = {stream_read, &stream};
 	const char *why = "";
 	bool is_delta;
 
 	if (failed(r, ivf_scratch_new(&r->s)))
 		must(ivf_scratch_new(&r->s) == 0);
 	search_all(r, learnt);
-	stream_len = stream_at = 0;
+	stream.len = stream.at = 0;
 	if (failed(r, ivf_save(learnt, true, &sink, &is_delta))) {
-		stream_len = 0;
+		stream.len = 0;
 		must(ivf_save(learnt, true, &sink, &is_delta) == 0);
 	}
 	if (failed(r, ivf_load_base(&config, &rows, N, &source, &why, &r->v))) {
-		stream_at = 0;
+		stream.at = 0;
 		must(ivf_load_base(&config, &rows, N, &source, &why, &r->v) ==
 			0);
 	}

@@ -264,8 +264,8 @@ static void test_left(void)
 	ok(recall(&g, 17000, g.data.vecs + 16000 * 4, 200) > .95,
 		"walks go by rows again");
 	ok(gk_is_valid(g.h), "in a valid graph");
-	must(hnsw_save_base(g.h, &g.base.sink) == 0);
-	must(hnsw_save_rest(g.h, &g.base.sink) == 0);
+	must(hnsw_save_base(g.h, gk_sink(&g.base)) == 0);
+	must(hnsw_save_rest(g.h, gk_sink(&g.base)) == 0);
 	struct hnsw *h = gk_load(&g, &g.base);
 
 	ok(gk_is_same(g.h, h, 17000), "which is known after a load");
@@ -327,26 +327,25 @@ static void test_equal(void)
 static void test_saved(void)
 {
 	for (uint32_t at = 900; at < 1100; at += 100) {
-		struct gk_stream delta;
+		struct stream delta = {0};
 		struct gk_ground g;
 		struct hnsw *h;
 
 		gk_ground_init(&g, &gk_plain, 1300);
-		gk_stream_init(&delta);
 		gk_put_range(&g, g.h, 0, at);
-		must(hnsw_save_base(g.h, &g.base.sink) == 0);
+		must(hnsw_save_base(g.h, gk_sink(&g.base)) == 0);
 		gk_put_range(&g, g.h, at, at + 50);
-		must(hnsw_save_rest(g.h, &g.base.sink) == 0);
+		must(hnsw_save_rest(g.h, gk_sink(&g.base)) == 0);
 		h = gk_load(&g, &g.base);
 		ok(gk_is_same(g.h, h, 1300) && gk_is_valid(h),
 			"a base of %u nodes is loaded with its codes", at + 50);
 		gk_put_range(&g, g.h, at + 50, 1300);
-		must(hnsw_save_delta(g.h, &delta.sink) == 0);
+		must(hnsw_save_delta(g.h, gk_sink(&delta)) == 0);
 		ok(gk_load_delta(&g, h, &delta) && gk_is_same(g.h, h, 1300) &&
 				gk_is_valid(h),
 			"and a delta with those that came since");
 		hnsw_free(h);
-		gk_stream_fini(&delta);
+		free(delta.bytes);
 		gk_ground_fini(&g);
 	}
 }
@@ -368,14 +367,13 @@ static bool refuses(struct gk_ground *g, const char *why)
 static void test_damage(void)
 {
 	struct hnsw_config plain = gk_plain;
-	struct gk_stream delta;
+	struct stream delta = {0};
 	struct quant was;
 	struct gk_ground g;
 	struct hnsw *h;
 	const char *why;
 
 	gk_ground_init(&g, &gk_plain, 1300);
-	gk_stream_init(&delta);
 	gk_put_range(&g, g.h, 0, 1200);
 	must(g.h->quant_state == QUANT_ON);
 	was = g.h->quant;
@@ -398,7 +396,7 @@ static void test_damage(void)
 	must(h);
 	g.h->quant.lo += 1;
 	gk_put_range(&g, g.h, 1200, 1300);
-	must(hnsw_save_delta(g.h, &delta.sink) == 0);
+	must(hnsw_save_delta(g.h, gk_sink(&delta)) == 0);
 	ok(!gk_load_delta(&g, h, &delta) &&
 			strcmp(g.why, "the scale of its codes is none") == 0,
 		"a delta of another scale");
@@ -410,7 +408,7 @@ static void test_damage(void)
 	atomic_fetch_and(hnsw_coded(g.h, 71), ~(1ull << 71 % 64));
 	atomic_fetch_or(hnsw_dirty(g.h, 71), 1ull << 71 % 64);
 	delta.len = delta.at = 0;
-	must(hnsw_save_delta(g.h, &delta.sink) == 0);
+	must(hnsw_save_delta(g.h, gk_sink(&delta)) == 0);
 	ok(!gk_load_delta(&g, h, &delta) &&
 			strcmp(g.why, "a node has lost its code") == 0,
 		"a node that has lost its code");
@@ -418,7 +416,7 @@ static void test_damage(void)
 	hnsw_code(g.h, 5)[2] ^= 1;
 	ok(hnsw_check(g.h, &why) == -VG_ECORRUPT && strncmp(why, "I6", 2) == 0,
 		"a check tells a code that is not its row's");
-	gk_stream_fini(&delta);
+	free(delta.bytes);
 	gk_ground_fini(&g);
 }
 

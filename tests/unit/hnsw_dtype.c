@@ -293,15 +293,14 @@ static struct result ask(struct field *f, const struct hnsw *h,
 static struct hnsw *reload(const struct field *f, struct hnsw *h,
 	const struct hnsw_config *config)
 {
-	struct gk_stream stream;
+	struct stream stream = {0};
 	struct hnsw *back = NULL;
 	const char *why;
 
-	gk_stream_init(&stream);
-	must(hnsw_save_base(h, &stream.sink) == 0 &&
-		hnsw_save_rest(h, &stream.sink) == 0);
-	hnsw_load_base(config, &f->rows, f->n, &stream.source, &why, &back);
-	gk_stream_fini(&stream);
+	must(hnsw_save_base(h, gk_sink(&stream)) == 0 &&
+		hnsw_save_rest(h, gk_sink(&stream)) == 0);
+	hnsw_load_base(config, &f->rows, f->n, gk_source(&stream), &why, &back);
+	free(stream.bytes);
 	return back;
 }
 

@@ -41,14 +41,13 @@ static void test_small(void)
 static void test_metric(enum vg_metric metric, const char *name)
 {
 	struct hnsw_config config = gk_plain;
-	struct gk_stream again;
+	struct stream again = {0};
 	struct gk_ground g;
 	struct hnsw *h;
 	size_t delta, base;
 
 	config.metric = metric;
 	gk_ground_init(&g, &config, 4000);
-	gk_stream_init(&again);
 	gk_put_range(&g, g.h, 0, 3000);
 	hnsw_save_cost(g.h, &delta, &base);
 	gk_save(g.h, &g.base);
@@ -69,7 +68,7 @@ static void test_metric(enum vg_metric metric, const char *name)
 	ok(gk_is_same(g.h, h, 4000) && gk_is_valid(h),
 		"%s: 1,000 puts later both are the same", name);
 	hnsw_free(h);
-	gk_stream_fini(&again);
+	free(again.bytes);
 	gk_ground_fini(&g);
 }
 
@@ -113,7 +112,7 @@ static void test_large(void)
 	h = gk_load(&g, &g.base);
 	gk_put_range(&g, g.h, 8000, 20000);
 	g.base.len = 0;
-	must(hnsw_save_delta(g.h, &g.base.sink) == 0);
+	must(hnsw_save_delta(g.h, gk_sink(&g.base)) == 0);
 	must(gk_load_delta(&g, h, &g.base));
 	ok(gk_is_same(g.h, h, 20000) && gk_is_valid(h),
 		"a delta may have more nodes than the base");
@@ -249,7 +248,7 @@ static void test_golden(void)
 	gk_put_range(&g, g.h, 69, 70);
 	gk_save(g.h, &g.base);
 	gk_put_range(&g, g.h, 0, 1);
-	must(hnsw_save_delta(g.h, &g.base.sink) == 0);
+	must(hnsw_save_delta(g.h, gk_sink(&g.base)) == 0);
 	must(g.base.len <= 512);
 	for (size_t i = 0; i < g.base.len; i++)
 		snprintf(hex + 2 * i, 3, "%02x",
@@ -264,34 +263,32 @@ static void test_golden(void)
 
 static void test_deltas(void)
 {
-	struct gk_stream delta[6];
+	struct stream delta[6] = {0};
 	struct gk_ground g;
 	struct hnsw *h;
 	size_t cost, base;
 	bool is_told = true, is_step = true;
 
 	gk_ground_init(&g, &gk_plain, 2300);
-	for (int i = 0; i < 6; i++)
-		gk_stream_init(&delta[i]);
 	gk_put_range(&g, g.h, 0, 1000);
 	gk_save(g.h, &g.base);
 	h = gk_load(&g, &g.base);
 	for (uint32_t i = 0; i < 4; i++) {
 		gk_put_range(&g, g.h, 1000 + i * 200, 1000 + (i + 1) * 200);
 		hnsw_save_cost(g.h, &cost, &base);
-		must(hnsw_save_delta(g.h, &delta[i].sink) == 0);
+		must(hnsw_save_delta(g.h, gk_sink(&delta[i])) == 0);
 		is_told = is_told && delta[i].len == cost && cost < base;
 		is_step = is_step && gk_load_delta(&g, h, &delta[i]) &&
 			  gk_is_same(g.h, h, 2300) && gk_is_valid(h);
 	}
 	ok(is_told, "a delta has the bytes that were told before");
 	ok(is_step, "delta after delta makes the graph that it was saved from");
-	must(hnsw_save_delta(g.h, &delta[4].sink) == 0);
+	must(hnsw_save_delta(g.h, gk_sink(&delta[4])) == 0);
 	ok(delta[4].len == 48 + 8 + 40 && gk_load_delta(&g, h, &delta[4]) &&
 			gk_is_same(g.h, h, 2300),
 		"a delta of nothing is 96 bytes and changes nothing");
 	gk_put_range(&g, h, 1800, 2300);
-	must(hnsw_save_delta(h, &delta[5].sink) == 0);
+	must(hnsw_save_delta(h, gk_sink(&delta[5])) == 0);
 	hnsw_free(g.h);
 	g.h = gk_load(&g, &g.base);
 	for (int i = 0; i < 6; i++)
@@ -310,7 +307,7 @@ static void test_deltas(void)
 	ok(!gk_load(&g, &delta[0]) && strstr(g.why, "base"),
 		"and a delta in a base's");
 	for (int i = 0; i < 6; i++)
-		gk_stream_fini(&delta[i]);
+		free(delta[i].bytes);
 	gk_ground_fini(&g);
 }
 
@@ -318,7 +315,7 @@ static void test_deltas(void)
 static void test_entry(void)
 {
 	struct hnsw_config config = gk_plain;
-	struct gk_stream delta;
+	struct stream delta = {0};
 	struct gk_ground g;
 	struct hnsw *h;
 	uint32_t n_raised = 0, was;
@@ -326,7 +323,6 @@ static void test_entry(void)
 
 	config.m = 2;
 	gk_ground_init(&g, &config, 300);
-	gk_stream_init(&delta);
 	gk_save(g.h, &g.base);
 	h = gk_load(&g, &g.base);
 	for (uint32_t i = 0; i < 300; i++) {
@@ -334,14 +330,14 @@ static void test_entry(void)
 		gk_put_range(&g, g.h, i, i + 1);
 		n_raised += was != (uint32_t)g.h->entry;
 		delta.len = 0;
-		must(hnsw_save_delta(g.h, &delta.sink) == 0);
+		must(hnsw_save_delta(g.h, gk_sink(&delta)) == 0);
 		is_kept = is_kept && gk_load_delta(&g, h, &delta);
 	}
 	ok(n_raised > 3 && is_kept && gk_is_same(g.h, h, 300) && gk_is_valid(h),
 		"a graph grows from nothing by deltas, through %u entries",
 		n_raised);
 	hnsw_free(h);
-	gk_stream_fini(&delta);
+	free(delta.bytes);
 	gk_ground_fini(&g);
 }
 
@@ -355,34 +351,35 @@ static void test_order(void)
 
 	gk_ground_init(&g, &gk_plain, 400);
 	gk_put_range(&g, g.h, 0, 300);
-	ok(hnsw_save_rest(g.h, &g.base.sink) == -EINVAL &&
-			hnsw_save_delta(g.h, &g.base.sink) == -EINVAL &&
+	ok(hnsw_save_rest(g.h, gk_sink(&g.base)) == -EINVAL &&
+			hnsw_save_delta(g.h, gk_sink(&g.base)) == -EINVAL &&
 			g.base.len == 0,
 		"what was never saved begins with a base");
-	must(hnsw_save_base(g.h, &g.base.sink) == 0);
-	ok(hnsw_save_delta(g.h, &g.base.sink) == -EINVAL,
+	must(hnsw_save_base(g.h, gk_sink(&g.base)) == 0);
+	ok(hnsw_save_delta(g.h, gk_sink(&g.base)) == -EINVAL,
 		"a base is ended before a delta");
-	must(hnsw_save_rest(g.h, &g.base.sink) == 0);
-	ok(hnsw_save_rest(g.h, &g.base.sink) == -EINVAL, "and once");
+	must(hnsw_save_rest(g.h, gk_sink(&g.base)) == 0);
+	ok(hnsw_save_rest(g.h, gk_sink(&g.base)) == -EINVAL, "and once");
 	gk_put_range(&g, g.h, 300, 310);
 	for (int i = 1; i <= 3; i++) {
 		gk_save(g.h, &g.base);
 		gk_put_range(&g, g.h, 310 + (uint32_t)i, 311 + (uint32_t)i);
-		g.base.n_writes = 0;
-		g.base.fail_at = 1;
+		g.base.limit = g.base.len;
 		if (i == 1)
-			must(hnsw_save_base(g.h, &g.base.sink) == -ENOSPC);
+			must(hnsw_save_base(g.h, gk_sink(&g.base)) == -ENOSPC);
 		if (i == 2) {
-			g.base.fail_at = 2;
-			must(hnsw_save_base(g.h, &g.base.sink) == 0);
-			must(hnsw_save_rest(g.h, &g.base.sink) == -ENOSPC);
+			g.base.limit = 0;
+			must(hnsw_save_base(g.h, gk_sink(&g.base)) == 0);
+			g.base.limit = g.base.len;
+			must(hnsw_save_rest(g.h, gk_sink(&g.base)) == -ENOSPC);
 		}
 		if (i == 3)
-			must(hnsw_save_delta(g.h, &g.base.sink) == -ENOSPC);
-		g.base.fail_at = 0;
+			must(hnsw_save_delta(g.h, gk_sink(&g.base)) == -ENOSPC);
+		g.base.limit = 0;
 		hnsw_save_cost(g.h, &delta, &base);
-		ok(hnsw_save_delta(g.h, &g.base.sink) == -EINVAL &&
-				hnsw_save_rest(g.h, &g.base.sink) == -EINVAL &&
+		ok(hnsw_save_delta(g.h, gk_sink(&g.base)) == -EINVAL &&
+				hnsw_save_rest(g.h, gk_sink(&g.base)) ==
+					-EINVAL &&
 				delta == base,
 			"after a sink that failed (%d) the next is a base", i);
 	}
@@ -453,14 +450,13 @@ static void test_beside(enum vg_metric metric, uint32_t m)
 	struct beside b = {.g = &g, .next = BESIDE_STEP};
 	pthread_rwlockattr_t attr;
 	pthread_t thread[3];
-	struct gk_stream delta;
+	struct stream delta = {0};
 	bool is_kept = true;
 	uint32_t n_rounds, n_mixed = 0;
 
 	config.metric = metric;
 	config.m = m;
 	gk_ground_init(&g, &config, (uint32_t)env_long("VG_BESIDE_N", 2400));
-	gk_stream_init(&delta);
 	n_rounds = g.data.n / BESIDE_STEP - 1;
 	gk_put_range(&g, g.h, 0, BESIDE_STEP);
 	sem_init(&b.step, 0, 0);
@@ -479,10 +475,10 @@ static void test_beside(enum vg_metric metric, uint32_t m)
 		sem_wait(&b.step);
 		n = hnsw_count(g.h);
 		g.base.len = 0;
-		must(hnsw_save_base(g.h, &g.base.sink) == 0);
+		must(hnsw_save_base(g.h, gk_sink(&g.base)) == 0);
 		pthread_rwlock_wrlock(&b.gate);
 		n_mixed += hnsw_count(g.h) > n;
-		must(hnsw_save_rest(g.h, &g.base.sink) == 0);
+		must(hnsw_save_rest(g.h, gk_sink(&g.base)) == 0);
 		h = gk_load(&g, &g.base);
 		is_kept = is_kept && gk_is_same(g.h, h, g.data.n) && gk_is_valid(h);
 		pthread_rwlock_unlock(&b.gate);
@@ -490,7 +486,7 @@ static void test_beside(enum vg_metric metric, uint32_t m)
 			hnsw_save_cost(g.h, &(size_t){0}, &(size_t){0});
 			pthread_rwlock_wrlock(&b.gate);
 			delta.len = 0;
-			must(hnsw_save_delta(g.h, &delta.sink) == 0);
+			must(hnsw_save_delta(g.h, gk_sink(&delta)) == 0);
 			is_kept = is_kept && gk_load_delta(&g, h, &delta) &&
 				  gk_is_same(g.h, h, g.data.n) && gk_is_valid(h);
 			pthread_rwlock_unlock(&b.gate);
@@ -507,7 +503,7 @@ static void test_beside(enum vg_metric metric, uint32_t m)
 	sem_destroy(&b.step);
 	pthread_rwlock_destroy(&b.gate);
 	pthread_rwlockattr_destroy(&attr);
-	gk_stream_fini(&delta);
+	free(delta.bytes);
 	gk_ground_fini(&g);
 }
 
@@ -524,7 +520,7 @@ static int write_and_put(void *ctx, const void *bytes, size_t len)
 
 	gk_put_range(p->g, p->g->h, p->next, p->next + 500);
 	p->next += 500;
-	return p->g->base.sink.write(&p->g->base, bytes, len);
+	return stream_write(&p->g->base, bytes, len);
 }
 
 static void test_between(void)
@@ -541,7 +537,7 @@ static void test_between(void)
 	gk_put_range(&g, g.h, 0, 8000);
 	p.next = 8000;
 	must(hnsw_save_base(g.h, &p.sink) == 0);
-	must(hnsw_save_rest(g.h, &g.base.sink) == 0);
+	must(hnsw_save_rest(g.h, gk_sink(&g.base)) == 0);
 	h = gk_load(&g, &g.base);
 	ok(p.next > 9000 && gk_is_same(g.h, h, 12000) && gk_is_valid(h),
 		"%u rows put between the writes of a base are in it",

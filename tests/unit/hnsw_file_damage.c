@@ -39,13 +39,13 @@ static void test_config(void)
 	g.config = gk_plain;
 	g.config.m = 1;
 	g.base.at = 0;
-	ok(hnsw_load_base(&g.config, &g.data.rows, 100, &g.base.source, &g.why,
-		   &h) == -EINVAL,
+	ok(hnsw_load_base(&g.config, &g.data.rows, 100, gk_source(&g.base),
+		   &g.why, &h) == -EINVAL,
 		"settings out of range are refused");
 	g.config = gk_plain;
 	g.base.at = 0;
-	ok(hnsw_load_base(&g.config, &g.data.rows, 99, &g.base.source, &g.why,
-		   &h) == -VG_ECORRUPT &&
+	ok(hnsw_load_base(&g.config, &g.data.rows, 99, gk_source(&g.base),
+		   &g.why, &h) == -VG_ECORRUPT &&
 			strstr(g.why, "rows that are not there"),
 		"a graph of more rows than there are is refused");
 	g.base.bytes[8] = 1;
@@ -244,7 +244,7 @@ static void use(struct gk_ground *g, struct hnsw *h)
 
 struct small {
 	struct gk_ground g;
-	struct gk_stream delta;
+	struct stream delta;
 };
 
 /* A base of 8 nodes and a delta that changes them and adds 4, of 16 rows. */
@@ -256,16 +256,16 @@ static void small_init(struct small *s, enum vg_metric metric)
 	config.m = 3;
 	config.metric = metric;
 	gk_ground_init(&s->g, &config, 16);
-	gk_stream_init(&s->delta);
+	s->delta = (struct stream){0};
 	gk_put_range(&s->g, s->g.h, 2, 10);
 	gk_save(s->g.h, &s->g.base);
 	gk_put_range(&s->g, s->g.h, 10, 14);
-	must(hnsw_save_delta(s->g.h, &s->delta.sink) == 0);
+	must(hnsw_save_delta(s->g.h, gk_sink(&s->delta)) == 0);
 }
 
 static void small_fini(struct small *s)
 {
-	gk_stream_fini(&s->delta);
+	free(s->delta.bytes);
 	gk_ground_fini(&s->g);
 }
 
@@ -304,12 +304,12 @@ static void test_flips(enum vg_metric metric, const char *name)
 	small_init(&s, metric);
 	for (size_t i = 0; i < 8 * (s.g.base.len + s.delta.len); i++) {
 		bool in_base = i / 8 < s.g.base.len;
-		struct gk_stream *t = in_base ? &s.g.base : &s.delta;
-		char *byte = &t->bytes[in_base ? i / 8 : i / 8 - s.g.base.len];
+		struct stream *t = in_base ? &s.g.base : &s.delta;
+		uint8_t *byte = &t->bytes[i / 8 - (in_base ? 0 : s.g.base.len)];
 		bool is_taken = true;
 		struct hnsw *h;
 
-		*byte = (char)(*byte ^ 1 << i % 8);
+		*byte ^= (uint8_t)(1u << i % 8);
 		h = gk_load(&s.g, &s.g.base);
 		if (h && !in_base)
 			is_taken = gk_load_delta(&s.g, h, &s.delta);
@@ -320,7 +320,7 @@ static void test_flips(enum vg_metric metric, const char *name)
 			n_refused++;
 		}
 		hnsw_free(h);
-		*byte = (char)(*byte ^ 1 << i % 8);
+		*byte ^= (uint8_t)(1u << i % 8);
 	}
 	ok(n_refused > n_taken,
 		"%s: of all flipped bits %d are refused, %d do no harm", name,
@@ -337,7 +337,7 @@ static void test_noise(void)
 
 	small_init(&s, VG_COSINE);
 	for (long i = 0; i < n; i++) {
-		struct gk_stream *t = rand() % 2 ? &s.g.base : &s.delta;
+		struct stream *t = rand() % 2 ? &s.g.base : &s.delta;
 		size_t at = (size_t)rand() % (t->len - 3);
 		uint32_t noise = rand() % 2 ? (uint32_t)rand() % 20 :
 					      (uint32_t)rand() * 2;

@@ -412,7 +412,7 @@ static void test_emptied(void)
 static void test_saved(enum vg_metric metric)
 {
 	struct hnsw_config config = near_config;
-	struct gk_stream delta;
+	struct stream delta = {0};
 	struct gk_ground g;
 	struct hnsw *h;
 	size_t cost, base;
@@ -433,8 +433,7 @@ static void test_saved(enum vg_metric metric)
 		metric);
 	hnsw_free(h);
 	h = gk_load(&g, &g.base);
-	gk_stream_init(&delta);
-	must(hnsw_save_delta(g.h, &delta.sink) == 0);
+	must(hnsw_save_delta(g.h, gk_sink(&delta)) == 0);
 	ok(gk_load_delta(&g, h, &delta) && gk_is_same(g.h, h, 3000) &&
 			gk_is_valid(h),
 		"metric %d: so does a delta of 100 puts", metric);
@@ -450,7 +449,7 @@ static void test_saved(enum vg_metric metric)
 	g.config.codes = HNSW_CODES_AUTO;
 	ok(!gk_load(&g, &g.base) && strstr(g.why, "settings"),
 		"metric %d: so is such a graph where none is meant", metric);
-	gk_stream_fini(&delta);
+	free(delta.bytes);
 	gk_ground_fini(&g);
 }
 
@@ -558,10 +557,10 @@ static void test_threads(void)
 	for (uint32_t i = 0; i < N_FIRST; i += 2)
 		must(hnsw_delete(t.g.h, i) == 0);
 	must(hnsw_repair(t.g.h, 0, N_ROWS, t.g.scratch) == 0);
-	must(hnsw_save_base(t.g.h, &t.g.base.sink) == 0);
+	must(hnsw_save_base(t.g.h, gk_sink(&t.g.base)) == 0);
 	pthread_join(thread[0], NULL);
 	pthread_join(thread[1], NULL);
-	must(hnsw_save_rest(t.g.h, &t.g.base.sink) == 0);
+	must(hnsw_save_rest(t.g.h, gk_sink(&t.g.base)) == 0);
 	h = gk_load(&t.g, &t.g.base);
 	ok(gk_is_same(t.g.h, h, N_ROWS) && gk_is_valid(h),
 		"a base written beside puts and a repair has all of it");

@@ -254,7 +254,7 @@ static void test_equal(void)
 
 static void test_saved(void)
 {
-	struct gk_stream stream;
+	struct stream stream = {0};
 	struct hnsw_sink none = {0};
 	struct hnsw_coding before, after;
 	struct yard y;
@@ -262,7 +262,6 @@ static void test_saved(void)
 
 	yard_init(&y, &gk_plain, 3000);
 	hnsw_coding(y.g.h, &before);
-	gk_stream_init(&stream);
 	gk_save(y.g.h, &stream);
 	for (uint32_t i = 0; i < 3000; i += 3)
 		take_out(&y, i);
@@ -273,8 +272,6 @@ static void test_saved(void)
 		"what left keeps its memory, and that is told");
 	ok(hnsw_save_delta(y.g.h, &none) == -EINVAL,
 		"behind a purge a delta cannot be saved");
-	gk_stream_fini(&stream);
-	gk_stream_init(&stream);
 	gk_save(y.g.h, &stream);
 	h = gk_load(&y.g, &stream);
 	ok(gk_is_valid(h) && hnsw_count(h) == 2000 && !hnsw_is_linked(h, 3) &&
@@ -282,7 +279,7 @@ static void test_saved(void)
 		"but a base, which has what is left");
 	ok(gk_is_alike(&y.g, h), "and is searched alike");
 	hnsw_free(h);
-	gk_stream_fini(&stream);
+	free(stream.bytes);
 	yard_fini(&y);
 }
 

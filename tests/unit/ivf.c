@@ -13,6 +13,7 @@
 #include "index/flat.h"
 #include "index/ivf_int.h"
 #include "tests/recall/data.h"
+#include "tests/streamkit.h"
 #include "tests/tap.h"
 
 #define CENTRES 300
@@ -342,38 +343,6 @@ static void test_growth(void)
 
 /* ---- streams ---- */
 
-struct stream {
-	uint8_t *bytes;
-	size_t len, cap, at, fail_at;
-};
-
-static int stream_write(void *ctx, const void *bytes, size_t len)
-{
-	struct stream *s = ctx;
-
-	if (s->fail_at && s->len + len >= s->fail_at)
-		return -ENOSPC;
-	if (s->len + len > s->cap) {
-		s->cap = 2 * (s->len + len);
-		s->bytes = realloc(s->bytes, s->cap);
-		must(s->bytes);
-	}
-	memcpy(s->bytes + s->len, bytes, len);
-	s->len += len;
-	return 0;
-}
-
-static int stream_read(void *ctx, void *buf, size_t len)
-{
-	struct stream *s = ctx;
-
-	if (len > s->len - s->at)
-		return -ENODATA;
-	memcpy(buf, s->bytes + s->at, len);
-	s->at += len;
-	return 0;
-}
-
 static int save(struct ground *g, struct stream *s, bool is_base, bool *delta)
 {
 	struct ivf_sink sink = {stream_write, s};
@@ -454,11 +423,11 @@ static void test_stream(uint32_t n, const char *what)
 			stat_of(v).trained == stat_of(g.v).trained,
 		"%s: base and deltas make what was saved", what);
 	ivf_free(v);
-	second.fail_at = 40;
+	second.limit = 40;
 	ok(save(&g, &second, true, &is_delta) == -ENOSPC &&
 			ivf_unsaved(g.v) == n,
 		"%s: a save that failed has saved nothing", what);
-	second.fail_at = 0;
+	second.limit = 0;
 	ok(save(&g, &second, false, &is_delta) == 0 && !is_delta,
 		"%s: the next is whole", what);
 	ivf_save_cost(g.v, &cost, &base_cost);
