@@ -395,10 +395,9 @@ tests_unit_record_csv_SOURCES = %D%/unit/record_csv.c
 tests_unit_record_csv_LDADD = libvgtap.a libvgcore.a
 tests_unit_rowstream_SOURCES = %D%/unit/rowstream.c
 tests_unit_rowstream_LDADD = libvgtap.a libvgcore.a
-tests_fault_record_SOURCES = %D%/fault/record.c
+tests_fault_record_SOURCES = %D%/fault/record.c $(memkit)
 tests_fault_record_LDADD = libvgtap.a libvgcore.a
-tests_fault_record_LDFLAGS = $(AM_LDFLAGS) \
-	-Wl,--wrap=malloc,--wrap=realloc,--wrap=free
+tests_fault_record_LDFLAGS = $(AM_LDFLAGS) $(mem_wraps)
 fuzz_targets += %D%/fuzz/record %D%/fuzz/json %D%/fuzz/npy %D%/fuzz/ndjson \
 	%D%/fuzz/fvecs %D%/fuzz/csv
 fuzz_stream = %D%/fuzz/stream.c %D%/fuzz/stream.h

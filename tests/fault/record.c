@@ -8,54 +8,8 @@
 #include "src/meta.h"
 #include "src/record.h"
 #include "src/rowstream.h"
+#include "tests/memkit.h"
 #include "tests/tap.h"
-
-/* The linker (--wrap) sends the product's allocations here. */
-void *__real_malloc(size_t n);
-void *__real_realloc(void *p, size_t n);
-void __real_free(void *p);
-void *__wrap_malloc(size_t n);
-void *__wrap_realloc(void *p, size_t n);
-void __wrap_free(void *p);
-
-static long fail_at = -1; /* the how manyth from now on fails; -1: none */
-static bool is_for_good;  /* and all after it */
-static long n_failed, n_live;
-
-static bool is_failing(void)
-{
-	if (fail_at < 0)
-		return false;
-	bool fails = fail_at == 0 || (is_for_good && n_failed > 0);
-	if (fail_at > 0)
-		fail_at--;
-	else if (!is_for_good)
-		fail_at = -1;
-	n_failed += fails;
-	return fails;
-}
-
-void *__wrap_malloc(size_t n)
-{
-	void *p = is_failing() ? NULL : __real_malloc(n);
-
-	n_live += p != NULL;
-	return p;
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	void *q = is_failing() ? NULL : __real_realloc(p, n);
-
-	n_live += q && !p;
-	return q;
-}
-
-void __wrap_free(void *p)
-{
-	n_live -= p != NULL;
-	__real_free(p);
-}
 
 static char object[40000], text[20000], lines[60000], npy[5000], many[40000];
 
@@ -240,22 +194,18 @@ static void test_scene(const struct scene *scene)
 	bool holds = true, is_clean = true, is_last = false;
 	long n;
 
-	for (n = 0; n < 1000 && !is_last; n++) {
-		is_for_good = n % 2;
+	for (n = 0; n < 1000 && !is_last; n++)
 		for (int k = 0; k < 2; k++) {
 			record_parser_init(&parser);
-			n_failed = 0;
-			fail_at = n;
+			mem_arm(n + 1, (n + k) % 2);
 			int rc = scene->play();
-			fail_at = -1;
-			is_last = n_failed == 0;
+			mem_disarm();
+			is_last = mem_failed() == 0;
 			holds &= rc == (is_last ? 0 : -ENOMEM);
 			holds &= scene->play() == 0;
 			record_parser_fini(&parser);
-			is_clean &= n_live == 0;
-			is_for_good = !is_for_good;
+			is_clean &= mem_alive() == 0;
 		}
-	}
 	ok(holds && n > 1 && is_last, "%s: each of %ld allocations may fail, "
 		"and the next call works", scene->name, n - 1);
 	ok(is_clean, "%s: nothing leaks", scene->name);
