@@ -592,9 +592,8 @@ tests_unit_manifest_file_SOURCES = %D%/unit/manifest_file.c
 tests_unit_manifest_file_LDADD = $(manifest_libs)
 tests_cut_manifest_SOURCES = %D%/cut/manifest.c
 tests_cut_manifest_LDADD = $(manifest_libs)
-tests_fault_manifest_SOURCES = %D%/fault/manifest.c
-tests_fault_manifest_LDFLAGS = $(AM_LDFLAGS) \
-	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
+tests_fault_manifest_SOURCES = %D%/fault/manifest.c $(memkit)
+tests_fault_manifest_LDFLAGS = $(AM_LDFLAGS) $(mem_wraps)
 tests_fault_manifest_LDADD = $(manifest_libs)
 fuzz_targets += tests/fuzz/manifest
 tests_fuzz_manifest_SOURCES = %D%/fuzz/manifest.c $(fuzz_main)

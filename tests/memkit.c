@@ -3,10 +3,10 @@
 #include "tests/memkit.h"
 
 #include <stdatomic.h>
-#include <stddef.h>
 
 static _Atomic bool is_armed;
 static _Atomic long n_calls, n_failed, n_alive;
+static _Atomic size_t largest;
 static long fail_at;
 static bool for_ever;
 
@@ -16,6 +16,7 @@ void mem_arm(long at, bool ever)
 	for_ever = ever;
 	atomic_store(&n_calls, 0);
 	atomic_store(&n_failed, 0);
+	atomic_store(&largest, 0);
 	atomic_store(&is_armed, true);
 }
 
@@ -44,6 +45,11 @@ long mem_failed(void)
 	return atomic_load(&n_failed);
 }
 
+size_t mem_largest(void)
+{
+	return atomic_load(&largest);
+}
+
 bool mem_fails(void)
 {
 	long n;
@@ -51,7 +57,7 @@ bool mem_fails(void)
 	if (!atomic_load(&is_armed))
 		return false;
 	n = atomic_fetch_add(&n_calls, 1) + 1;
-	if (n != fail_at && !(for_ever && n > fail_at))
+	if (fail_at == 0 || (for_ever ? n < fail_at : n != fail_at))
 		return false;
 	atomic_fetch_add(&n_failed, 1);
 	return true;
@@ -66,6 +72,16 @@ void *__wrap_calloc(size_t n, size_t len);
 void *__wrap_realloc(void *old, size_t len);
 void __wrap_free(void *p);
 
+static bool fails(size_t len)
+{
+	size_t most = atomic_load(&largest);
+
+	while (atomic_load(&is_armed) && most < len &&
+		!atomic_compare_exchange_weak(&largest, &most, len))
+		;
+	return mem_fails();
+}
+
 /* Counts what is new. */
 static void *note(void *p)
 {
@@ -76,17 +92,17 @@ static void *note(void *p)
 
 void *__wrap_malloc(size_t len)
 {
-	return mem_fails() ? NULL : note(__real_malloc(len));
+	return fails(len) ? NULL : note(__real_malloc(len));
 }
 
 void *__wrap_calloc(size_t n, size_t len)
 {
-	return mem_fails() ? NULL : note(__real_calloc(n, len));
+	return fails(n * len) ? NULL : note(__real_calloc(n, len));
 }
 
 void *__wrap_realloc(void *old, size_t len)
 {
-	if (mem_fails())
+	if (fails(len))
 		return NULL;
 	return old ? __real_realloc(old, len) : note(__real_realloc(old, len));
 }

@@ -4,11 +4,13 @@
 #define TESTS_MEMKIT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /*
  * For tests that are linked with --wrap of malloc, calloc, realloc and free: the
  * first three are counted from mem_arm on, in all threads, and the at-th fails,
- * and with `ever` all behind it. Before mem_arm and behind mem_disarm none does.
+ * and with `ever` all behind it; at 0: none. Nor does one before mem_arm and
+ * behind mem_disarm.
  */
 void mem_arm(long at, bool ever);
 void mem_disarm(void);
@@ -20,8 +22,9 @@ void mem_go_on(bool was_armed);
 /* How many are not freed. */
 long mem_alive(void);
 
-/* How many failed since mem_arm. */
+/* How many failed since mem_arm, and the largest that was asked for. */
 long mem_failed(void);
+size_t mem_largest(void);
 
 /* Counts one more, and says whether it is to fail: for a test's own wraps. */
 bool mem_fails(void);

@@ -10,71 +10,8 @@
 #include <unistd.h>
 
 #include "tests/manifestkit.h"
+#include "tests/memkit.h"
 #include "tests/tap.h"
-
-/* malloc and its kin through the linker's --wrap: the nth one fails. */
-static struct {
-	long fail_at, calls; /* 0: none fails */
-	bool for_ever;
-	long live;   /* allocated and not freed */
-	size_t most; /* the largest asked for */
-} memory;
-
-static bool memory_fails(size_t len)
-{
-	memory.calls++;
-	memory.most = VG_MAX(memory.most, len);
-	return memory.fail_at > 0 &&
-	       (memory.calls == memory.fail_at ||
-		       (memory.for_ever && memory.calls > memory.fail_at));
-}
-
-void *__real_malloc(size_t len);
-void *__real_calloc(size_t n, size_t len);
-void *__real_realloc(void *old, size_t len);
-void __real_free(void *old);
-void *__wrap_malloc(size_t len);
-void *__wrap_calloc(size_t n, size_t len);
-void *__wrap_realloc(void *old, size_t len);
-void __wrap_free(void *old);
-
-void *__wrap_malloc(size_t len)
-{
-	void *got = memory_fails(len) ? NULL : __real_malloc(len);
-
-	memory.live += got != NULL;
-	return got;
-}
-
-void *__wrap_calloc(size_t n, size_t len)
-{
-	void *got = memory_fails(n * len) ? NULL : __real_calloc(n, len);
-
-	memory.live += got != NULL;
-	return got;
-}
-
-void *__wrap_realloc(void *old, size_t len)
-{
-	void *got = memory_fails(len) ? NULL : __real_realloc(old, len);
-
-	memory.live += got && !old;
-	return got;
-}
-
-void __wrap_free(void *old)
-{
-	memory.live -= old != NULL;
-	__real_free(old);
-}
-
-static void memory_reset(long fail_at, bool for_ever)
-{
-	memory.fail_at = fail_at;
-	memory.for_ever = for_ever;
-	memory.calls = 0;
-	memory.most = 0;
-}
 
 /*
  * A disk over the plain one whose nth call fails, and which writes down what
@@ -352,11 +289,11 @@ static bool work_is_right(void)
 	struct manifest m = kit_manifest(), got;
 	uint64_t *number = NULL;
 	uint32_t n = 0;
-	long failed_at = memory.fail_at;
 	int rc = manifest_save(&disk.below, disk.dirfd, &m);
 	bool right = (rc == 0 && is_there("MANIFEST.7")) ||
 		     (rc == -ENOMEM && !is_there("MANIFEST.7") &&
 			     !is_there("MANIFEST.new"));
+	bool was_armed;
 
 	rc = manifest_load(&disk.below, disk.dirfd, 6, &got);
 	right = right && (rc == 0 || rc == -ENOMEM);
@@ -365,34 +302,28 @@ static bool work_is_right(void)
 	rc = manifest_list(&disk.below, disk.dirfd, &number, &n);
 	right = right && (rc == -ENOMEM || (rc == 0 && n > 0));
 	free(number);
-	memory.fail_at = 0;
+	was_armed = mem_hold();
 	right = right && holds(6);
-	memory.fail_at = failed_at;
+	mem_go_on(was_armed);
 	return right;
 }
 
 static void test_memory(bool for_ever)
 {
 	bool held = true;
-	long n = 0, live, calls;
+	long n = 0, alive = mem_alive();
 
-	start_again();
-	live = memory.live;
-	memory_reset(0, false);
-	must(work_is_right());
-	calls = memory.calls;
 	do {
-		memory_reset(0, false);
 		start_again();
-		memory_reset(++n, for_ever);
+		mem_arm(++n, for_ever);
 		held = work_is_right() && held;
-	} while (memory.calls >= n && n < calls);
-	memory_reset(0, false);
-	ok(held && n == calls && n > 15,
+		mem_disarm();
+	} while (mem_failed() > 0 && n < 1000);
+	ok(held && n > 15 && n < 1000,
 		"no memory %s: it is said, and nothing is half done (%ld "
 		"allocations)",
-		for_ever ? "from each allocation on" : "once", n);
-	ok(memory.live == live, "and all of it is given back");
+		for_ever ? "from each allocation on" : "once", n - 1);
+	ok(mem_alive() == alive, "and all of it is given back");
 }
 
 /* Counts of what is not there: refused before memory is taken for them. */
@@ -407,10 +338,11 @@ static void test_counts(void)
 	bool held = true;
 
 	must(manifest_encode(&m, &bytes, &len) == 0);
-	memory_reset(0, false);
+	mem_arm(0, false);
 	must(manifest_decode(bytes, len, &got) == 0);
 	manifest_fini(&got);
-	most = VG_MAX(memory.most, 2 * len); /* of parts, where it has so many */
+	/* Twice the length: of parts, where it has so many. */
+	most = VG_MAX(mem_largest(), 2 * len);
 	for (size_t i = 0; i < VG_ARRAY_LEN(counts); i++)
 		for (int bit = 6; bit < 32; bit++) {
 			uint32_t was, count = UINT32_MAX >> (31 - bit);
@@ -418,18 +350,19 @@ static void test_counts(void)
 			memcpy(&was, bytes + counts[i], 4);
 			memcpy(bytes + counts[i], &count, 4);
 			kit_manifest_fix(bytes, len);
-			memory_reset(0, false);
+			mem_arm(0, false);
 			held = held && manifest_decode(bytes, len, &got) ==
 					       -VG_ECORRUPT;
-			held = held && memory.most <= most;
+			held = held && mem_largest() <= most;
 			memcpy(bytes + counts[i], &was, 4);
 		}
 	ok(held, "a count of what is not there takes no memory");
-	memory_reset(0, false);
 	kit_manifest_fix(bytes, len);
+	mem_arm(0, false);
 	must(manifest_decode(bytes, len, &got) == 0);
 	manifest_fini(&got);
-	ok(memory.most <= 25 * len,
+	mem_disarm();
+	ok(mem_largest() <= 25 * len,
 		"a manifest takes a constant times its length");
 	free(bytes);
 }
