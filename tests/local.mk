@@ -670,10 +670,10 @@ tests_unit_colfile_damage_SOURCES = %D%/unit/colfile_damage.c
 tests_unit_colfile_damage_LDADD = libvgcolkit.a $(log_libs)
 tests_cut_colfile_SOURCES = %D%/cut/colfile.c
 tests_cut_colfile_LDADD = libvgcolkit.a $(log_libs)
-tests_fault_colfile_SOURCES = %D%/fault/colfile.c
+tests_fault_colfile_SOURCES = %D%/fault/colfile.c $(memkit)
 tests_fault_colfile_LDADD = libvgcolkit.a $(log_libs)
-tests_fault_colfile_LDFLAGS = $(AM_LDFLAGS) \
-	-Wl,--wrap=malloc,--wrap=aligned_alloc
+tests_fault_colfile_LDFLAGS = $(AM_LDFLAGS) $(mem_wraps) \
+	-Wl,--wrap=aligned_alloc
 
 # snap: snapshots.
 check_PROGRAMS += tests/unit/snap

@@ -11,6 +11,7 @@
 
 #include "tests/colkit.h"
 #include "tests/logkit.h"
+#include "tests/memkit.h"
 #include "tests/tap.h"
 
 /*
@@ -20,33 +21,13 @@
  * fails on the way, that is there at the end, and nothing else was said.
  */
 
-/* malloc and its kin through the linker's --wrap: the nth one fails. */
-static long malloc_fail_at, malloc_calls;
-static bool malloc_for_ever, malloc_is_on;
-
-static bool malloc_fails(void)
-{
-	if (!malloc_is_on)
-		return false;
-	malloc_calls++;
-	return malloc_fail_at > 0 &&
-	       (malloc_calls == malloc_fail_at ||
-		       (malloc_for_ever && malloc_calls > malloc_fail_at));
-}
-
-void *__real_malloc(size_t len);
+/* The linker sends this here, too (--wrap), and memkit's to memkit. */
 void *__real_aligned_alloc(size_t to, size_t len);
-void *__wrap_malloc(size_t len);
 void *__wrap_aligned_alloc(size_t to, size_t len);
-
-void *__wrap_malloc(size_t len)
-{
-	return malloc_fails() ? NULL : __real_malloc(len);
-}
 
 void *__wrap_aligned_alloc(size_t to, size_t len)
 {
-	return malloc_fails() ? NULL : __real_aligned_alloc(to, len);
+	return mem_fails() ? NULL : __real_aligned_alloc(to, len);
 }
 
 #define STRIDE 512u
@@ -61,6 +42,7 @@ static uint8_t *rows; /* all there may be, and what is read */
 static uint8_t *map;
 static bool was_sync; /* an append failed, maybe in a sync */
 static const char *lie; /* what was said that cannot be */
+static bool for_ever;	/* what fails does so from then on */
 
 static void claim(bool holds, const char *what)
 {
@@ -90,8 +72,7 @@ static int append(struct colfile *cf, uint32_t n, bool *is_over)
 	/* What fails once goes the next time, unless a sync was it. */
 	if (rc < 0 && syncs != disk.count[KIT_SYNC])
 		was_sync = true;
-	if (rc < 0 && !disk.for_ever && !malloc_for_ever && !was_sync &&
-		!*is_over) {
+	if (rc < 0 && !for_ever && !was_sync && !*is_over) {
 		claim(is_fault(rc), "another error of an append");
 		rc = colfile_append(cf, rows + first * STRIDE, n);
 		claim(rc == 0, "an append does not pass by itself");
@@ -188,21 +169,21 @@ static void one_life(uint32_t first_n, uint8_t *got)
 }
 
 /* Two lives under faults, and one without; was anything lost or left? */
-static bool lives(int dir, long at, long malloc_at)
+static bool lives(int dir, long at, long mem_at)
 {
 	static uint8_t got[ROWS * STRIDE];
 	int fds = col_fds();
 
 	kit_dir_clear(dir);
-	disk.calls = disk.failed = malloc_calls = 0;
+	disk.calls = disk.failed = 0;
 	n_manifest = n_named = 0;
 	lie = NULL;
 	disk.fail_at = at;
-	malloc_fail_at = malloc_at;
-	malloc_is_on = true;
+	disk.for_ever = for_ever;
+	mem_arm(mem_at, for_ever);
 	one_life(20, got);
 	one_life(3, got);
-	malloc_is_on = false;
+	mem_disarm();
 	disk.fail_at = 0;
 	if (lie)
 		return false;
@@ -218,13 +199,13 @@ static bool lives(int dir, long at, long malloc_at)
 }
 
 /* Fails the 1st, 2nd, ... call until a run meets no fault. */
-static void test_calls(int dir, int rc, bool for_ever, const char *what)
+static void test_calls(int dir, int rc, bool ever, const char *what)
 {
 	bool held = true;
 	long n = 0;
 
 	disk.rc = rc;
-	disk.for_ever = for_ever;
+	for_ever = ever;
 	do {
 		n++;
 		if (!lives(dir, n, 0) && held) {
@@ -237,22 +218,22 @@ static void test_calls(int dir, int rc, bool for_ever, const char *what)
 		what, n - 1);
 }
 
-static void test_mallocs(int dir, bool for_ever)
+static void test_mallocs(int dir, bool ever)
 {
 	bool held = true;
 	long n = 0;
 
-	malloc_for_ever = for_ever;
+	for_ever = ever;
 	do {
 		n++;
 		if (!lives(dir, 0, n) && held) {
 			held = false;
 			diag("at allocation %ld: %s", n, lie);
 		}
-	} while (malloc_calls >= n && n < 5000);
+	} while (mem_failed() > 0 && n < 5000);
 	ok(held && n > 10 && n < 5000,
 		"any of %ld allocations fails%s, and what was synced is there",
-		n - 1, for_ever ? ", and all behind it" : "");
+		n - 1, ever ? ", and all behind it" : "");
 }
 
 int main(void)
