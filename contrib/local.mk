@@ -11,6 +11,10 @@ CLEANFILES += $(nodist_systemdunit_DATA)
 	$(AM_V_GEN)$(MKDIR_P) %D% && sed 's|[@]sbindir@|$(sbindir)|' \
 		$(srcdir)/%D%/vecgridfs@.service.in >$@
 
+# The data that benches load.
+bench_vectors = %D%/bench/vectors.c %D%/bench/vectors.h \
+	tests/recall/data.c tests/recall/data.h
+
 # hnsw_race: our graph against hnswlib; make contrib/bench/hnsw_race
 if HAVE_HNSWLIB
 EXTRA_PROGRAMS += contrib/bench/hnsw_race
@@ -18,8 +22,7 @@ contrib_bench_hnsw_race_SOURCES = \
 	%D%/bench/hnsw_race.c \
 	%D%/bench/hnsw_race_peer.cc \
 	%D%/bench/hnsw_race_peer.h \
-	tests/recall/data.c \
-	tests/recall/data.h
+	$(bench_vectors)
 contrib_bench_hnsw_race_LDADD = libvgindex.a
 CLEANFILES += contrib/bench/hnsw_race
 # The peer gets all that its compiler can do; it includes its own header only.
@@ -35,25 +38,19 @@ CLEANFILES += contrib/bench/scan_bandwidth
 
 # ivf: an inverted file by nprobe and ef; make contrib/bench/ivf
 EXTRA_PROGRAMS += contrib/bench/ivf
-contrib_bench_ivf_SOURCES = %D%/bench/ivf.c \
-	tests/recall/data.c \
-	tests/recall/data.h
+contrib_bench_ivf_SOURCES = %D%/bench/ivf.c $(bench_vectors)
 contrib_bench_ivf_LDADD = libvgindex.a
 CLEANFILES += contrib/bench/ivf
 
 # filters: rates under filters; make contrib/bench/filters
 EXTRA_PROGRAMS += contrib/bench/filters
-contrib_bench_filters_SOURCES = %D%/bench/filters.c \
-	tests/recall/data.c \
-	tests/recall/data.h
+contrib_bench_filters_SOURCES = %D%/bench/filters.c $(bench_vectors)
 contrib_bench_filters_LDADD = $(core_libs)
 CLEANFILES += contrib/bench/filters
 
 # churn: a graph that was changed against a fresh one; make contrib/bench/churn
 EXTRA_PROGRAMS += contrib/bench/churn
-contrib_bench_churn_SOURCES = %D%/bench/churn.c \
-	tests/recall/data.c \
-	tests/recall/data.h
+contrib_bench_churn_SOURCES = %D%/bench/churn.c $(bench_vectors)
 contrib_bench_churn_LDADD = libvgindex.a
 CLEANFILES += contrib/bench/churn
 
@@ -72,8 +69,6 @@ CLEANFILES += contrib/bench/log
 # mount_floor, mount_scale, commits: the mounted tree beside a filesystem that
 # does nothing; they run the vecgridfs that stands in the build directory.
 bench_rig = %D%/bench/rig.c %D%/bench/rig.h
-bench_vectors = %D%/bench/vectors.c %D%/bench/vectors.h \
-	tests/recall/data.c tests/recall/data.h
 bench_null = %D%/bench/nullfs.c %D%/bench/nullfs.h
 EXTRA_PROGRAMS += contrib/bench/mount_floor
 contrib_bench_mount_floor_SOURCES = %D%/bench/mount_floor.c \

@@ -7,8 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "contrib/bench/vectors.h"
 #include "index/hnsw.h"
-#include "tests/recall/data.h"
 
 /*
  * N rows are linked; then, in random order, each is deleted and put again under
@@ -37,6 +37,7 @@ struct churn {
 	double part;
 	bool is_kept, is_thinned;
 	enum hnsw_codes codes;
+	enum vg_metric metric;
 	const char *name;
 	struct data base, queries;
 	struct rows rows; /* slot by slot: a row of base */
@@ -78,7 +79,7 @@ static bool is_visible(void *ctx, uint32_t slot)
 static struct hnsw *new_graph(const struct churn *c)
 {
 	struct hnsw_config config = {.dim = c->base.dim,
-		.metric = VG_L2,
+		.metric = c->metric,
 		.m = 16,
 		.ef_construction = 128,
 		.seed = 1,
@@ -276,7 +277,7 @@ static void judge(struct churn *c, const char *what)
 {
 	struct truth t = {.base = &c->base,
 		.queries = &c->queries,
-		.metric = VG_L2,
+		.metric = c->metric,
 		.k = K,
 		.threads = 2,
 		.is_visible = is_row_left,
@@ -337,23 +338,13 @@ static void judge(struct churn *c, const char *what)
 
 static bool load(struct churn *c)
 {
-	const char *dir = getenv("VG_DATA");
-	char base[4096], queries[4096];
+	const struct vectors_set *set = vectors_find(c->name);
 
-	if (!dir)
-		dir = ".";
-	if (strcmp(c->name, "fashion") == 0) {
-		snprintf(base, sizeof(base),
-			"%s/fashion-mnist/train-images-idx3-ubyte.gz", dir);
-		snprintf(queries, sizeof(queries),
-			"%s/fashion-mnist/t10k-images-idx3-ubyte.gz", dir);
-		return data_load_idx(&c->base, base, c->n, true) &&
-		       data_load_idx(&c->queries, queries, c->n_queries, true);
-	}
-	snprintf(base, sizeof(base), "%s/patches_base.fvecs", dir);
-	snprintf(queries, sizeof(queries), "%s/patches_query.fvecs", dir);
-	return data_load_fvecs(&c->base, base, c->n) &&
-	       data_load_fvecs(&c->queries, queries, c->n_queries);
+	if (!set)
+		return false;
+	c->metric = set->metric;
+	return vectors_load_file(&c->base, set->base, c->n, true) &&
+	       vectors_load_file(&c->queries, set->queries, c->n_queries, true);
 }
 
 static void set_up(struct churn *c)
@@ -421,13 +412,11 @@ int main(int argc, char **argv)
 			fprintf(stderr,
 				"usage: VG_DATA=DIR churn [-n ROWS] [-q QUERIES] "
 				"[-p PASSES]\n	[-c CYCLES] [-s PART] [-k] [-x] [-g] "
-				"[-d fashion|patches]\n");
+				"[-d fashion|patches|cve]\n");
 			return 2;
 		}
-	if (!load(&c)) {
-		fprintf(stderr, "no data %s below VG_DATA\n", c.name);
+	if (!load(&c))
 		return 1;
-	}
 	set_up(&c);
 	if (c.is_thinned) {
 		thin_out(&c);

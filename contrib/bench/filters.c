@@ -8,11 +8,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "contrib/bench/vectors.h"
 #include "src/filter.h"
 #include "src/indexer.h"
 #include "src/match.h"
 #include "src/store.h"
-#include "tests/recall/data.h"
 
 /*
  * A store in this process holds what make_patches wrote (VG_DATA), each row
@@ -282,16 +282,13 @@ int main(int argc, char **argv)
 {
 	static struct bench b;
 	uint32_t n = argc > 2 ? (uint32_t)atol(argv[2]) : 1000000;
-	const char *data = getenv("VG_DATA");
 	double plain = 0;
-	char path[4096];
 
-	need(argc > 1 && data, "VG_DATA=DIR filters SCRATCH [ROWS]");
-	snprintf(path, sizeof(path), "%s/patches_base.fvecs", data);
-	need(data_load_fvecs(&b.base, path, n), "no patches_base.fvecs");
-	snprintf(path, sizeof(path), "%s/patches_query.fvecs", data);
-	need(data_load_fvecs(&b.queries, path, QUERIES),
-		"no patches_query.fvecs");
+	need(argc > 1, "VG_DATA=DIR filters SCRATCH [ROWS]");
+	if (!vectors_load_file(&b.base, "patches_base.fvecs", n, true) ||
+		!vectors_load_file(&b.queries, "patches_query.fvecs", QUERIES,
+			true))
+		return 1;
 	open_all(&b, argv[1]);
 	for (size_t i = 0; i < VG_ARRAY_LEN(filters); i++)
 		ask_filter(&b, i, &plain);

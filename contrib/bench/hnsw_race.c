@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "contrib/bench/hnsw_race_peer.h"
+#include "contrib/bench/vectors.h"
 #include "index/dist.h"
 #include "index/hnsw.h"
-#include "tests/recall/data.h"
 
 /*
  * Both graphs stand in this process over the same vectors and answer the same
@@ -345,50 +345,23 @@ static void shuffle(struct data *d)
 	free(row);
 }
 
-static const struct {
-	const char *name, *base, *queries; /* below VG_DATA */
-	enum vg_metric metric;
-} sets[] = {
-	{"fashion", "fashion-mnist/train-images-idx3-ubyte.gz",
-		"fashion-mnist/t10k-images-idx3-ubyte.gz", VG_L2},
-	{"patches", "patches_base.fvecs", "patches_query.fvecs", VG_L2},
-	{"cve", "cve/cve_base.fvecs.gz", "cve/cve_query.fvecs.gz", VG_COSINE},
-};
-
-static bool load_file(struct data *d, const char *name, uint32_t n, bool is_huge)
-{
-	const char *dir = getenv("VG_DATA");
-	char path[4096];
-
-	snprintf(path, sizeof(path), "%s/%s", dir ? dir : ".", name);
-	if (strstr(name, "idx3") ? data_load_idx(d, path, n, is_huge)
-				 : data_load_fvecs(d, path, n))
-		return true;
-	fprintf(stderr, "%s cannot be read; VG_DATA names its directory\n",
-		path);
-	return false;
-}
-
 static bool load(struct race *r)
 {
-	for (size_t i = 0; i < VG_ARRAY_LEN(sets); i++) {
-		if (strcmp(r->name, sets[i].name) != 0)
-			continue;
-		if (!load_file(&r->base, sets[i].base, r->n, !r->is_small) ||
-			!load_file(&r->queries, sets[i].queries, r->n_queries,
-				true))
-			return false;
-		r->metric = sets[i].metric;
-		if (r->metric == VG_COSINE) {
-			normalise(&r->base);
-			normalise(&r->queries);
-		}
-		if (r->is_random)
-			shuffle(&r->base);
-		return true;
+	const struct vectors_set *set = vectors_find(r->name);
+
+	if (!set ||
+		!vectors_load_file(&r->base, set->base, r->n, !r->is_small) ||
+		!vectors_load_file(&r->queries, set->queries, r->n_queries,
+			true))
+		return false;
+	r->metric = set->metric;
+	if (r->metric == VG_COSINE) {
+		normalise(&r->base);
+		normalise(&r->queries);
 	}
-	fprintf(stderr, "no data is called %s\n", r->name);
-	return false;
+	if (r->is_random)
+		shuffle(&r->base);
+	return true;
 }
 
 static const char usage[] =

@@ -7,9 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "contrib/bench/vectors.h"
 #include "index/dist.h"
 #include "index/ivf.h"
-#include "tests/recall/data.h"
 
 /*
  * Builds with threads that put rows and one that learns beside them, as the
@@ -146,41 +146,15 @@ static void measure(struct bench *b, uint32_t nprobe, uint32_t ef)
 	fflush(stdout);
 }
 
-static const struct {
-	const char *name, *base, *queries; /* below VG_DATA */
-	enum vg_metric metric;
-} sets[] = {
-	{"fashion", "fashion-mnist/train-images-idx3-ubyte.gz",
-		"fashion-mnist/t10k-images-idx3-ubyte.gz", VG_L2},
-	{"patches", "patches_base.fvecs", "patches_query.fvecs", VG_L2},
-	{"cve", "cve/cve_base.fvecs.gz", "cve/cve_query.fvecs.gz", VG_COSINE},
-};
-
-static bool load_file(struct data *d, const char *name, uint32_t n)
-{
-	const char *dir = getenv("VG_DATA");
-	char path[4096];
-
-	snprintf(path, sizeof(path), "%s/%s", dir ? dir : ".", name);
-	if (strstr(name, "idx3") ? data_load_idx(d, path, n, true) :
-				   data_load_fvecs(d, path, n))
-		return true;
-	fprintf(stderr, "%s cannot be read; VG_DATA names its directory\n",
-		path);
-	return false;
-}
-
 static bool load(struct bench *b)
 {
-	for (size_t i = 0; i < VG_ARRAY_LEN(sets); i++)
-		if (strcmp(b->name, sets[i].name) == 0) {
-			b->metric = sets[i].metric;
-			return load_file(&b->base, sets[i].base, b->n) &&
-			       load_file(&b->queries, sets[i].queries,
-				       b->n_queries);
-		}
-	fprintf(stderr, "no data is called %s\n", b->name);
-	return false;
+	const struct vectors_set *set = vectors_find(b->name);
+
+	if (!set)
+		return false;
+	b->metric = set->metric;
+	return vectors_load_file(&b->base, set->base, b->n, true) &&
+	       vectors_load_file(&b->queries, set->queries, b->n_queries, true);
 }
 
 static bool parse(struct bench *b, int argc, char **argv)
