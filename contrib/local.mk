@@ -11,7 +11,8 @@ CLEANFILES += $(nodist_systemdunit_DATA)
 	$(AM_V_GEN)$(MKDIR_P) %D% && sed 's|[@]sbindir@|$(sbindir)|' \
 		$(srcdir)/%D%/vecgridfs@.service.in >$@
 
-# The data that benches load.
+# What benches share: clocks and mounted trees; the data that they load.
+bench_rig = %D%/bench/rig.c %D%/bench/rig.h
 bench_vectors = %D%/bench/vectors.c %D%/bench/vectors.h \
 	tests/recall/data.c tests/recall/data.h
 
@@ -22,7 +23,7 @@ contrib_bench_hnsw_race_SOURCES = \
 	%D%/bench/hnsw_race.c \
 	%D%/bench/hnsw_race_peer.cc \
 	%D%/bench/hnsw_race_peer.h \
-	$(bench_vectors)
+	$(bench_rig) $(bench_vectors)
 contrib_bench_hnsw_race_LDADD = libvgindex.a
 CLEANFILES += contrib/bench/hnsw_race
 # The peer gets all that its compiler can do; it includes its own header only.
@@ -32,43 +33,45 @@ endif
 # scan_bandwidth: the exact scan beside a plain loop over the same memory;
 # make contrib/bench/scan_bandwidth
 EXTRA_PROGRAMS += contrib/bench/scan_bandwidth
-contrib_bench_scan_bandwidth_SOURCES = %D%/bench/scan_bandwidth.c
+contrib_bench_scan_bandwidth_SOURCES = %D%/bench/scan_bandwidth.c $(bench_rig)
 contrib_bench_scan_bandwidth_LDADD = libvgindex.a
 CLEANFILES += contrib/bench/scan_bandwidth
 
 # ivf: an inverted file by nprobe and ef; make contrib/bench/ivf
 EXTRA_PROGRAMS += contrib/bench/ivf
-contrib_bench_ivf_SOURCES = %D%/bench/ivf.c $(bench_vectors)
+contrib_bench_ivf_SOURCES = %D%/bench/ivf.c \
+	$(bench_rig) $(bench_vectors)
 contrib_bench_ivf_LDADD = libvgindex.a
 CLEANFILES += contrib/bench/ivf
 
 # filters: rates under filters; make contrib/bench/filters
 EXTRA_PROGRAMS += contrib/bench/filters
-contrib_bench_filters_SOURCES = %D%/bench/filters.c $(bench_vectors)
+contrib_bench_filters_SOURCES = %D%/bench/filters.c \
+	$(bench_rig) $(bench_vectors)
 contrib_bench_filters_LDADD = $(core_libs)
 CLEANFILES += contrib/bench/filters
 
 # churn: a graph that was changed against a fresh one; make contrib/bench/churn
 EXTRA_PROGRAMS += contrib/bench/churn
-contrib_bench_churn_SOURCES = %D%/bench/churn.c $(bench_vectors)
+contrib_bench_churn_SOURCES = %D%/bench/churn.c \
+	$(bench_rig) $(bench_vectors)
 contrib_bench_churn_LDADD = libvgindex.a
 CLEANFILES += contrib/bench/churn
 
 # parse: bodies, imports and numbers; make contrib/bench/parse
 EXTRA_PROGRAMS += contrib/bench/parse
-contrib_bench_parse_SOURCES = %D%/bench/parse.c
+contrib_bench_parse_SOURCES = %D%/bench/parse.c $(bench_rig)
 contrib_bench_parse_LDADD = libvgcore.a
 CLEANFILES += contrib/bench/parse
 
 # log: commits of the log beside bare writes; make contrib/bench/log
 EXTRA_PROGRAMS += contrib/bench/log
-contrib_bench_log_SOURCES = %D%/bench/log.c
+contrib_bench_log_SOURCES = %D%/bench/log.c $(bench_rig)
 contrib_bench_log_LDADD = libvgstorage.a libvgbase.a $(URING_LIBS)
 CLEANFILES += contrib/bench/log
 
 # mount_floor, mount_scale, commits: the mounted tree beside a filesystem that
 # does nothing; they run the vecgridfs that stands in the build directory.
-bench_rig = %D%/bench/rig.c %D%/bench/rig.h
 bench_null = %D%/bench/nullfs.c %D%/bench/nullfs.h
 EXTRA_PROGRAMS += contrib/bench/mount_floor
 contrib_bench_mount_floor_SOURCES = %D%/bench/mount_floor.c \

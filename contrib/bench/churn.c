@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "contrib/bench/rig.h"
 #include "contrib/bench/vectors.h"
 #include "index/hnsw.h"
 
@@ -56,10 +56,7 @@ struct churn {
 /* Of the processor: a busy neighbour stretches a wall clock's. */
 static double now(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+	return rig_cpu_us(CLOCK_PROCESS_CPUTIME_ID) * 1e-6;
 }
 
 static uint64_t next_random(void)
@@ -240,20 +237,12 @@ static uint64_t ask_all(struct churn *c, enum side side, uint32_t ef,
 	return right;
 }
 
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 static double rate_at(struct churn *c, enum side side, double recall)
 {
 	double *r = c->recall[side], rate[N_EF];
 
 	for (uint32_t e = 0; e < N_EF; e++) {
-		qsort(c->qps[side][e], c->passes, sizeof(double), compare);
-		rate[e] = c->qps[side][e][c->passes / 2];
+		rate[e] = rig_quantile(c->qps[side][e], c->passes, .5);
 		if (e == 0 && r[0] >= recall)
 			return rate[0];
 		if (e > 0 && r[e] >= recall)

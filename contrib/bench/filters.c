@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "contrib/bench/rig.h"
 #include "contrib/bench/vectors.h"
 #include "src/filter.h"
 #include "src/indexer.h"
@@ -64,10 +64,7 @@ static void need(bool is, const char *what)
 
 static double now(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+	return rig_cpu_us(CLOCK_PROCESS_CPUTIME_ID) * 1e-6;
 }
 
 static struct vg_id word(const char *s)

@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "contrib/bench/hnsw_race_peer.h"
+#include "contrib/bench/rig.h"
 #include "contrib/bench/vectors.h"
 #include "index/dist.h"
 #include "index/hnsw.h"
@@ -56,19 +56,13 @@ struct race {
 
 static double now(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+	return rig_now_us() * 1e-6;
 }
 
 /* Processor seconds of all threads: a busy neighbour stretches only now(). */
 static double cpu(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+	return rig_cpu_us(CLOCK_PROCESS_CPUTIME_ID) * 1e-6;
 }
 
 static double clock_of(const struct race *r)

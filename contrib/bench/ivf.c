@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "contrib/bench/rig.h"
 #include "contrib/bench/vectors.h"
 #include "index/dist.h"
 #include "index/ivf.h"
@@ -37,19 +38,13 @@ struct bench {
 
 static double now(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+	return rig_now_us() * 1e-6;
 }
 
 /* Processor seconds, of this thread or of all: others stretch only now(). */
 static double cpu(clockid_t of)
 {
-	struct timespec ts;
-
-	clock_gettime(of, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+	return rig_cpu_us(of) * 1e-6;
 }
 
 static void *put_part(void *arg)

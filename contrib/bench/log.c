@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "contrib/bench/rig.h"
 #include "src/wal.h"
 
 /*
@@ -42,14 +42,6 @@ static void must(bool holds, const char *what)
 		perror(what);
 		exit(1);
 	}
-}
-
-static double now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
 }
 
 static int ignore(void *ctx, const struct wal_frame *frame)
@@ -103,13 +95,6 @@ static void log_commit(struct wal *wal, unsigned n)
 	must(wal_write(wal, true) == 0, "wal_write");
 }
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 static void print_figures(void)
 {
 	double rate[SIDES];
@@ -117,13 +102,12 @@ static void print_figures(void)
 	printf("%-32s %8s %8s %8s  %12s %6s\n", "", "p10 us", "p50 us",
 		"p90 us", "commits/s", "ratio");
 	for (int s = 0; s < SIDES; s++) {
-		double *t = times[s];
+		double *t = times[s], p50 = rig_quantile(t, ROUNDS, .5);
 
-		qsort(t, ROUNDS, sizeof(*t), by_value);
-		rate[s] = sides[s].commits * 1e6 / t[ROUNDS / 2];
-		printf("%-32s %8.0f %8.0f %8.0f  %12.0f %6.2f\n",
-			sides[s].name, t[ROUNDS / 10], t[ROUNDS / 2],
-			t[ROUNDS * 9 / 10], rate[s],
+		rate[s] = sides[s].commits * 1e6 / p50;
+		printf("%-32s %8.0f %8.0f %8.0f  %12.0f %6.2f\n", sides[s].name,
+			rig_quantile(t, ROUNDS, .1), p50,
+			rig_quantile(t, ROUNDS, .9), rate[s],
 			rate[s] / rate[s < BARE_GROUP ? BARE : BARE_GROUP]);
 	}
 	printf("a group of 16 against one waiter: plain %.1f, io_uring %.1f\n",
@@ -152,7 +136,7 @@ int main(int argc, char **argv)
 	logs[URING_GROUP] = log_open(dir, "uring16", false);
 	for (int r = -50; r < ROUNDS; r++) /* the first ones warm up */
 		for (int s = 0; s < SIDES; s++) {
-			double start = now_us();
+			double start = rig_now_us();
 
 			if (logs[s])
 				log_commit(logs[s], sides[s].commits);
@@ -160,7 +144,7 @@ int main(int argc, char **argv)
 				bare_commit(bare[s], sides[s].commits,
 					r < 0 ? 0 : r);
 			if (r >= 0)
-				times[s][r] = now_us() - start;
+				times[s][r] = rig_now_us() - start;
 		}
 	print_figures();
 	for (int s = 0; s < SIDES; s++)

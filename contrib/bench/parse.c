@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "contrib/bench/rig.h"
 #include "src/number.h"
 #include "src/record.h"
 #include "src/rowstream.h"
@@ -25,10 +25,7 @@ static char text[(size_t)ROWS * DIM * 24];
 
 static double now_s(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+	return rig_now_us() * 1e-6;
 }
 
 static int take_row(void *ctx, const struct record *r, uint64_t number)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* rig.h: what benches of the mounted tree share: a daemon, clocks, medians. */
+/* rig.h: what benches share: a mounted tree and its daemon, clocks, medians. */
 #ifndef BENCH_RIG_H
 #define BENCH_RIG_H
 

@@ -17,8 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
+#include "contrib/bench/rig.h"
 #include "index/flat.h"
 
 #define K 10
@@ -48,10 +48,7 @@ static void give_up(const char *what)
 
 static double now(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+	return rig_now_us() * 1e-6;
 }
 
 /* ---- the plain loop ---- */
@@ -159,17 +156,9 @@ static double scan_rate(const struct job *j)
 	return (double)n * stride * j->n_queries / t / 1e9;
 }
 
-static int compare(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
 static double median(double *v)
 {
-	qsort(v, (size_t)n_passes, sizeof(*v), compare);
-	return v[n_passes / 2];
+	return rig_quantile(v, (size_t)n_passes, .5);
 }
 
 static void measure(const struct job *j)
