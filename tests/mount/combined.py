@@ -9,11 +9,9 @@ import os
 import time
 
 import numpy as np
-from mounted import Collection, again, check, error_of
+from mounted import Collection, again, check, error_of, seed
 
-SEED = int(os.environ.get("VG_SEED") or time.time_ns() % 10**9)
-rng = np.random.default_rng(SEED)
-print(f"VG_SEED={SEED}", flush=True)
+rng = np.random.default_rng(seed())
 
 N = 12000 if os.environ.get("VG_SOAK") == "1" else 3000
 DIM = 64

@@ -7,15 +7,13 @@ import json
 import os
 import random
 import struct
-import time
 
 import numpy as np
 from mounted import (ROOT, Collection, again, check, crash, daemon_pid,
-                     error_of, file_name)
+                     error_of, file_name, seed)
 
-SEED = int(os.environ.get("VG_SEED") or time.time_ns() % 10**9)
+SEED = seed()
 rng = random.Random(SEED)
-print(f"VG_SEED={SEED}", flush=True)
 S = os.environ["S"]
 
 

@@ -13,12 +13,10 @@ import sys
 import time
 
 import numpy as np
-from mounted import Collection, again, check, error_of, in_threads
+from mounted import Collection, again, check, error_of, in_threads, seed
 
 DTYPE = sys.argv[2]
-SEED = int(os.environ.get("VG_SEED") or time.time_ns() % 10**9)
-rng = np.random.default_rng(SEED)
-print(f"VG_SEED={SEED}", flush=True)
+rng = np.random.default_rng(seed())
 
 N = 20000 if os.environ.get("VG_SOAK") == "1" else 4000
 DIM = 64
@@ -269,12 +267,8 @@ def sources(c, rows, metric):
         check(close(scores, 1 - wanted), "score is the cosine")
     else:
         check(close(scores, -wanted), "score is -dist")
-    fd = os.open(f"{c.path}/query/.run", os.O_RDWR)
-    os.write(fd, json.dumps({"vector": numbers(q).tolist(), "k": 5,
-                             "exact": True, "fmt": "dist"}).encode())
-    check(close(np.array(os.pread(fd, 9999, 0).split(), "f8"), want),
-          "and JSON")
-    os.close(fd)
+    text = c.run(vector=numbers(q).tolist(), k=5, exact=True, fmt="dist")
+    check(close(np.array(text.split(), "f8"), want), "and JSON")
     bad = {"f32": 1e39, "f16": 1e9, "i8": 300, "b1": 7}[DTYPE]
     x = numbers(q)
     x[2] = bad

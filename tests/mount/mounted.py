@@ -28,6 +28,21 @@ def again(how="remount"):
         sys.exit("there is no mount")
 
 
+def check_all(answers, sentence):
+    """Whether none of them is a sentence that says what is wrong."""
+    wrong = [w for w in answers if w]
+    for w in wrong[:3]:
+        print(w, flush=True)
+    check(not wrong, sentence)
+
+
+def seed():
+    """VG_SEED, which repeats a run, or one that is drawn."""
+    n = int(os.environ.get("VG_SEED") or time.time_ns() % 10**9)
+    print(f"VG_SEED={n}", flush=True)
+    return n
+
+
 def error_of(call, *args, **named):
     """The name of the errno that call fails with; "" if it does not."""
     try:
@@ -35,6 +50,18 @@ def error_of(call, *args, **named):
     except OSError as e:
         return errno.errorcode[e.errno]
     return ""
+
+
+def write(path, body, flags=os.O_CREAT | os.O_TRUNC):
+    """A file that is written and closed; the first error counts."""
+    fd = os.open(path, os.O_WRONLY | flags, 0o666)
+    try:
+        while body:
+            body = body[os.write(fd, body):]
+    except BaseException:
+        error_of(os.close, fd)
+        raise
+    os.close(fd)
 
 
 def file_name(i):
@@ -107,14 +134,7 @@ class Collection:
 
     def write(self, name, body, flags=os.O_CREAT | os.O_TRUNC):
         body = body.encode() if isinstance(body, str) else bytes(body)
-        fd = os.open(f"{self.path}/{name}", os.O_WRONLY | flags, 0o666)
-        try:
-            while body:
-                body = body[os.write(fd, body):]
-        except BaseException:
-            error_of(os.close, fd)
-            raise
-        os.close(fd)
+        write(f"{self.path}/{name}", body, flags)
 
     def read(self, name):
         with open(f"{self.path}/{name}", "rb") as f:
@@ -153,18 +173,21 @@ class Collection:
     def ids(self):
         return sorted(os.listdir(self.path))
 
-    def search(self, vector, k=10, **params):
-        """Rows, as an answer has them."""
+    def run(self, **request):
+        """The answer to a request, as bytes."""
         fd = os.open(f"{self.path}/query/.run", os.O_RDWR)
         try:
-            os.write(fd, json.dumps({
-                "vector": np.asarray(vector, "f8").tolist(), "k": k,
-                **params}).encode() + b"\n")
+            os.write(fd, json.dumps(request).encode() + b"\n")
             text = b""
             while part := os.pread(fd, 1 << 20, len(text)):
                 text += part
         finally:
             os.close(fd)
+        return text
+
+    def search(self, vector, k=10, **params):
+        """Rows, as an answer has them."""
+        text = self.run(vector=np.asarray(vector, "f8").tolist(), k=k, **params)
         return [json.loads(line) for line in text.splitlines()]
 
     def found(self, vector, k=10, **params):

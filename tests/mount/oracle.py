@@ -9,6 +9,7 @@ import os
 import sys
 
 import numpy as np
+from mounted import distances
 
 folder, metric = sys.argv[1:]
 DIM, N, Q, K = 37, 2000, 40, 25
@@ -25,16 +26,6 @@ with open(folder + "/.import/ndjson", "w") as f:
         f.write(json.dumps({"id": name, "vector": v.tolist()}) + "\n")
 np.save(open(folder + "/query/b1", "wb"), asked)
 
-
-def distances(a, q):
-    a, q = a.astype("f8"), q.astype("f8")
-    if metric == "l2":
-        return np.sqrt(((a - q) ** 2).sum(1))
-    if metric == "ip":
-        return -(a @ q)
-    return 1 - (a @ q) / (np.linalg.norm(a, axis=1) * np.linalg.norm(q))
-
-
 answers = [[] for _ in range(Q)]
 with open(f"{folder}/query/exact=1/k={K}/b1", "rb") as f:
     for line in f:
@@ -44,7 +35,7 @@ with open(f"{folder}/query/exact=1/k={K}/b1", "rb") as f:
 number = {name: i for i, name in enumerate(names)}
 rows = dist = ties = True
 for q, got in zip(asked, answers):
-    d = distances(base, q)
+    d = distances(base, q, metric)
     order = sorted(range(N), key=lambda i: (d[i], names[i].encode()))[:K]
     scale = np.abs(d).max()
     if len(got) != K or len({i for i, _ in got}) != K:

@@ -18,6 +18,7 @@ import sys
 import time
 
 import numpy as np
+from mounted import distances
 
 folder, metric, index = sys.argv[1:]
 SEED = int(os.environ.get("VG_SEED") or time.time_ns() % 1000000007)
@@ -45,15 +46,6 @@ metadata = [{"n": i, "s": f"\u00fc{i % 7}", "t": [i, None]} if i % 3 else
             {"n": i} if i % 2 else {} for i in range(N)]
 number = {name: i for i, name in enumerate(names)}
 by_id = sorted(range(N), key=lambda i: names[i].encode())
-
-
-def distances(q):
-    a, q = base.astype("f8"), q.astype("f8")
-    if metric == "l2":
-        return np.sqrt(((a - q) ** 2).sum(1))
-    if metric == "ip":
-        return -(a @ q)
-    return 1 - (a @ q) / (np.linalg.norm(a, axis=1) * np.linalg.norm(q))
 
 
 def score(dist):
@@ -167,7 +159,7 @@ def wanted_rows(kind, q, key, p):
         return [[(i, None) for i in by_id[offset:offset + k]]]
     rows = []
     for v in q:
-        d = distances(v)
+        d = distances(base, v, metric)
         place = [i for i in sorted(by_id, key=lambda i: d[i])
                  if names[i] != key][offset:offset + k]
         rows.append([(i, d[i]) for i in place
@@ -198,7 +190,7 @@ def compare_objects(objects, want, kind, p):
         else:
             same(row["rank"], rank, "rank")
             near(row["score"], score(row["dist"]), "score")
-            near(row["dist"], distances(asked[no])[mine], "dist")
+            near(row["dist"], distances(base, asked[no], metric)[mine], "dist")
         compare_place(mine, i, no)
         meta = metadata[mine]
         if "fields" in p:
@@ -210,7 +202,7 @@ def compare_objects(objects, want, kind, p):
 
 def compare_place(mine, want, no):
     if metric == "cosine" and mine != want and asked is not None:
-        d = distances(asked[no])
+        d = distances(base, asked[no], metric)
         if abs(d[mine] - d[want]) < 1e-6:
             return
     same(names[mine], names[want], "id")
@@ -362,7 +354,7 @@ def one(kind):
         q = vectors(rng.randint(2, 5) if kind == "batch" else
                     rng.randint(1, 3) if kind in ("json", "raw") else 1)
     if q is not None:
-        dist = np.concatenate([distances(v) for v in q])
+        dist = np.concatenate([distances(base, v, metric) for v in q])
     asked = q
     p = any_params(kind, dist)
     told.clear()

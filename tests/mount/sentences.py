@@ -13,6 +13,7 @@ import os
 import re
 import sys
 
+import mounted
 import numpy as np
 
 ROOT, SCRATCH = (sys.argv + ["", ""])[1:3]
@@ -23,19 +24,8 @@ def at(*parts):
     return os.path.join(ROOT, *parts)
 
 
-def write(body, *parts, flags=os.O_CREAT | os.O_TRUNC):
-    """A file that is written and closed; the first error counts."""
-    fd = os.open(at(*parts), os.O_WRONLY | flags, 0o666)
-    try:
-        while body:
-            body = body[os.write(fd, body):]
-    except BaseException:
-        try:
-            os.close(fd)
-        except OSError:
-            pass
-        raise
-    os.close(fd)
+def write(body, *parts, **how):
+    mounted.write(at(*parts), body, **how)
 
 
 def body(text, name="new", folder="c"):
@@ -92,10 +82,7 @@ def stream(kind, raw, offset=0):
         try:
             os.pwrite(fd, raw, offset)
         except BaseException:
-            try:
-                os.close(fd)
-            except OSError:
-                pass
+            mounted.error_of(os.close, fd)
             raise
         os.close(fd)
     return call
