@@ -585,7 +585,7 @@ static int checkpoint(struct store *s, bool all, bool rotate)
 		rc = run_locked(s, all, rotate);
 	if (rc < 0)
 		atomic_store(&cp->has_new_gen, true); /* it may have one */
-	else
+	if (rc == 0 || io_is_full(rc)) /* what goes may be the room it lacked */
 		drop_old_locked(s);
 	pthread_mutex_unlock(&cp->run_lock);
 	return rc;

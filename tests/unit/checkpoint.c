@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "src/store_int.h"
+#include "tests/logkit.h"
 #include "tests/storekit.h"
 #include "tests/tap.h"
 
@@ -168,6 +169,66 @@ static void test_lives(void)
 	snprintf(path, sizeof(path), "%s/MANIFEST.1", dir);
 	ok(stat(path, &st) < 0 && errno == ENOENT,
 		"with the manifests that needed it");
+	collection_unref(c);
+	store_close(s);
+}
+
+/* ---- a full disk ---- */
+
+#define GRACE_S 0.5
+
+/* Whether a file of dir is there. */
+static bool is_there(const char *dir, const char *name)
+{
+	char path[240];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return stat(path, &st) == 0;
+}
+
+/* Where no checkpoint can be written, what may go is the room that it needs:
+ * it must not wait for one. */
+static void test_full(void)
+{
+	static struct kit_disk disk;
+	const struct store_config cfg = {.durability = STORE_FSYNC,
+		.segment_size = 4096,
+		.checkpoint_bytes = 1 << 30,
+		.has_grace = true,
+		.grace_s = GRACE_S,
+		.no_compaction = true,
+		.no_uring = true,
+		.io = &disk.io};
+	const char *dir = dir_of(0, "full");
+	struct sk_model m = {.random = seed() * 2 + 1};
+	struct collection *c;
+	struct store *s;
+
+	kit_disk_init(&disk);
+	s = sk_open(dir, &cfg);
+	c = sk_make(s, "c");
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < 60; i++)
+			must(sk_step(&m, s, c));
+		must(store_checkpoint(s, true) == 0);
+	}
+	must(sk_put(s, c, (struct sk_put){"one more", 1, SK_DIM, 0}) == 0);
+	must(sk_del(s, c, "one more") == 0);
+	nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+	disk.only_calls = 1 << KIT_WRITE | 1 << KIT_ALLOCATE;
+	disk.rc = -ENOSPC;
+	disk.for_ever = true;
+	disk.calls = 0;
+	disk.fail_at = 1;
+	ok(store_checkpoint(s, true) == -ENOSPC && is_there(dir, "MANIFEST.2"),
+		"a full disk takes no checkpoint");
+	ok(!is_there(dir, "MANIFEST.1") && !is_there(dir, "wal/0001.wal"),
+		"and gets back what an older one needed, its time being over");
+	disk.fail_at = 0;
+	ok(store_checkpoint(s, true) == 0 && sk_is_model(&m, s, c),
+		"so that there is room again, and nothing is lost");
+	sk_is_sound(s);
 	collection_unref(c);
 	store_close(s);
 }
@@ -442,10 +503,11 @@ static void test_leftovers(void)
 
 int main(void)
 {
-	plan(40);
+	plan(44);
 	test_clean();
 	test_crash();
 	test_lives();
+	test_full();
 	test_damaged_vectors();
 	test_damaged_candidates();
 	test_damaged_files();
