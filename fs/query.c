@@ -324,8 +324,15 @@ static int set_order(struct query *q, const char *value, size_t len)
 {
 	bool is_desc = len >= 5 && memcmp(value + len - 5, ":desc", 5) == 0;
 	struct vg_id text = {value, (uint32_t)(is_desc ? len - 5 : len)};
-	int rc = query_set_field(q, "order", text, &q->order);
+	int rc;
 
+	/* FIELD:asc would be a field that no record has. */
+	if (memchr(text.bytes, ':', text.len))
+		return query_refuse(q,
+			"order=%.*s: order takes FIELD, or FIELD:desc; a colon "
+			"of FIELD is %%3A",
+			QUERY_QUOTE(value, len));
+	rc = query_set_field(q, "order", text, &q->order);
 	if (rc == 0)
 		q->is_desc = is_desc;
 	return rc;

@@ -424,6 +424,8 @@ CASES = [
      E.EINVAL, "position 65: .*64"),
     ("an order by nothing", named("order=/1,2,3"), E.EINVAL,
      "order takes the name of a field"),
+    ("an order in another direction", named("order=k:asc/1,2,3"), E.EINVAL,
+     "order=k:asc: order takes FIELD, or FIELD:desc; a colon of FIELD is %3A"),
     ("groups of nothing", named("group=/1,2,3"), E.EINVAL,
      "group takes the name of a field"),
     ("a facet in another order", named("order=k/facet=k"), E.EINVAL,
