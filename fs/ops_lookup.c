@@ -241,6 +241,8 @@ static int parse_query_name(struct fs *fs, const struct ops_node *parent,
 		rc = query_parse_leaf(q, name, len, &env);
 		if (rc == 0 && q->is_hits)
 			*kind = QNODE_HITS;
+		if (rc == -ENOENT)
+			query_explain(q, name, len);
 		if (rc == 0 && !has_source(fs, parent->coll, ctx.c, q, uid))
 			rc = -ENOENT;
 	}

@@ -143,6 +143,10 @@ int query_parse_param(struct query *q, const char *name, size_t len);
 int query_parse_leaf(struct query *q, const char *name, size_t len,
 	const struct query_env *env);
 
+/* After -ENOENT of both, says in q->error why, if no more of the name would
+ * make it a query: year=2020, which is meant to be a filter. */
+void query_explain(struct query *q, const char *name, size_t len);
+
 /*
  * The NAME that creating the file name[len] under query/ writes: "q1" of q1,
  * q1.f32 or q1.txt; borrowed from name. -EINVAL: not a NAME, or a word of the

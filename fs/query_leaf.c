@@ -436,6 +436,26 @@ int query_parse_leaf(struct query *q, const char *name, size_t len,
 	return -ENOENT;
 }
 
+void query_explain(struct query *q, const char *name, size_t len)
+{
+	static const char *const sources[] = {"id", "like", "v", "b64",
+		"facet"};
+	const char *eq = memchr(name, '=', len);
+	size_t word = eq ? (size_t)(eq - name) : 0;
+
+	if (word == 0 || memchr(name, '.', word) || query_find_param(name, word))
+		return;
+	for (size_t i = 0; i < VG_ARRAY_LEN(sources); i++)
+		if (strlen(sources[i]) == word &&
+			memcmp(name, sources[i], word) == 0)
+			return;
+	query_refuse(q,
+		"there is no parameter %.*s: .help lists them; a filter is "
+		"%.*s.eq=%.*s",
+		QUERY_QUOTE(name, word), QUERY_QUOTE(name, word),
+		QUERY_QUOTE(eq + 1, len - word - 1));
+}
+
 int query_parse_name(const char *name, size_t len, struct vg_id *out)
 {
 	const char *dot = memchr(name, '.', len);

@@ -391,6 +391,8 @@ CASES = [
      "index 0 is no whole number"),
     ("half a vector's base64", named("b64=AAAA.tsv"), E.EINVAL,
      "3 bytes, a vector has 12"),
+    ("a parameter that is none", named("year=2020/1,2,3"), E.ENOENT,
+     "there is no parameter year: .help lists them; a filter is year.eq=2020"),
     # ---- filters
     ("no operator", named("k.like=1/1,2,3"), E.EINVAL,
      "position 3: 'like' is no operator; eq ne gt gte lt lte in nin exists"),
