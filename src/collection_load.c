@@ -470,10 +470,11 @@ static void begin_graph(struct load *ld)
 		.n_deltas = m->n_deltas,
 		.is_ivf = cell->ivf != NULL,
 		.config = cell_graph_config(cell),
-		.lists = cell_ivf_config(cell),
 		.rows = &cell->vec.rows,
 		.n_rows = cell->n_reserved,
 	};
+	if (job->files.is_ivf)
+		job->files.lists = cell_ivf_config(cell);
 	if (job->files.dirfd < 0) { /* as if it was not there */
 		job->rc = job->files.dirfd;
 		snprintf(job->why, sizeof(job->why), "graph: %s",
