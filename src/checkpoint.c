@@ -49,6 +49,7 @@ struct cut {
 	bool rotate; /* the log goes on in a new segment: the old can go */
 	struct collection_cut *cut; /* owned: m->n_colls */
 	uint32_t cap;		    /* of cut and m->coll */
+	uint64_t paid;		    /* of what was owed */
 	int rc;
 };
 
@@ -178,6 +179,8 @@ static void take_cut(struct commit *commit)
 	pthread_rwlock_rdlock(&s->catalogue.lock);
 	cut_catalogue_locked(cut);
 	pthread_rwlock_unlock(&s->catalogue.lock);
+	cut->paid = atomic_load_explicit(
+		&s->checkpoint.owed, memory_order_relaxed);
 	atomic_store_explicit(
 		&s->checkpoint.logged, 0, memory_order_relaxed);
 	atomic_store_explicit(
@@ -347,9 +350,8 @@ static int save_manifest(struct store *s, struct manifest *m)
 		store_fail(s, rc, "writing a manifest");
 	if (rc < 0)
 		return rc;
-	if (cp->number)
-		cp->kept[cp->n_kept++] = (struct checkpoint_kept){
-			.number = cp->number, .since_s = clock_now_s()};
+	cp->kept[cp->n_kept++] = (struct checkpoint_kept){
+		.number = cp->number, .since_s = clock_now_s()};
 	cp->number = m->number;
 	atomic_store(&cp->n_held_saved, manifest_count_held(m));
 	cp->is_found = false;
@@ -414,6 +416,9 @@ static int run_locked(struct store *s, bool all, bool rotate)
 	for (uint32_t i = 0; i < m.n_colls && rc == 0; i++)
 		collection_remap(cut.cut[i].gen);
 	if (rc == 0)
+		atomic_fetch_sub_explicit(&s->checkpoint.owed, cut.paid,
+			memory_order_relaxed);
+	if (rc == 0)
 		log_info("checkpoint: manifest=%llu lsn=%llu generations=%u",
 			(unsigned long long)m.number,
 			(unsigned long long)m.lsn, m.n_colls);
@@ -424,7 +429,8 @@ static int run_locked(struct store *s, bool all, bool rotate)
 
 /* ---- what may go ---- */
 
-/* Removes what `old` names and `next` does not, then old itself. */
+/* Removes what `old` names and `next` does not, then old itself; of no manifest,
+ * number 0, only the log that there was before. */
 static int drop_manifest(
 	struct store *s, const struct manifest *old, const struct manifest *next)
 {
@@ -437,7 +443,7 @@ static int drop_manifest(
 		rc = collection_files_drop(&files, &old->coll[i], next);
 	if (rc == 0)
 		rc = wal_cut(s->wal, cp->io, next->segment);
-	if (rc == 0)
+	if (rc == 0 && old->number > 0)
 		rc = manifest_unlink(cp->io, s->dirfd, old->number);
 	return rc;
 }
@@ -481,7 +487,7 @@ static bool drop_oldest_locked(struct store *s)
 		is_held(s) || store_read_only(s))
 		return false;
 	rc = sure_locked(s);
-	if (rc == 0)
+	if (rc == 0 && cp->kept[0].number > 0)
 		rc = manifest_load(
 			cp->io, s->dirfd, cp->kept[0].number, &old);
 	if (rc == 0)
@@ -497,7 +503,7 @@ static bool drop_oldest_locked(struct store *s)
 		cp->kept[0].since_s = clock_now_s(); /* later again */
 		return false;
 	}
-	if (rc < 0) /* it is of no use to a copy either */
+	if (rc < 0 && cp->kept[0].number > 0) /* of no use to a copy either */
 		manifest_unlink(cp->io, s->dirfd, cp->kept[0].number);
 	cp->n_kept--;
 	memmove(cp->kept, cp->kept + 1, cp->n_kept * sizeof(*cp->kept));
@@ -641,6 +647,8 @@ void checkpoint_note(struct store *s, size_t bytes)
 	struct checkpointer *cp = &s->checkpoint;
 	uint64_t before = atomic_fetch_add_explicit(
 		&cp->logged, bytes, memory_order_relaxed);
+
+	atomic_fetch_add_explicit(&cp->owed, bytes, memory_order_relaxed);
 
 	if (before + bytes < cp->limit || before / cp->limit ==
 						(before + bytes) / cp->limit)

@@ -36,9 +36,10 @@
  */
 struct store;
 
-/* A manifest that is not the newest, and still there. */
+/* A manifest that is not the newest, and still there; or the time before the
+ * first one, when there was the log alone. */
 struct checkpoint_kept {
-	uint64_t number;
+	uint64_t number; /* 0: none */
 	double since_s; /* monotonic: when the next one was made */
 };
 
@@ -76,6 +77,8 @@ struct checkpointer {
 	_Atomic int fds; /* that all columns may still keep open to read */
 	uint64_t limit; /* bytes of the log between two; UINT64_MAX: never */
 	uint64_t spill; /* bytes of vectors in memory: checkpoint_spill */
+	_Atomic uint64_t owed; /* bytes of the log that no finished checkpoint
+				  has; relaxed */
 	_Atomic uint64_t logged; /* bytes since the last cut; relaxed */
 	_Atomic bool has_new_gen; /* relaxed: a generation was replaced since,
 				     or an ef was tuned: what no log says */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static int plain_open(struct io *io, int dirfd, const char *name, int flags)
@@ -141,6 +142,17 @@ static int plain_rmdir(struct io *io, int dirfd, const char *name)
 	return unlinkat(dirfd, name, AT_REMOVEDIR) < 0 ? -errno : 0;
 }
 
+static int plain_room(struct io *io, int fd, uint64_t *bytes)
+{
+	struct statvfs st;
+
+	(void)io;
+	if (fstatvfs(fd, &st) < 0)
+		return -errno;
+	*bytes = (uint64_t)st.f_bavail * st.f_frsize;
+	return st.f_blocks > 0 ? 0 : -ENOSYS;
+}
+
 static int plain_map(
 	struct io *io, int fd, uint64_t offset, size_t len, void *at)
 {
@@ -192,6 +204,7 @@ void io_init(struct io *io)
 		.rename = plain_rename,
 		.mkdir = plain_mkdir,
 		.rmdir = plain_rmdir,
+		.room = plain_room,
 		.map = plain_map,
 		.list = plain_list,
 	};

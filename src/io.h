@@ -68,6 +68,10 @@ struct io {
 	int (*mkdir)(struct io *io, int dirfd, const char *name);
 	int (*rmdir)(struct io *io, int dirfd, const char *name);
 
+	/* Bytes that can still be written to the file system of fd. -ENOSYS:
+	 * it does not say. NULL: it never does. */
+	int (*room)(struct io *io, int fd, uint64_t *bytes);
+
 	/*
 	 * Puts len bytes at offset, both multiples of 4,096 and within the
 	 * file, read-only in place of the memory at `at` (munmap undoes it).

@@ -285,6 +285,8 @@ static int replay_frame(void *ctx, const struct wal_frame *frame)
 		rc = replay_body(rp, frame->payload, frame->len, &why);
 	else if (frame->type == WAL_OPS)
 		rc = replay_bodies(rp, frame, &why);
+	atomic_fetch_add_explicit(
+		&rp->s->checkpoint.owed, frame->len, memory_order_relaxed);
 	if (rc == -VG_ECORRUPT || rc == -VG_EFORMAT)
 		snprintf(rp->rep->error, sizeof(rp->rep->error),
 			"the log cannot be applied at segment %llu offset "
@@ -306,6 +308,7 @@ int replay_log(struct store *s, const struct store_config *cfg,
 		.is_copy = s->identity_state != IDENTITY_SAME,
 		.is_read_only = s->is_recovery,
 		.takes_damaged = s->is_recovery,
+		.owed = &s->checkpoint.owed,
 		.io = cfg->io};
 	struct wal_report wr;
 	int rc = moment_new(&s->moments, &rp.next);

@@ -210,14 +210,35 @@ static bool is_unsupported(int rc)
 	return rc == -EOPNOTSUPP || rc == -ENOSYS || rc == -EINVAL;
 }
 
-int wal_space_take(struct wal *wal, uint64_t target)
+/*
+ * How much may be taken so that there is room to write what is owed then: what
+ * is in the log, and will be in what is taken now, once more. Without it a full
+ * disk stays full, whatever is deleted: the log is given back when a checkpoint
+ * was written.
+ */
+static uint64_t most_to_take(const struct wal *wal)
+{
+	uint64_t room, owed;
+
+	if (!wal->owed || !wal->io->room ||
+		wal->io->room(wal->io, wal->fd, &room) < 0)
+		return UINT64_MAX;
+	owed = WAL_OWED +
+	       atomic_load_explicit(wal->owed, memory_order_relaxed);
+	return room > owed ? (room - owed) / 2 : 0;
+}
+
+int wal_space_take(struct wal *wal, uint64_t target, bool must)
 {
 	if (wal->cannot_allocate || target <= wal->allocated)
 		return 0;
 
 	uint64_t need = VG_ALIGN_UP(target - wal->allocated, 4096);
-	uint64_t len = VG_MAX(need, (uint64_t)WAL_STEP);
+	uint64_t most = most_to_take(wal) / 4096 * 4096;
+	uint64_t len = VG_MAX(need, VG_MIN(most, (uint64_t)WAL_STEP));
 
+	if (!must && most < need)
+		return -ENOSPC;
 	for (;; len = VG_MAX(len / 2, need)) { /* ends: len sinks to need */
 		int rc = wal->io->allocate(
 			wal->io, wal->fd, wal->allocated, len);
@@ -243,10 +264,10 @@ int wal_space_take(struct wal *wal, uint64_t target)
 static int space_check(struct wal *wal, size_t size, bool frees)
 {
 	uint64_t end = wal->end + wal->len + size;
-	int rc = wal_space_take(wal, end + WAL_RESERVE);
+	int rc = wal_space_take(wal, end + WAL_RESERVE, false);
 
 	if (rc < 0 && frees)
-		rc = wal_space_take(wal, end);
+		rc = wal_space_take(wal, end, true);
 	return rc;
 }
 
@@ -345,7 +366,7 @@ int wal_segment_new(struct wal *wal, uint64_t segment, uint64_t first_lsn)
 	/* Space before the header, so that the header finds its place too. */
 	wal->fd = fd;
 	wal->allocated = 0;
-	int rc = wal_space_take(wal, WAL_HEADER + WAL_RESERVE);
+	int rc = wal_space_take(wal, WAL_HEADER + WAL_RESERVE, true);
 
 	if (rc == 0)
 		rc = segment_write_header(wal, fd, segment, first_lsn);
@@ -524,7 +545,7 @@ static int write_undo(struct wal *wal, int full)
 	}
 	store(&wal->durable_lsn, load(&wal->written_lsn));
 	wal->allocated = wal->end; /* the cut gave back what was behind it */
-	wal_space_take(wal, wal->end + WAL_RESERVE); /* or at the next append */
+	wal_space_take(wal, wal->end + WAL_RESERVE, true); /* or at the next append */
 	wal_drop(wal);
 	return full;
 }

@@ -54,6 +54,9 @@ struct wal_config {
 				  can be appended (-EROFS) */
 	bool takes_damaged;    /* read only: the log ends where it is damaged
 				  (is_damaged), which is no error then */
+	const _Atomic uint64_t *owed; /* borrowed: bytes of the log that are to be
+				  written once more, elsewhere: only what frees
+				  may take the room for that. NULL: none are */
 	struct io *io; /* borrowed, a test's disk; NULL: the system's, through
 			  io_uring where the kernel allows it */
 };
@@ -103,7 +106,7 @@ void wal_close(struct wal *wal);
 /*
  * Adds a frame behind those already appended; it is in memory only until
  * wal_write. The payload is given in n parts. `frees` says that the frame
- * makes room (a delete): it may use the log's reserve.
+ * makes room (a delete): it may use the log's reserve, and room that is owed.
  * -ENOSPC, -EDQUOT: the disk is full: the frame is not there, others are
  * unharmed, and a later append works again once there is room. -ENOBUFS: 64 MiB
  * wait for wal_write already. -E2BIG: over 16 MiB. -ENOMEM. -EROFS: the log

@@ -20,6 +20,7 @@
  */
 #define WAL_STEP (8u << 20)
 #define WAL_RESERVE (1u << 20)
+#define WAL_OWED (4u << 20) /* owed in any case: manifests */
 
 /* What one wal_write may carry, and what of its buffer is kept afterwards. */
 #define WAL_BATCH_MAX (64u << 20)
@@ -39,6 +40,7 @@ struct wal {
 	int fd;		    /* of that segment; -1: none yet */
 	uint64_t end;	    /* bytes written to it: the next frame's offset */
 	uint64_t allocated; /* space is taken up to here; >= end */
+	const _Atomic uint64_t *owed; /* wal_config's */
 	uint64_t rotate_at; /* a new segment begins once end reaches it */
 	bool cannot_allocate; /* the file system has no fallocate */
 	bool failed;	      /* for ever: a write or a sync failed */
@@ -102,8 +104,9 @@ bool wal_name_parse(const char *name, uint64_t *segment);
  */
 int wal_segment_new(struct wal *wal, uint64_t segment, uint64_t first_lsn);
 
-/* Takes space up to `target` at least and a step at best; the errno of the
+/* Takes space up to `target` at least and a step at best, and what is owed
+ * stays free, or -ENOSPC; unless it must, then a smaller step. The errno of the
  * failed call. */
-int wal_space_take(struct wal *wal, uint64_t target);
+int wal_space_take(struct wal *wal, uint64_t target, bool must);
 
 #endif

@@ -696,7 +696,7 @@ static int stand_ready(struct scan *scan, uint64_t end)
 	atomic_fetch_add(&wal->bytes, bytes + wal->end);
 	atomic_store(&wal->segment, wal->salt.segment);
 	wal->allocated = wal->end;
-	wal_space_take(wal, wal->end + WAL_RESERVE); /* or at the first append */
+	wal_space_take(wal, wal->end + WAL_RESERVE, true); /* or at the first append */
 	return 0;
 }
 
@@ -780,6 +780,7 @@ int wal_open(const struct wal_config *cfg, wal_each_fn *each, void *ctx,
 		return -ENOMEM;
 	wal->dirfd = cfg->dirfd;
 	wal->fd = -1;
+	wal->owed = cfg->owed;
 	wal->segment_size =
 		cfg->segment_size ? cfg->segment_size : WAL_SEGMENT_SIZE;
 	wal->rotate_at = wal->segment_size;

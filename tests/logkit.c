@@ -312,6 +312,16 @@ static int disk_rmdir(struct io *io, int dirfd, const char *name)
 				      BELOW(io)->rmdir(BELOW(io), dirfd, name);
 }
 
+static int disk_room(struct io *io, int fd, uint64_t *bytes)
+{
+	struct kit_disk *disk = (struct kit_disk *)(void *)io;
+
+	if (!disk->is_limited)
+		return BELOW(io)->room(BELOW(io), fd, bytes);
+	*bytes = disk->room;
+	return 0;
+}
+
 static int disk_map(
 	struct io *io, int fd, uint64_t offset, size_t len, void *at)
 {
@@ -341,5 +351,6 @@ void kit_disk_init(struct kit_disk *disk)
 	disk->io.rename = disk_rename;
 	disk->io.mkdir = disk_mkdir;
 	disk->io.rmdir = disk_rmdir;
+	disk->io.room = disk_room;
 	disk->io.map = disk_map;
 }
