@@ -410,6 +410,8 @@ static void make_small(const char *dir, struct sk_model *m)
 	must(store_checkpoint(s, true) == 0);
 	for (unsigned i = 0; i < 200; i++)
 		must(sk_step(m, s, c));
+	/* Else the next life links what is left, and has something to save. */
+	sk_wait_linked(s);
 	collection_unref(c);
 	store_close(s);
 }

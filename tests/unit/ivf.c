@@ -226,7 +226,7 @@ static void test_recall(enum vg_metric metric, const char *name)
 		grows = grows && is >= before - .01;
 		before = is;
 	}
-	ok(grows && is > .99, "%s: recall grows with nprobe", name);
+	ok(grows && is > .98, "%s: recall grows with nprobe", name);
 	q.ef = N;
 	ok(recall_of(&g, &q) == 1,
 		"%s: all lists, and all candidates by their rows, are exact",
@@ -236,7 +236,7 @@ static void test_recall(enum vg_metric metric, const char *name)
 	q.is_visible = is_hundredth;
 	q.n_kept = &kept;
 	is = recall_of(&g, &q);
-	ok(g.n_hits >= 10 && kept >= 36 && is > .7,
+	ok(g.n_hits >= 10 && kept >= 36 && is > .6,
 		"%s: where few may be answered more lists are looked through",
 		name);
 	q.k = 500;
