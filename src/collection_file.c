@@ -53,14 +53,14 @@ static int cut_snaps(struct generation *g, struct collection_cut *cut)
 	return 0;
 }
 
-int collection_cut(struct generation *g, struct collection_cut *cut)
+/* How far the columns of g go. Who changes it. */
+static struct collection_cut reach_of(struct generation *g)
 {
-	struct collection *c = g->coll;
 	struct cell *cell =
 		atomic_load_explicit(&g->cell, memory_order_relaxed);
 
-	*cut = (struct collection_cut){
-		.gen = generation_ref(g),
+	return (struct collection_cut){
+		.gen = g,
 		.cell = cell,
 		.n_versions = atomic_load_explicit(
 			&g->n_versions, memory_order_relaxed),
@@ -71,6 +71,13 @@ int collection_cut(struct generation *g, struct collection_cut *cut)
 		.n_ended = atomic_load_explicit(
 			&g->n_ended, memory_order_relaxed),
 	};
+}
+
+int collection_cut(struct generation *g, struct collection_cut *cut)
+{
+	struct collection *c = g->coll;
+
+	*cut = reach_of(generation_ref(g));
 	pthread_mutex_lock(&c->lock);
 	cut->config = c->config;
 	cut->attr = c->attr;
@@ -473,20 +480,7 @@ int collection_sync(const struct collection_files *files, struct generation *g)
 int collection_spill(const struct collection_files *files,
 	struct generation *g, bool *is_synced)
 {
-	struct cell *cell =
-		atomic_load_explicit(&g->cell, memory_order_relaxed);
-	struct collection_cut cut = {
-		.gen = g,
-		.cell = cell,
-		.n_versions = atomic_load_explicit(
-			&g->n_versions, memory_order_relaxed),
-		.n_slots = cell ? atomic_load_explicit(&cell->n_slots,
-					  memory_order_relaxed)
-				: 0,
-		.n_units = g->blob.n,
-		.n_ended = atomic_load_explicit(
-			&g->n_ended, memory_order_relaxed),
-	};
+	struct collection_cut cut = reach_of(g);
 	bool is_first = !g->file;
 	int rc = collection_file_need(files, g);
 
