@@ -26,16 +26,6 @@ PY
 told() { # NAME: the value of a line of .stats/index
 	sed -n "s/^$1: //p" "$M/c/.stats/index"
 }
-# Waits until all rows are linked and nothing is made anew.
-settled() {
-	for _ in $(seq 600); do
-		[ "$(told anew):$(cat "$M/c/.stats/indexing")" = no:0 ] &&
-			return 0
-		pause 0.1
-	done
-	diag "$(cat "$M/c/.stats/index")"
-	return 1
-}
 # Of 20 rows from FIRST on, how many are their own nearest, and beside whom a
 # scan says.
 right() {
@@ -49,16 +39,16 @@ right() {
 }
 
 rows $N 0 256 whole >"$M/c/.import/ndjson"
-ok "whole numbers are linked" settled
+ok "whole numbers are linked" settled "$M/c"
 is "$(told quant):$(told coded)" "sq8:$N" "and coded"
 like "$(told quant_why)" "whole numbers" "as themselves"
 rows 100 10000 256 float >"$M/c/.import/ndjson"
-ok "some that are none are linked" settled
+ok "some that are none are linked" settled "$M/c"
 is "$(told coded):$(told linked)" "$N:$((N + 100))" "without codes"
 ok "and found" right 10000
 rows $N 20000 4000 float >"$M/c/.import/ndjson"
 ok "as many with values far out of range are linked, and all are coded anew" \
-	settled
+	settled "$M/c"
 all=$((2 * N + 100))
 is "$(told quant):$(told coded):$(told linked)" "sq8:$all:$all" "all of them"
 like "$(told quant_why)" "round off" "by codes that round off"

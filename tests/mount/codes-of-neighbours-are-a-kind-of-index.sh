@@ -28,15 +28,6 @@ PY
 told() { # NAME: the value of a line of .stats/index
 	sed -n "s/^$1: //p" "$M/c/.stats/index"
 }
-settled() {
-	for _ in $(seq 600); do
-		[ "$(told anew):$(cat "$M/c/.stats/indexing")" = no:0 ] &&
-			return 0
-		pause 0.1
-	done
-	diag "$(cat "$M/c/.stats/index")"
-	return 1
-}
 # Of the 10 nearest to 20 rows from FIRST on, how many are those of a scan: 98
 # in a hundred at least. FILTER/: among some alone.
 right() { # FIRST [FILTER/]
@@ -63,7 +54,7 @@ qg_of() { # LINKED: what holds of it, soon: what was deleted leaves by and by
 }
 
 rows 0 $N >"$M/c/.import/ndjson"
-ok "rows are linked" settled
+ok "rows are linked" settled "$M/c"
 qg_of $N
 ok "distances are exact" same
 like "$(told quant_why)" "as written: codes of neighbours" "and says why"
@@ -76,7 +67,7 @@ ok "a filter is answered" right 0 part.eq=1/
 rows 0 1500 >"$M/c/.import/ndjson"
 rows 5000 1000 >"$M/c/.import/ndjson"
 echo 'part.eq=2' >"$M/c/.delete-where"
-ok "rows that were overwritten, added and deleted are linked" settled
+ok "rows that were overwritten, added and deleted are linked" settled "$M/c"
 left=2666
 is "$(cat "$M/c/.stats/count")" "$left" "as many are left as should be"
 is "$(cat "$M/c/query/k=100/part.eq=2/id=r100.ids" && echo read)" read \
@@ -88,32 +79,32 @@ ok "the living are" right 5001 part.lt=2/
 writer=$!
 ok "beside a writer rows are found" right 5001
 wait $writer
-ok "its rows are linked" settled
+ok "its rows are linked" settled "$M/c"
 ok "and found" right 7000
 
 vgumount
 vgmount
-ok "after a restart" settled
+ok "after a restart" settled "$M/c"
 qg_of $((left + 600))
 rows 9000 300 >"$M/c/.import/ndjson"
 left=$((left + 300))
 kill -9 "$HOLDER"
 umount -l "$M" 2>/dev/null
 vgmount
-ok "after a crash" settled
+ok "after a crash" settled "$M/c"
 qg_of $((left + 600))
 
 put "$M/c/.config/quant" auto
-ok "quant may be set to auto" settled
+ok "quant may be set to auto" settled "$M/c"
 is "$(told quant):$([ "$(told bytes_per_vector)" -lt "$bytes" ] && echo less)" \
 	sq8:less "then nodes are small"
 ok "and rows found" right 0
 put "$M/c/.config/quant" qg
 put "$M/c/.config/metric" ip
-ok "and back to qg, by another metric" settled
+ok "and back to qg, by another metric" settled "$M/c"
 qg_of $((left + 600))
 put "$M/c/.config/metric" l1
-ok "under l1 there are none" settled
+ok "under l1 there are none" settled "$M/c"
 is "$(told quant)" none "which is told"
 like "$(told quant_why)" "of f32 under l2, cosine and ip" "with what they are for"
 finish

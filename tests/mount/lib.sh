@@ -313,6 +313,18 @@ linked() {
 	[ "$n" = 0 ]
 }
 
+# settled DIR: waits until all rows are linked and nothing is made anew; what is
+# made anew first, as the rows of it are linked behind that.
+settled() {
+	for _ in $(seq 600); do
+		grep -q '^anew: no$' "$1/.stats/index" &&
+			[ "$(cat "$1/.stats/indexing")" = 0 ] && return 0
+		pause 0.1
+	done
+	diag "$(cat "$1/.stats/index")"
+	return 1
+}
+
 # The daemon proper: the holder's child, or what was started, if it has none.
 daemon_pid() {
 	local child
